@@ -1,0 +1,159 @@
+//! The backward passes of softmax and log-softmax.
+
+use crate::element::Element;
+use crate::error::Error;
+use crate::exec::Exec;
+use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::rows::RowsMut;
+
+/// The gradient with respect to the logits, from the probabilities `y` that [`softmax`](crate::softmax) gave and
+/// the gradient `dy` with respect to them: `dx_i = y_i (dy_i - sum_j y_j dy_j)`.
+///
+/// All three hold rows of `classes` elements and have one length.
+///
+/// The error is at most 2 ULP of the larger of `y_i dy_i` and `y_i sum_j y_j dy_j`; the sum is taken in twice the precision. Where
+/// `y` is 0, `dx` is 0, even for an infinite `dy`; a NaN makes its row NaN.
+///
+/// # Errors
+/// [`Error::Shape`] if `y` is no whole number of rows, [`Error::Length`] if the lengths differ,
+/// [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `dx` is untouched then.
+///
+/// ```
+/// let mut dx = [0.0_f32; 2];
+/// softlane::softmax_backward(&[0.5, 0.5], &[1.0, 0.0], 2, &mut dx)?;
+/// assert_eq!(dx, [0.25, -0.25]);
+/// # Ok::<(), softlane::Error>(())
+/// ```
+pub fn softmax_backward<T: Element>(
+    y: &[T],
+    dy: &[T],
+    classes: usize,
+    dx: &mut [T],
+) -> Result<(), Error> {
+    Exec::new().softmax_backward(y, dy, classes, dx)
+}
+
+/// [`softmax_backward`] that writes over the gradient `dy`.
+///
+/// # Errors
+/// As there; `dy` is untouched then.
+///
+/// ```
+/// let mut dy = [1.0_f32, 0.0];
+/// softlane::softmax_backward_in_place(&[0.5, 0.5], &mut dy, 2)?;
+/// assert_eq!(dy, [0.25, -0.25]);
+/// # Ok::<(), softlane::Error>(())
+/// ```
+pub fn softmax_backward_in_place<T: Element>(
+    y: &[T],
+    dy: &mut [T],
+    classes: usize,
+) -> Result<(), Error> {
+    Exec::new().softmax_backward_in_place(y, dy, classes)
+}
+
+/// The gradient with respect to the logits, from the log-probabilities `y` that [`log_softmax`](crate::log_softmax) gave
+/// and the gradient `dy` with respect to them: `dx_i = dy_i - e^y_i sum_j dy_j`.
+///
+/// All three hold rows of `classes` elements and have one length.
+///
+/// The error is at most 3 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`. Where `y` is `-inf`, `dx` is
+/// `dy`; a NaN among `dy` makes its row NaN.
+///
+/// # Errors
+/// [`Error::Shape`] if `y` is no whole number of rows, [`Error::Length`] if the lengths differ,
+/// [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `dx` is untouched then.
+///
+/// ```
+/// let mut dx = [0.0_f32; 2];
+/// softlane::log_softmax_backward(&[0.0, f32::NEG_INFINITY], &[1.0, 2.0], 2, &mut dx)?;
+/// assert_eq!(dx, [-2.0, 2.0]);
+/// # Ok::<(), softlane::Error>(())
+/// ```
+pub fn log_softmax_backward<T: Element>(
+    y: &[T],
+    dy: &[T],
+    classes: usize,
+    dx: &mut [T],
+) -> Result<(), Error> {
+    Exec::new().log_softmax_backward(y, dy, classes, dx)
+}
+
+/// [`log_softmax_backward`] that writes over the gradient `dy`.
+///
+/// # Errors
+/// As there; `dy` is untouched then.
+///
+/// ```
+/// let mut dy = [1.0_f32, 2.0];
+/// softlane::log_softmax_backward_in_place(&[0.0, f32::NEG_INFINITY], &mut dy, 2)?;
+/// assert_eq!(dy, [-2.0, 2.0]);
+/// # Ok::<(), softlane::Error>(())
+/// ```
+pub fn log_softmax_backward_in_place<T: Element>(
+    y: &[T],
+    dy: &mut [T],
+    classes: usize,
+) -> Result<(), Error> {
+    Exec::new().log_softmax_backward_in_place(y, dy, classes)
+}
+
+impl Exec {
+    /// [`softmax_backward`] here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn softmax_backward<T: Element>(
+        self,
+        y: &[T],
+        dy: &[T],
+        classes: usize,
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        let rows = RowsMut::new([y, dy], classes, dx)?;
+        self.run(&SoftmaxBackward, rows, y.len())
+    }
+
+    /// [`softmax_backward_in_place`] here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn softmax_backward_in_place<T: Element>(
+        self,
+        y: &[T],
+        dy: &mut [T],
+        classes: usize,
+    ) -> Result<(), Error> {
+        let rows = RowsMut::over_second(y, dy, classes)?;
+        self.run(&SoftmaxBackward, rows, y.len())
+    }
+
+    /// [`log_softmax_backward`] here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn log_softmax_backward<T: Element>(
+        self,
+        y: &[T],
+        dy: &[T],
+        classes: usize,
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        let rows = RowsMut::new([y, dy], classes, dx)?;
+        self.run(&LogSoftmaxBackward, rows, y.len())
+    }
+
+    /// [`log_softmax_backward_in_place`] here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn log_softmax_backward_in_place<T: Element>(
+        self,
+        y: &[T],
+        dy: &mut [T],
+        classes: usize,
+    ) -> Result<(), Error> {
+        let rows = RowsMut::over_second(y, dy, classes)?;
+        self.run(&LogSoftmaxBackward, rows, y.len())
+    }
+}

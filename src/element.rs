@@ -1,0 +1,99 @@
+//! The element types, and the table of what the kernels need to know of each.
+
+use crate::kernel::exp::ExpConstants;
+use crate::simd::{Simd, Vector};
+
+/// A type of float that rows are made of: [`f32`]. Sealed: other types join in this crate.
+pub trait Element: sealed::Float {}
+
+impl Element for f32 {}
+
+pub(crate) mod sealed {
+    use core::fmt::Debug;
+    use core::ops::{Add, Div, Mul, Neg, Sub};
+
+    use super::{ExpConstants, Simd, Vector};
+
+    /// What the kernels and the scalar path need of an element type.
+    pub trait Float:
+        Copy
+        + PartialOrd
+        + Add<Output = Self>
+        + Sub<Output = Self>
+        + Mul<Output = Self>
+        + Div<Output = Self>
+        + Neg<Output = Self>
+        + Debug
+        + Send
+        + Sync
+        + 'static
+    {
+        /// The vector of this type in an instruction set.
+        type Vector<S: Simd>: Vector<Elem = Self, Simd = S>;
+
+        const ZERO: Self;
+        const ONE: Self;
+        const INFINITY: Self;
+        const NEG_INFINITY: Self;
+        /// The one NaN that results have, so that bits agree: quiet, positive, no payload.
+        const NAN: Self;
+        const EXP: ExpConstants<Self>;
+
+        fn to_f64(self) -> f64;
+        /// Rounds to nearest.
+        fn from_f64(x: f64) -> Self;
+        fn is_nan(self) -> bool {
+            self.partial_cmp(&self).is_none()
+        }
+
+        /// The standard library's exponential, for the scalar path.
+        #[cfg(feature = "std")]
+        fn exp(self) -> Self;
+        /// The standard library's natural logarithm, for the scalar path.
+        #[cfg(feature = "std")]
+        fn ln(self) -> Self;
+        /// The standard library's `ln(1 + x)`, for the scalar path.
+        #[cfg(feature = "std")]
+        fn ln_1p(self) -> Self;
+    }
+
+    /// One element type: its vectors and its constants.
+    macro_rules! float {
+        ($float:ident, $vector:ident, $exp:expr) => {
+            impl Float for $float {
+                type Vector<S: Simd> = S::$vector;
+
+                const ZERO: Self = 0.0;
+                const ONE: Self = 1.0;
+                const INFINITY: Self = $float::INFINITY;
+                const NEG_INFINITY: Self = $float::NEG_INFINITY;
+                const NAN: Self = $float::NAN;
+                const EXP: ExpConstants<Self> = $exp;
+
+                #[inline(always)]
+                fn to_f64(self) -> f64 {
+                    self.into()
+                }
+                #[inline(always)]
+                fn from_f64(x: f64) -> Self {
+                    x as Self
+                }
+
+                #[cfg(feature = "std")]
+                fn exp(self) -> Self {
+                    $float::exp(self)
+                }
+                #[cfg(feature = "std")]
+                fn ln(self) -> Self {
+                    $float::ln(self)
+                }
+                #[cfg(feature = "std")]
+                fn ln_1p(self) -> Self {
+                    $float::ln_1p(self)
+                }
+            }
+        };
+    }
+
+    float!(f32, F32, crate::kernel::exp::F32);
+}

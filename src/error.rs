@@ -1,0 +1,111 @@
+//! What can be wrong with a call, as a value.
+
+use core::fmt;
+
+use crate::backend::Backend;
+
+/// What is wrong with a call. Its message names the numbers involved; when it is returned, no
+/// output has been written.
+///
+/// ```
+/// let error = softlane::softmax(&[0.0_f32; 10], 3, &mut [0.0; 10]).unwrap_err();
+/// assert_eq!(error.to_string(), "10 elements are no whole number of rows of 3 classes");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The elements do not divide into rows.
+    Shape {
+        /// Elements given.
+        len: usize,
+        /// Classes in a row.
+        classes: usize,
+    },
+    /// Two slices that belong together differ in length.
+    Length {
+        /// What the first slice asks for.
+        expected: usize,
+        /// The length of the other.
+        found: usize,
+    },
+    /// A target is neither a class nor the ignored index.
+    Target {
+        /// The row that it belongs to.
+        row: usize,
+        /// Its value.
+        target: i128,
+        /// Classes in a row.
+        classes: usize,
+    },
+    /// No such backend, or not on this processor.
+    Backend {
+        /// The name asked for.
+        name: BackendName,
+    },
+}
+
+/// A backend name that was asked for, cut to 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BackendName {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl BackendName {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut len = name.len().min(32);
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut bytes = [0; 32];
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Self { bytes, len }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape { len, classes } => write!(
+                f,
+                "{len} elements are no whole number of rows of {classes} classes"
+            ),
+            Self::Length { expected, found } => {
+                write!(f, "expected a length of {expected}, found {found}")
+            }
+            Self::Target {
+                row,
+                target,
+                classes,
+            } => write!(
+                f,
+                "target {target} of row {row} is none of {classes} classes"
+            ),
+            Self::Backend { name } => {
+                write!(
+                    f,
+                    "backend {:?} is not supported here; supported:",
+                    name.as_str()
+                )?;
+                for (i, backend) in Backend::available().enumerate() {
+                    write!(f, "{} {}", if i == 0 { "" } else { "," }, backend.name())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}

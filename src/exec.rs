@@ -1,0 +1,74 @@
+//! Where a call runs: the one home of the choices that do not change its meaning.
+
+use crate::backend::{Backend, Operation};
+use crate::error::Error;
+use crate::kernel::tree::Merge;
+use crate::parallel;
+use crate::rows::Split;
+
+/// Where a call runs: on which backend, on one thread or on the caller's rayon pool. Every
+/// operation can be called on it; the free functions use [`Exec::new`].
+///
+/// The result has the same bits on any number of threads.
+///
+/// ```
+/// use softlane::Exec;
+///
+/// let mut p = [0.0_f32; 3];
+/// Exec::new().serial().softmax(&[0.0, 0.0, f32::NEG_INFINITY], 3, &mut p)?;
+/// assert_eq!(p, [0.5, 0.5, 0.0]);
+/// # Ok::<(), softlane::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exec {
+    backend: Option<Backend>,
+    serial: bool,
+}
+
+impl Exec {
+    /// The active backend ([`Backend::active`]), and the threads of the rayon pool that the caller
+    /// is in, for batches large enough to gain by it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            backend: None,
+            serial: false,
+        }
+    }
+
+    /// On this backend.
+    #[must_use]
+    pub const fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// On the calling thread only: rayon is never touched.
+    #[must_use]
+    pub const fn serial(mut self) -> Self {
+        self.serial = true;
+        self
+    }
+
+    /// Runs a kernel over a batch of `elements`.
+    pub(crate) fn run<D: Split, K>(
+        self,
+        kernel: &K,
+        data: D,
+        elements: usize,
+    ) -> Result<K::Output, Error>
+    where
+        K: Operation<D> + Sync,
+        K::Output: Merge + Send,
+    {
+        let backend = match self.backend {
+            Some(backend) => backend,
+            None => Backend::active()?,
+        };
+        Ok(if self.serial {
+            parallel::serial(backend, kernel, data)
+        } else {
+            parallel::spread(backend, kernel, data, elements)
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! The backward passes of softmax and log-softmax: from the gradient with respect to the results to
+//! the gradient with respect to the logits.
+
+use super::exp::exp;
+use super::weights::Factor;
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::rows::{Pass, RowMut, RowsMut};
+use crate::simd::{Kernel, Simd, Vector};
+
+/// `dx = y (dy - sum y dy)`, of the sources `y` and `dy`.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxBackward;
+
+/// `dx = dy - e^y sum dy`, of the sources `y` and `dy`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSoftmaxBackward;
+
+impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
+    type Output = ();
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
+        for row in rows {
+            softmax_row::<T::Vector<S>>(simd, row);
+        }
+    }
+}
+
+impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
+    type Output = ();
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
+        for row in rows {
+            log_softmax_row::<T::Vector<S>>(simd, row);
+        }
+    }
+}
+
+#[inline(always)]
+fn softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    let mut sum = V::sum_zero(simd);
+    row.source()
+        .visit(simd, [V::Elem::ZERO; 2], |[y, dy]: [V; 2]| {
+            sum = V::sum_add_product(sum, y, dy);
+        });
+    let mut dot = V::sum_total(sum);
+    if !dot.is_finite() {
+        // A class without probability takes no part, unless its gradient is NaN.
+        let mut sum = V::sum_zero(simd);
+        row.source()
+            .visit(simd, [V::Elem::ZERO; 2], |[y, dy]: [V; 2]| {
+                let dy = V::select(y.eq(zero), V::select(dy.is_nan(), dy, zero), dy);
+                sum = V::sum_add_product(sum, y, dy);
+            });
+        dot = V::sum_total(sum);
+    }
+    if dot.is_nan() {
+        return row.fill(V::Elem::NAN);
+    }
+    let dot = Factor::new(simd, dot);
+    row.map(simd, [V::Elem::ZERO; 2], |_, [y, dy]: [V; 2]| {
+        let dx = y * dot.subtracted_from(dy);
+        canonical(simd, V::select(y.eq(zero), zero, dx))
+    });
+}
+
+#[inline(always)]
+fn log_softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    let mut sum = V::sum_zero(simd);
+    row.source()
+        .visit(simd, [V::Elem::ZERO; 2], |[_, dy]: [V; 2]| {
+            sum = V::sum_add(sum, dy);
+        });
+    let sum = Factor::new(simd, V::sum_total(sum));
+    row.map(simd, [V::Elem::ZERO; 2], |_, [y, dy]: [V; 2]| {
+        let p = exp(simd, y);
+        let dx = sum.product_subtracted_from(p, dy);
+        canonical(simd, V::select(p.eq(zero), dy, dx))
+    });
+}
+
+/// With the canonical NaN in place of any other.
+#[inline(always)]
+pub fn canonical<V: Vector>(simd: V::Simd, x: V) -> V {
+    V::select(x.is_nan(), V::splat(simd, V::Elem::NAN), x)
+}

@@ -1,0 +1,151 @@
+//! Binary cross-entropy of a logit `x` and its label `t`, `L = -t ln s(x) - (1 - t) ln s(-x)`, and
+//! its gradient `s(x) - t`, with the sigmoid `s`.
+//!
+//! With `e = e^-|x|`: `L = ln(1 + e) + |x| m`, where `m` is the share of the label that the logit speaks
+//! against, `1 - t` for positive `x` and `t` for negative. The gradient is `(1 - t) s(x) - t s(-x)`.
+//! For labels 0 and 1 one term of each vanishes, and full relative accuracy is left at both ends.
+
+use super::backward::canonical;
+use super::elementwise::Logistic;
+use super::tree;
+use super::weights::Factor;
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::rows::{Pass, Rows, RowsMut, Split};
+use crate::simd::{Kernel, Simd, Vector};
+
+/// The sum of the losses of all elements, and the gradient, where the rows have a destination.
+#[derive(Clone, Copy, Debug)]
+pub struct BinaryCrossEntropy {
+    /// What every gradient is multiplied by.
+    pub grad_scale: f64,
+}
+
+/// The loss of each element.
+#[derive(Clone, Copy, Debug)]
+pub struct ElementLosses;
+
+impl<T: Element> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy {
+    type Output = f64;
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 2>) -> f64 {
+        self.batch::<T::Vector<S>, _>(simd, rows)
+    }
+}
+
+impl<T: Element> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
+    type Output = f64;
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) -> f64 {
+        self.batch::<T::Vector<S>, _>(simd, rows)
+    }
+}
+
+impl<T: Element> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
+    type Output = ();
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
+        for mut row in rows {
+            row.map(simd, [T::ZERO; 2], |_, [x, label]: [T::Vector<S>; 2]| {
+                canonical(simd, loss(simd, x, label, &Logistic::new(simd, x)))
+            });
+        }
+    }
+}
+
+impl BinaryCrossEntropy {
+    #[inline(always)]
+    fn batch<V: Vector, P: Pass<V::Elem, 2>>(
+        self,
+        simd: V::Simd,
+        mut rows: impl Split + Iterator<Item = P>,
+    ) -> f64 {
+        let scale = Factor::new(simd, self.grad_scale);
+        tree::sum(rows.rows(), |_| {
+            let mut sum = V::sum_zero(simd);
+            let Some(mut row) = rows.next() else {
+                return 0.0;
+            };
+            // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
+            let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];
+            row.map(simd, fill, |_, [x, label]: [V; 2]| {
+                let logistic = Logistic::new(simd, x);
+                sum = V::sum_add(sum, loss(simd, x, label, &logistic));
+                canonical(simd, gradient(simd, x, label, &logistic, &scale))
+            });
+            V::sum_total(sum)
+        })
+    }
+}
+
+#[inline(always)]
+fn loss<V: Vector>(simd: V::Simd, x: V, label: V, logistic: &Logistic<V>) -> V {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    let against = V::select(x.lt(zero), label, V::splat(simd, V::Elem::ONE) - label);
+    // A share of 0 is 0, of an infinite logit too.
+    let against = V::select(against.eq(zero), zero, against * x.abs());
+    against + ln_1p(simd, logistic.e)
+}
+
+#[inline(always)]
+fn gradient<V: Vector>(
+    simd: V::Simd,
+    x: V,
+    label: V,
+    logistic: &Logistic<V>,
+    scale: &Factor<V>,
+) -> V {
+    let negative = x.lt(V::splat(simd, V::Elem::ZERO));
+    let other = V::splat(simd, V::Elem::ONE) - label;
+    let (large, small) = (logistic.large(simd), logistic.small());
+    // (1 - t) s(x) - t s(-x)
+    let part = |large, small| {
+        let (yes, no) = (
+            V::select(negative, small, large),
+            V::select(negative, large, small),
+        );
+        label.neg_mul_add(no, other * yes)
+    };
+    scale.times_sum(part(large.0, small.0), part(large.1, small.1))
+}
+
+/// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax fit, whose
+/// error is 2^-31 of the result.
+const ATANH: [f64; 5] = [
+    0.116_121_646_374,
+    0.108_532_878_941,
+    0.142_961_789_977,
+    0.199_998_531_659,
+    0.333_333_336_603,
+];
+
+/// `ln(1 + e)` for `e` from 0 to 1: `2 atanh(s)` with `s = e / (2 + e)`.
+///
+/// `2 s` is kept as a sum `hi + lo`, so that only the last addition rounds noticeably: 0.6 ULP beyond the
+/// error of `e`, where multiply-add is fused.
+#[inline(always)]
+fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
+    let splat = |x: f64| V::splat(simd, V::Elem::from_f64(x));
+    let two = splat(2.0);
+    let sum = two + e;
+    let rest = e - (sum - two);
+    let twice = e + e;
+    let hi = twice / sum;
+    let lo = if V::FUSED {
+        // The remainder over a line that is within 4 % of 1 / sum: it is but a correction.
+        let remainder = hi.neg_mul_add(sum, twice) - hi * rest;
+        remainder * sum.neg_mul_add(splat(1.0 / 6.0), splat(5.0 / 6.0))
+    } else {
+        splat(0.0)
+    };
+    let q = hi * hi * splat(0.25);
+    let [first, others @ ..] = ATANH;
+    let mut p = splat(first);
+    for c in others {
+        p = p.mul_add(q, splat(c));
+    }
+    hi + (p * q).mul_add(hi, lo)
+}

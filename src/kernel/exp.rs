@@ -1,0 +1,231 @@
+//! The exponential of a vector: as a row weight, and over the whole range.
+//!
+//! `e^x = 2^n e^r` with `n = rint(x log2 e)` and `r = x - n ln 2`, `|r| <= 0.347`. Adding
+//! `1.5 * 2^23` rounds `x log2 e` to an integer and leaves it in the low bits of the sum; shifted
+//! left by 23, they are the power of two.
+//!
+//! The first step of the reduction is exact. Where multiply-add is fused, `n ln2_hi` is not rounded
+//! and the difference is exact by Sterbenz's lemma; elsewhere `ln2_hi` has trailing zeros enough for an exact
+//! product, within a smaller range of `n`.
+//!
+//! `e^r = 1 + r + r^2 Q(r)`, with the two first coefficients exactly 1. The other five minimise the
+//! relative error over the interval, 2^-28.2 (a minimax fit in rounded coefficients); five is the fewest with which the
+//! approximation does not show (with four it is 2^-23).
+//!
+//! Worst error, over all arguments (`tests/exp.rs`): 0.90 ULP fused.
+
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::simd::Vector;
+
+/// What the exponential needs to know of an element type.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpConstants<T: 'static> {
+    /// `log2 e`, rounded.
+    pub log2_e: T,
+    /// `1.5 * 2^(mantissa bits)`: adding it rounds to an integer, which then stands in the low bits.
+    pub round: T,
+    /// The bias of the exponent.
+    pub bias: T,
+    /// `ln 2` rounded, and what that leaves out. For a fused multiply-add.
+    pub ln2: [T; 2],
+    /// `ln 2` with trailing zeros, and what that leaves out. For a multiplication that rounds.
+    pub ln2_short: [T; 2],
+    /// The coefficients of `e^r`, highest power first.
+    pub poly: &'static [T],
+    /// Beyond these, `e^x` overflows or rounds to 0.
+    pub range: [T; 2],
+    /// The largest `|x|` of which `n` is right and the first step of the reduction exact: fused, and not.
+    pub reach: [T; 2],
+    /// `2^lift` is the weight of the reference of a row.
+    pub lift: T,
+    /// `n` of the lightest weight, above which all are normal numbers.
+    pub lightest: T,
+}
+
+/// The constants of `f32`.
+///
+/// Fused, `n ln2_hi` may have any length; up to `|x| = 2^16` the rounding of `log2 e` moves
+/// `x log2 e` by less than 0.002, and `r` stays in the interval. Not fused, `ln2_hi` has 9
+/// significant bits, so products with `|n| < 2^15` are exact; the product with `ln2_lo` is rounded, by
+/// less than 2^-27 up to `|x| = 512`.
+///
+/// A weight has the factor `2^40`. So the lightest of them, `2^-125`, is `2^-165` of a row's
+/// largest: it is 0 once scaled, and neither it nor anything heavier is a subnormal number before.
+pub const F32: ExpConstants<f32> = ExpConstants {
+    log2_e: core::f32::consts::LOG2_E,
+    round: 12_582_912.0,
+    bias: 127.0,
+    // 0x1.62e43p-1 and -0x1.05c61p-29
+    ln2: [core::f32::consts::LN_2, -1.904_654_3e-9],
+    // 0x1.63p-1 and -0x1.bd0106p-13
+    ln2_short: [0.693_359_4, -2.121_944_4e-4],
+    // 0x1.6a5c5ep-10, 0x1.123ae4p-7, 0x1.5558a4p-5, 0x1.55549p-3, 0x1.fffffcp-2, 1, 1
+    poly: &[
+        1.382_296_8e-3,
+        8.368_837e-3,
+        4.166_824_4e-2,
+        1.666_652e-1,
+        4.999_999_4e-1,
+        1.0,
+        1.0,
+    ],
+    range: [-104.0, 89.0],
+    reach: [65_536.0, 512.0],
+    lift: 40.0,
+    lightest: -165.0,
+};
+
+/// `[log2 e, round, hi, lo]` for this vector's multiply-add.
+#[inline(always)]
+fn reduction<V: Vector>() -> (V::Elem, [V::Elem; 2]) {
+    let constants = V::Elem::EXP;
+    (
+        constants.log2_e,
+        if V::FUSED {
+            constants.ln2
+        } else {
+            constants.ln2_short
+        },
+    )
+}
+
+/// `(z, e^r)` for `x = n ln 2 + r`, with `z = magic + n`, where `magic` is the rounding constant
+/// plus what is to be added to `n`.
+#[inline(always)]
+fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
+    let (log2_e, [hi, lo]) = reduction::<V>();
+    let z = x.mul_add(V::splat(simd, log2_e), magic);
+    let n = z - magic;
+    let r = n.neg_mul_add(V::splat(simd, hi), x);
+    let r = n.neg_mul_add(V::splat(simd, lo), r);
+    let [first, rest @ ..] = V::Elem::EXP.poly else {
+        return (z, r);
+    };
+    let mut p = V::splat(simd, *first);
+    for &c in rest {
+        p = p.mul_add(r, V::splat(simd, c));
+    }
+    (z, p)
+}
+
+/// `e^x`, for every `x`: 0 below the range, infinity above, NaN for NaN. Subnormal results are
+/// rounded once.
+#[inline(always)]
+pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
+    let constants = V::Elem::EXP;
+    let [low, high] = constants.range.map(|limit| V::splat(simd, limit));
+    let x = high.min(low.max(x));
+    let round = V::splat(simd, constants.round);
+    let (z, p) = reduce_and_evaluate(simd, x, round);
+    // 2^n in two halves, since one float cannot hold it at either end of the range.
+    let biased = round + V::splat(simd, constants.bias);
+    let n = z - round;
+    let half = n.mul_add(V::splat(simd, V::Elem::from_f64(0.5)), biased);
+    let rest = n - (half - biased) + biased;
+    p * half.exponent() * rest.exponent()
+}
+
+/// How the elements of a row become weights: `2^(lift - N) e^(x - offset)`, with one integer `N`
+/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the row.
+#[derive(Clone, Copy, Debug)]
+pub struct Shift<T> {
+    /// Subtracted from the elements of rows beyond the reach of the reduction: their maximum. The
+    /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum, and whatever
+    /// lies lower has no weight.
+    offset: T,
+    /// `N`.
+    reference: T,
+}
+
+impl<T: Element> Shift<T> {
+    /// The shift of a row with this maximum, which is finite.
+    #[inline(always)]
+    pub fn new<V: Vector<Elem = T>>(max: T) -> Self {
+        let constants = T::EXP;
+        let reach = constants.reach[usize::from(!V::FUSED)].to_f64();
+        let max64 = max.to_f64();
+        if -reach <= max64 && max64 <= reach {
+            // Any integer near it will do.
+            let reference = T::from_f64(round(max64 * constants.log2_e.to_f64()));
+            Self {
+                offset: T::ZERO,
+                reference,
+            }
+        } else {
+            Self {
+                offset: max,
+                reference: T::ZERO,
+            }
+        }
+    }
+
+    /// Whether elements must have the offset subtracted.
+    #[inline(always)]
+    pub fn is_far(&self) -> bool {
+        self.offset != T::ZERO
+    }
+
+    /// What is subtracted from elements beyond the reach of the reduction.
+    #[inline(always)]
+    pub fn offset(&self) -> T {
+        self.offset
+    }
+
+    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this + offset`.
+    #[inline(always)]
+    pub fn ln_unit(&self) -> f64 {
+        (self.reference.to_f64() - T::EXP.lift.to_f64()) * core::f64::consts::LN_2
+    }
+
+    /// The weight of one element, in more precision than [`Weigh::weight`] has.
+    #[inline(always)]
+    pub fn accurate_weight(&self, x: T) -> f64 {
+        super::log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit())
+    }
+}
+
+/// The nearest integer, ties to even, for magnitudes below 2^51.
+#[inline(always)]
+fn round(x: f64) -> f64 {
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+    (x + ROUND) - ROUND
+}
+
+/// A [`Shift`] in vectors. `FAR`: the offset is subtracted.
+#[derive(Clone, Copy, Debug)]
+pub struct Weigh<V, const FAR: bool> {
+    offset: V,
+    lowest: V,
+    magic: V,
+}
+
+impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
+    #[inline(always)]
+    pub fn new(simd: V::Simd, shift: &Shift<V::Elem>) -> Self {
+        let constants = V::Elem::EXP;
+        let reference = shift.reference.to_f64();
+        let splat = |x| V::splat(simd, V::Elem::from_f64(x));
+        Self {
+            offset: V::splat(simd, shift.offset),
+            lowest: splat((reference + constants.lightest.to_f64()) * core::f64::consts::LN_2),
+            // Small integers: exact.
+            magic: splat(
+                constants.round.to_f64() + constants.bias.to_f64() + constants.lift.to_f64()
+                    - reference,
+            ),
+        }
+    }
+
+    /// The weights of a vector of elements, `-inf` and what lies too low included, which get the lightest.
+    /// NaN for NaN.
+    ///
+    /// Relative error, fused: 1.3 * 2^-24.
+    #[inline(always)]
+    pub fn weight(&self, simd: V::Simd, x: V) -> V {
+        let x = if FAR { x - self.offset } else { x };
+        let x = self.lowest.max(x);
+        let (z, p) = reduce_and_evaluate(simd, x, self.magic);
+        p * z.exponent()
+    }
+}

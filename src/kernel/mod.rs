@@ -1,0 +1,41 @@
+//! The row kernels, each written once over the vector trait: one file an operation, and the
+//! mechanisms that they share. No `unsafe`, no `cfg`.
+
+pub mod exp;
+pub mod log;
+pub mod tree;
+pub mod weights;
+
+pub mod backward;
+pub mod binary_cross_entropy;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod log_softmax;
+pub mod logsumexp;
+pub mod reduce;
+pub mod softmax;
+
+use crate::element::Element;
+
+/// What a row gets that has no element to share probability: every logit is `-inf`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaskedRows {
+    /// NaN, as in PyTorch: 0 divided by 0.
+    #[default]
+    Nan,
+    /// Every probability 0.
+    Zero,
+}
+
+/// A result of the scalar tail, rounded; NaN is the canonical one, and 0 is positive.
+#[inline(always)]
+pub fn rounded<T: Element>(x: f64) -> T {
+    let y = T::from_f64(x);
+    if y.is_nan() {
+        T::NAN
+    } else if y == T::ZERO {
+        T::ZERO
+    } else {
+        y
+    }
+}

@@ -1,0 +1,76 @@
+//! The maximum and the sum of a slice.
+
+use super::tree::{self, Merge};
+use crate::element::Element;
+use crate::rows::{Pass, Rows, Split};
+use crate::simd::{Kernel, Simd, Vector};
+
+/// The sum of all elements, before it is rounded.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum;
+
+/// The largest element.
+#[derive(Clone, Copy, Debug)]
+pub struct Max;
+
+/// The largest element of a part: `-inf` for none, NaN if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Largest<T>(pub T);
+
+impl<T: Element> Merge for Largest<T> {
+    /// Of zeros, the positive one.
+    #[inline(always)]
+    fn merge(self, Self(b): Self) -> Self {
+        let Self(a) = self;
+        let takes_b = a < b || b.is_nan() || (a == b && b.to_f64().is_sign_positive());
+        Self(if a.is_nan() || !takes_b { a } else { b })
+    }
+}
+
+impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
+    type Output = f64;
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> f64 {
+        tree::sum(rows.rows(), |_| {
+            let mut sum = T::Vector::<S>::sum_zero(simd);
+            if let Some(row) = rows.next() {
+                row.visit(simd, [T::ZERO], |[x]: [T::Vector<S>; 1]| {
+                    sum = T::Vector::sum_add(sum, x);
+                });
+            }
+            T::Vector::<S>::sum_total(sum)
+        })
+    }
+}
+
+impl<T: Element> Kernel<Rows<'_, T, 1>> for Max {
+    type Output = Largest<T>;
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 1>) -> Largest<T> {
+        let mut largest = Largest(T::NEG_INFINITY);
+        for row in rows {
+            let mut nan = T::Vector::splat(simd, T::ZERO).is_nan();
+            row.visit(simd, [T::ZERO], |[x]: [T::Vector<S>; 1]| {
+                nan = T::Vector::or(nan, x.is_nan());
+            });
+            let max = row
+                .fold(simd, T::NEG_INFINITY, T::Vector::<S>::max)
+                .reduce_max();
+            largest = largest.merge(Largest(if T::Vector::<S>::bits(nan) != 0 {
+                T::NAN
+            } else if max == T::ZERO {
+                // The vector maximum takes any zero: look whether there is a positive one.
+                let positive = (0..row.len()).any(|i| {
+                    let x = row.get(0, i).to_f64();
+                    x == 0.0 && x.is_sign_positive()
+                });
+                if positive { T::ZERO } else { -T::ZERO }
+            } else {
+                max
+            }));
+        }
+        largest
+    }
+}

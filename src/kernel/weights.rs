@@ -1,0 +1,139 @@
+//! What every softmax-like kernel begins with: the extent of a row, its weights and their sum.
+
+use super::exp::{Shift, Weigh};
+use super::tree;
+use crate::element::sealed::Float as _;
+use crate::rows::{CHUNK, Pass, Row};
+use crate::simd::Vector;
+
+/// What the largest element of a row says of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Extent<T> {
+    /// A finite maximum. There may be NaN elements besides: the sum of the weights is NaN then.
+    Finite(T),
+    /// Every element is `-inf`, or there is none.
+    Masked,
+    /// There is a `+inf` and no NaN.
+    Infinite,
+    /// The maximum is not finite, and there is a NaN.
+    Nan,
+}
+
+/// Finds the extent of a row.
+#[inline(always)]
+pub fn extent<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> Extent<V::Elem> {
+    // `max` may drop a NaN in its first operand, but then it shows in the sum, or below.
+    let lowest = V::Elem::NEG_INFINITY;
+    let max = row.fold(simd, lowest, V::max).reduce_max();
+    if lowest < max && max < V::Elem::INFINITY {
+        return Extent::Finite(max);
+    }
+    let mut nan = V::splat(simd, lowest).is_nan();
+    row.visit(simd, [lowest], |[x]: [V; 1]| nan = V::or(nan, x.is_nan()));
+    if V::bits(nan) != 0 {
+        Extent::Nan
+    } else if max == lowest {
+        Extent::Masked
+    } else {
+        Extent::Infinite
+    }
+}
+
+/// No element: see [`weigh`].
+pub const NONE: usize = usize::MAX;
+
+/// Turns the elements of a row into their weights, and returns the sum of all but the element
+/// `left_out`. Only where the row has a destination are the weights written.
+///
+/// Leaving an element out, instead of subtracting it afterwards, is what keeps the relative
+/// accuracy of `1 - p` when `p` is near 1.
+#[inline(always)]
+pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
+    simd: V::Simd,
+    row: &mut P,
+    shift: &Shift<V::Elem>,
+    left_out: usize,
+) -> f64 {
+    if shift.is_far() {
+        weigh_chunks(simd, row, &Weigh::<V, true>::new(simd, shift), left_out)
+    } else {
+        weigh_chunks(simd, row, &Weigh::<V, false>::new(simd, shift), left_out)
+    }
+}
+
+#[inline(always)]
+fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
+    simd: V::Simd,
+    row: &mut P,
+    weigh: &Weigh<V, FAR>,
+    left_out: usize,
+) -> f64 {
+    let len = row.len();
+    tree::sum(len.div_ceil(CHUNK), |chunk| {
+        let start = chunk * CHUNK;
+        let mut part = row.part(start, len.min(start + CHUNK));
+        let left_out = left_out.wrapping_sub(start);
+        let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
+        let mut sum = V::sum_zero(simd);
+        part.map(simd, [V::Elem::NEG_INFINITY], |i, [x]: [V; 1]| {
+            let weights = weigh.weight(simd, x);
+            let counted = if i == block {
+                without(simd, weights, lane)
+            } else {
+                weights
+            };
+            sum = V::sum_add(sum, counted);
+            weights
+        });
+        V::sum_total(sum)
+    })
+}
+
+/// The vector with 0 in one lane.
+#[inline(always)]
+fn without<V: Vector>(simd: V::Simd, x: V, lane: usize) -> V {
+    V::select(V::lane(simd, lane), V::splat(simd, V::Elem::ZERO), x)
+}
+
+/// A factor in more precision than one element has.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor<V> {
+    hi: V,
+    lo: V,
+}
+
+impl<V: Vector> Factor<V> {
+    #[inline(always)]
+    pub fn new(simd: V::Simd, factor: f64) -> Self {
+        let hi = V::Elem::from_f64(factor);
+        let lo = V::Elem::from_f64(factor - hi.to_f64());
+        Self {
+            hi: V::splat(simd, hi),
+            lo: V::splat(simd, lo),
+        }
+    }
+
+    /// The product, as if the factor had not been rounded.
+    #[inline(always)]
+    pub fn times(&self, x: V) -> V {
+        x.mul_add(self.hi, x * self.lo)
+    }
+
+    /// The product with `x + small`.
+    #[inline(always)]
+    pub fn times_sum(&self, x: V, small: V) -> V {
+        x.mul_add(self.hi, small.mul_add(self.hi, x * self.lo))
+    }
+
+    /// `x` minus this, as if it had not been rounded.
+    #[inline(always)]
+    pub fn subtracted_from(&self, x: V) -> V {
+        (x - self.hi) - self.lo
+    }
+
+    /// `y` minus the product of `x` and this.
+    #[inline(always)]
+    pub fn product_subtracted_from(&self, x: V, y: V) -> V {
+        x.neg_mul_add(self.hi, y) - x * self.lo
+    }
+}

@@ -1,0 +1,72 @@
+//! How a batch is split over threads. The only file that names rayon.
+
+use crate::backend::{Backend, Operation};
+use crate::kernel::tree::{Merge, split_point};
+use crate::rows::Split;
+
+#[cfg(feature = "rayon")]
+use rayon::{current_num_threads, join};
+
+/// One thread.
+#[cfg(not(feature = "rayon"))]
+fn current_num_threads() -> usize {
+    1
+}
+
+/// Both, one after the other.
+#[cfg(not(feature = "rayon"))]
+fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+    (a(), b())
+}
+
+/// Elements below which a batch stays on the calling thread: handing rows to another thread and
+/// waiting for it costs some microseconds, in which one thread does this much.
+const SERIAL_BELOW: usize = 32 * 1024;
+
+/// Runs a kernel over a batch on the calling thread.
+pub(crate) fn serial<D: Split, K: Operation<D>>(
+    backend: Backend,
+    kernel: &K,
+    data: D,
+) -> K::Output {
+    backend.run(kernel, data)
+}
+
+/// Runs a kernel over a batch of `elements` on the threads of the caller's rayon pool.
+pub(crate) fn spread<D: Split, K>(
+    backend: Backend,
+    kernel: &K,
+    data: D,
+    elements: usize,
+) -> K::Output
+where
+    K: Operation<D, Output: Merge + Send> + Sync,
+{
+    if elements < SERIAL_BELOW || current_num_threads() < 2 {
+        return serial(backend, kernel, data);
+    }
+    // More parts than threads, since parts are uneven and cores are busy unevenly.
+    let part = (elements / (4 * current_num_threads())).max(SERIAL_BELOW / 2);
+    let classes = elements.div_ceil(data.rows().max(1));
+    cut(backend, kernel, data, (part / classes).max(1))
+}
+
+/// Cuts the batch down to parts of at most `rows` rows.
+///
+/// It is cut where the tree over its rows is ([`split_point`]), so the merged results have the same
+/// bits as those of one run over the whole batch.
+fn cut<D: Split, K>(backend: Backend, kernel: &K, data: D, rows: usize) -> K::Output
+where
+    K: Operation<D, Output: Merge + Send> + Sync,
+{
+    if data.rows() <= rows {
+        return serial(backend, kernel, data);
+    }
+    let at = split_point(data.rows());
+    let (head, tail) = data.split_at(at);
+    let (head, tail) = join(
+        || cut(backend, kernel, head, rows),
+        || cut(backend, kernel, tail, rows),
+    );
+    head.merge(tail)
+}

@@ -1,0 +1,649 @@
+//! A batch of rows, checked once and then handed down: the only place where shapes are checked, and
+//! where a source and a destination meet.
+//!
+//! A row operation reads one or two sources and writes one destination, which may be one of the
+//! sources (in place). Two Rust slices over the same memory would be undefined behaviour, so both
+//! forms become pointers here, and the kernels see safe methods only.
+
+use core::marker::PhantomData;
+
+use crate::element::Element;
+use crate::error::Error;
+use crate::simd::Vector;
+use crate::targets::Targets;
+
+/// Elements that are summed together before their sum joins the tree over the chunks of a row. The
+/// bits of every sum depend on it. 16 KiB of `f32`: half of a first-level cache.
+pub const CHUNK: usize = 4096;
+
+/// Work on many rows that can be done in two parts.
+pub trait Split: Sized + Send {
+    /// Rows left.
+    fn rows(&self) -> usize;
+    /// The first `row` rows and the others.
+    fn split_at(self, row: usize) -> (Self, Self);
+}
+
+/// A row whose vectors a kernel passes over: read only ([`Row`]) or with a destination
+/// ([`RowMut`]). A kernel written over this trait serves both.
+pub trait Pass<T: Element, const N: usize>: Sized {
+    /// Elements in the row.
+    fn len(&self) -> usize;
+    /// Element `i` of a source.
+    fn get(&self, source: usize, i: usize) -> T;
+    /// The sources alone.
+    fn source(&self) -> Row<'_, T, N>;
+    /// Elements `start..end`.
+    fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N>;
+    /// Calls `f` with the index of each vector and the sources' lanes, `fill` where the last one
+    /// is short, and writes what it returns, if there is a destination.
+    fn map<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        fill: [T; N],
+        f: impl FnMut(usize, [V; N]) -> V,
+    );
+    /// Replaces each vector of the destination, if there is one.
+    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(V) -> V);
+    /// Writes element `i` of the destination, if there is one.
+    fn set(&mut self, i: usize, x: T);
+    /// Writes every element of the destination, if there is one.
+    fn fill(&mut self, x: T) {
+        for i in 0..self.len() {
+            self.set(i, x);
+        }
+    }
+}
+
+/// A batch of rows to read.
+#[derive(Debug)]
+pub struct Rows<'a, T, const N: usize> {
+    src: [*const T; N],
+    /// Elements left in each source.
+    len: usize,
+    /// Elements in each row; the last one of a flat slice may be shorter.
+    classes: usize,
+    rows: usize,
+    lifetime: PhantomData<&'a T>,
+}
+
+/// A batch of rows to read, and where to write.
+#[derive(Debug)]
+pub struct RowsMut<'a, T, const N: usize> {
+    src: Rows<'a, T, N>,
+    dst: *mut T,
+    lifetime: PhantomData<&'a mut T>,
+}
+
+/// One row to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a, T, const N: usize> {
+    src: [*const T; N],
+    len: usize,
+    lifetime: PhantomData<&'a T>,
+}
+
+/// One row to read, and where to write.
+#[derive(Debug)]
+pub struct RowMut<'a, T, const N: usize> {
+    src: Row<'a, T, N>,
+    dst: *mut T,
+    lifetime: PhantomData<&'a mut T>,
+}
+
+// SAFETY: `Rows` stands for `N` slices `&'a [T]`.
+unsafe impl<T: Sync, const N: usize> Send for Rows<'_, T, N> {}
+// SAFETY: `RowsMut` stands for slices `&'a [T]` and one `&'a mut [T]`, which may be one of them: no
+// other value reaches the memory of the latter.
+unsafe impl<T: Send + Sync, const N: usize> Send for RowsMut<'_, T, N> {}
+
+/// Checks that two slices which belong together have one length.
+fn same_length(expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(Error::Length { expected, found })
+    }
+}
+
+impl<'a, T, const N: usize> Rows<'a, T, N> {
+    /// Slices of equal length, cut into rows of `classes`.
+    ///
+    /// # Errors
+    /// If the lengths differ or are no multiple of `classes`.
+    pub fn new(src: [&'a [T]; N], classes: usize) -> Result<Self, Error> {
+        let len = src[0].len();
+        for other in src {
+            same_length(len, other.len())?;
+        }
+        Self::from_pointers(src.map(<[T]>::as_ptr), len, classes)
+    }
+
+    /// Pointers to `len` elements each, cut into rows of `classes`.
+    fn from_pointers(src: [*const T; N], len: usize, classes: usize) -> Result<Self, Error> {
+        let rows = match len.checked_rem(classes) {
+            Some(0) => len / classes,
+            None if len == 0 => 0,
+            _ => return Err(Error::Shape { len, classes }),
+        };
+        Ok(Self {
+            src,
+            len,
+            classes,
+            rows,
+            lifetime: PhantomData,
+        })
+    }
+
+    /// Checks that there are `rows` rows. Empty rows take their number from here.
+    ///
+    /// # Errors
+    /// If there is another number of rows.
+    pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
+        if self.classes == 0 {
+            self.rows = rows;
+        }
+        same_length(self.rows, rows)?;
+        Ok(self)
+    }
+}
+
+impl<'a, T> Rows<'a, T, 1> {
+    /// A slice of any length as rows of [`CHUNK`] elements, the last one as long as it comes.
+    pub fn flat(src: &'a [T]) -> Self {
+        Self {
+            src: [src.as_ptr()],
+            len: src.len(),
+            classes: CHUNK,
+            rows: src.len().div_ceil(CHUNK),
+            lifetime: PhantomData,
+        }
+    }
+}
+
+impl<'a, T, const N: usize> RowsMut<'a, T, N> {
+    /// Slices of equal length, cut into rows of `classes`.
+    ///
+    /// # Errors
+    /// If the lengths differ or are no multiple of `classes`.
+    pub fn new(src: [&'a [T]; N], classes: usize, dst: &'a mut [T]) -> Result<Self, Error> {
+        let src = Rows::new(src, classes)?;
+        same_length(src.len, dst.len())?;
+        Ok(Self {
+            src,
+            dst: dst.as_mut_ptr(),
+            lifetime: PhantomData,
+        })
+    }
+
+    /// Checks that there are `rows` rows. Empty rows take their number from here.
+    ///
+    /// # Errors
+    /// If there is another number of rows.
+    pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
+        self.src = self.src.expect_rows(rows)?;
+        Ok(self)
+    }
+
+    /// Elements in a row.
+    pub fn classes(&self) -> usize {
+        self.src.classes
+    }
+
+    /// The same batch as one flat slice, in rows of [`CHUNK`] elements.
+    pub fn flatten(mut self) -> Self {
+        self.src = self.src.flatten();
+        self
+    }
+}
+
+impl<T, const N: usize> Rows<'_, T, N> {
+    /// The same batch as flat slices, in rows of [`CHUNK`] elements.
+    pub fn flatten(mut self) -> Self {
+        self.classes = CHUNK;
+        self.rows = self.len.div_ceil(CHUNK);
+        self
+    }
+}
+
+impl<'a, T> RowsMut<'a, T, 1> {
+    /// Rows of `classes`, written over themselves.
+    ///
+    /// # Errors
+    /// If the length is no multiple of `classes`.
+    pub fn in_place(x: &'a mut [T], classes: usize) -> Result<Self, Error> {
+        // The source is read through the pointer that also writes.
+        let dst = x.as_mut_ptr();
+        Ok(Self {
+            src: Rows::from_pointers([dst], x.len(), classes)?,
+            dst,
+            lifetime: PhantomData,
+        })
+    }
+
+    /// A slice of any length as rows of [`CHUNK`] elements, the last one as long as it comes.
+    ///
+    /// # Errors
+    /// If the destination has another length.
+    pub fn flat(src: &'a [T], dst: &'a mut [T]) -> Result<Self, Error> {
+        Ok(Self::new([src], 1, dst)?.flatten())
+    }
+
+    /// [`flat`](Self::flat) rows, written over themselves.
+    pub fn flat_in_place(x: &'a mut [T]) -> Self {
+        let dst = x.as_mut_ptr();
+        Self {
+            src: Rows {
+                src: [dst],
+                len: x.len(),
+                classes: CHUNK,
+                rows: x.len().div_ceil(CHUNK),
+                lifetime: PhantomData,
+            },
+            dst,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+impl<'a, T> RowsMut<'a, T, 2> {
+    /// Rows of `classes` of two sources, written over the first.
+    ///
+    /// # Errors
+    /// If the lengths differ or are no multiple of `classes`.
+    pub fn over_first(a: &'a mut [T], b: &'a [T], classes: usize) -> Result<Self, Error> {
+        let mut rows = Self::over_second(b, a, classes)?;
+        rows.src.src.reverse();
+        Ok(rows)
+    }
+
+    /// Rows of `classes` of two sources, written over the second.
+    ///
+    /// # Errors
+    /// If the lengths differ or are no multiple of `classes`.
+    pub fn over_second(a: &'a [T], b: &'a mut [T], classes: usize) -> Result<Self, Error> {
+        same_length(a.len(), b.len())?;
+        // The second source is read through the pointer that also writes.
+        let dst = b.as_mut_ptr();
+        Ok(Self {
+            src: Rows::from_pointers([a.as_ptr(), dst], a.len(), classes)?,
+            dst,
+            lifetime: PhantomData,
+        })
+    }
+}
+
+impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let row = row.min(self.rows);
+        let at = (row * self.classes).min(self.len);
+        let head = Self {
+            len: at,
+            rows: row,
+            ..self
+        };
+        let tail = Self {
+            // SAFETY: `at` is within the slices that `self` stands for.
+            src: self.src.map(|p| unsafe { p.add(at) }),
+            len: self.len - at,
+            rows: self.rows - row,
+            ..self
+        };
+        (head, tail)
+    }
+}
+
+impl<'a, T: Send + Sync, const N: usize> Split for RowsMut<'a, T, N> {
+    fn rows(&self) -> usize {
+        self.src.rows
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let (head, tail) = self.src.split_at(row);
+        // SAFETY: the destination is as long as the sources, and the head ends within them.
+        let dst = unsafe { self.dst.add(head.len) };
+        (
+            Self { src: head, ..self },
+            Self {
+                src: tail,
+                dst,
+                ..self
+            },
+        )
+    }
+}
+
+impl<T: Send> Split for &mut [T] {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        self.split_at_mut(row)
+    }
+}
+
+impl Split for Targets<'_> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        Targets::split_at(self, row)
+    }
+}
+
+/// What may be left out; it then has as many rows as the batch that it goes with.
+impl<S: Split> Split for Option<S> {
+    fn rows(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, Split::rows)
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        self.map_or((None, None), |split| {
+            let (a, b) = split.split_at(row);
+            (Some(a), Some(b))
+        })
+    }
+}
+
+impl<A: Split, B: Split> Split for (A, B) {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let ((a, x), (b, y)) = (self.0.split_at(row), self.1.split_at(row));
+        ((a, b), (x, y))
+    }
+}
+
+impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let (((a, b), c), ((x, y), z)) = ((((self.0, self.1)), self.2)).split_at(row);
+        ((a, b, c), (x, y, z))
+    }
+}
+
+impl<'a, T, const N: usize> Iterator for Rows<'a, T, N> {
+    type Item = Row<'a, T, N>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rows == 0 {
+            return None;
+        }
+        let row = Row {
+            src: self.src,
+            len: self.classes.min(self.len),
+            lifetime: PhantomData,
+        };
+        // SAFETY: the row lies within the slices that `self` stands for.
+        self.src = self.src.map(|p| unsafe { p.add(row.len) });
+        self.len -= row.len;
+        self.rows -= 1;
+        Some(row)
+    }
+}
+
+impl<'a, T, const N: usize> Iterator for RowsMut<'a, T, N> {
+    type Item = RowMut<'a, T, N>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let dst = self.dst;
+        let src = self.src.next()?;
+        // SAFETY: the destination is as long as the sources.
+        self.dst = unsafe { dst.add(src.len) };
+        Some(RowMut {
+            src,
+            dst,
+            lifetime: PhantomData,
+        })
+    }
+}
+
+impl<T: Element> Row<'_, T, 1> {
+    /// Combines all vectors, in any order, `fill` where the last one is short.
+    ///
+    /// Four at a time, so that they need not wait for each other.
+    #[inline(always)]
+    pub fn fold<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: T, f: impl Fn(V, V) -> V) -> V {
+        let mut folded = [V::splat(simd, fill); 4];
+        let blocks = self.len / V::LANES;
+        for group in 0..blocks / 4 {
+            for (i, folded) in folded.iter_mut().enumerate() {
+                let [x] = self.load(simd, 4 * group + i);
+                *folded = f(x, *folded);
+            }
+        }
+        let [mut a, b, c, d] = folded;
+        for block in blocks / 4 * 4..blocks {
+            let [x] = self.load(simd, block);
+            a = f(x, a);
+        }
+        if self.len % V::LANES != 0 {
+            let [x] = self.load_tail(simd, [fill]);
+            a = f(x, a);
+        }
+        f(f(a, b), f(c, d))
+    }
+
+    /// Where the first element equal to `x` is.
+    #[inline(always)]
+    pub fn find<V: Vector<Elem = T>>(&self, simd: V::Simd, x: T) -> Option<usize> {
+        let x = V::splat(simd, x);
+        let blocks = self.len / V::LANES;
+        for block in 0..blocks {
+            let [y] = self.load::<V>(simd, block);
+            let bits = V::bits(y.eq(x));
+            if bits != 0 {
+                return Some(block * V::LANES + bits.trailing_zeros() as usize);
+            }
+        }
+        let [y] = self.load_tail::<V>(simd, [T::NAN]);
+        let bits = V::bits(y.eq(x));
+        (bits != 0).then(|| blocks * V::LANES + bits.trailing_zeros() as usize)
+    }
+}
+
+impl<T: Element, const N: usize> Row<'_, T, N> {
+    /// Calls `f` with the lanes of each vector, `fill` where the last one is short.
+    #[inline(always)]
+    pub fn visit<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        fill: [T; N],
+        mut f: impl FnMut([V; N]),
+    ) {
+        for block in 0..self.len / V::LANES {
+            f(self.load(simd, block));
+        }
+        if self.len % V::LANES != 0 {
+            f(self.load_tail(simd, fill));
+        }
+    }
+
+    /// Vector `block` of every source.
+    #[inline(always)]
+    fn load<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize) -> [V; N] {
+        assert!(block < self.len / V::LANES, "vector beyond the row");
+        self.src.map(|p| {
+            // SAFETY: the vector lies within the row, which lies within the slice that the source
+            // was made from; `V::Array` is `LANES` elements. Nothing writes while the reference
+            // lives, which is until `V::load` returns.
+            V::load(simd, unsafe { &*p.add(block * V::LANES).cast() })
+        })
+    }
+
+    /// What is left of every source after the whole vectors, then `fill`.
+    #[inline(always)]
+    fn load_tail<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: [T; N]) -> [V; N] {
+        let whole = self.len - self.len % V::LANES;
+        core::array::from_fn(|i| {
+            // SAFETY: the tail lies within the row. Nothing writes while the reference lives,
+            // which is until `V::load_or` returns.
+            let tail =
+                unsafe { core::slice::from_raw_parts(self.src[i].add(whole), self.len - whole) };
+            V::load_or(simd, tail, fill[i])
+        })
+    }
+}
+
+impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn get(&self, source: usize, i: usize) -> T {
+        assert!(i < self.len, "element beyond the row");
+        // SAFETY: the element lies within the row.
+        unsafe { *self.src[source].add(i) }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Row<'_, T, N> {
+        *self
+    }
+
+    #[inline(always)]
+    fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N> {
+        assert!(start <= end && end <= self.len, "part beyond the row");
+        Self {
+            // SAFETY: the part begins within the row.
+            src: self.src.map(|p| unsafe { p.add(start) }),
+            len: end - start,
+            lifetime: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn map<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        fill: [T; N],
+        mut f: impl FnMut(usize, [V; N]) -> V,
+    ) {
+        let blocks = self.len / V::LANES;
+        for block in 0..blocks {
+            f(block, self.load(simd, block));
+        }
+        if self.len % V::LANES != 0 {
+            f(blocks, self.load_tail(simd, fill));
+        }
+    }
+
+    #[inline(always)]
+    fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(V) -> V) {}
+
+    #[inline(always)]
+    fn set(&mut self, _: usize, _: T) {}
+}
+
+impl<T: Element, const N: usize> RowMut<'_, T, N> {
+    /// Element `i` of the destination.
+    #[cfg(feature = "std")]
+    pub fn written(&self, i: usize) -> T {
+        assert!(i < self.src.len, "element beyond the row");
+        // SAFETY: the destination is as long as the sources.
+        unsafe { *self.dst.add(i) }
+    }
+
+    /// The memory of vector `block` of the destination.
+    #[inline(always)]
+    fn block<V: Vector<Elem = T>>(&mut self, block: usize) -> &mut V::Array {
+        assert!(block < self.src.len / V::LANES, "vector beyond the row");
+        // SAFETY: the destination is as long as the sources, so the vector lies within it;
+        // `V::Array` is `LANES` elements. Nothing else refers to it while `self` is borrowed.
+        unsafe { &mut *self.dst.add(block * V::LANES).cast() }
+    }
+
+    /// What is left of the destination after the whole vectors.
+    #[inline(always)]
+    fn tail<V: Vector<Elem = T>>(&mut self) -> &mut [T] {
+        let rest = self.src.len % V::LANES;
+        // SAFETY: the destination is as long as the sources, so the tail lies within it. Nothing
+        // else refers to it while `self` is borrowed.
+        unsafe { core::slice::from_raw_parts_mut(self.dst.add(self.src.len - rest), rest) }
+    }
+}
+
+impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.src.len
+    }
+
+    #[inline(always)]
+    fn get(&self, source: usize, i: usize) -> T {
+        self.src.get(source, i)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Row<'_, T, N> {
+        self.src
+    }
+
+    #[inline(always)]
+    fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N> {
+        assert!(start <= end && end <= self.src.len, "part beyond the row");
+        RowMut {
+            src: Row {
+                // SAFETY: the part begins within the row.
+                src: self.src.src.map(|p| unsafe { p.add(start) }),
+                len: end - start,
+                lifetime: PhantomData,
+            },
+            // SAFETY: the destination is as long as the row.
+            dst: unsafe { self.dst.add(start) },
+            lifetime: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn map<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        fill: [T; N],
+        mut f: impl FnMut(usize, [V; N]) -> V,
+    ) {
+        let blocks = self.src.len / V::LANES;
+        for block in 0..blocks {
+            let y = f(block, self.src.load(simd, block));
+            y.store(self.block::<V>(block));
+        }
+        if self.src.len % V::LANES != 0 {
+            let y = f(blocks, self.src.load_tail(simd, fill));
+            y.store_prefix(self.tail::<V>());
+        }
+    }
+
+    #[inline(always)]
+    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, mut f: impl FnMut(V) -> V) {
+        for block in 0..self.src.len / V::LANES {
+            let block = self.block::<V>(block);
+            f(V::load(simd, block)).store(block);
+        }
+        if self.src.len % V::LANES != 0 {
+            let tail = self.tail::<V>();
+            f(V::load_or(simd, tail, T::ZERO)).store_prefix(tail);
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, x: T) {
+        assert!(i < self.src.len, "element beyond the row");
+        // SAFETY: the destination is as long as the sources.
+        unsafe { *self.dst.add(i) = x }
+    }
+}

@@ -1,0 +1,289 @@
+//! The scalar path: the textbook formula of every operation, one element at a time, with the
+//! exponential of the standard library. The baseline that benchmarks compare with, and the place to check the
+//! formulas. It shares no arithmetic with the kernels, and has the error of its formulas: rounding
+//! `x - max` alone costs up to 64 ULP of a probability.
+
+use crate::element::Element;
+use crate::kernel::MaskedRows;
+use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
+use crate::kernel::cross_entropy::CrossEntropy;
+use crate::kernel::elementwise::{Exp, Sigmoid};
+use crate::kernel::log_softmax::LogSoftmax;
+use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::softmax::Softmax;
+use crate::kernel::tree::{self, Merge};
+use crate::rows::{Pass, Row, Rows, RowsMut, Split};
+use crate::simd::Kernel;
+use crate::targets::Targets;
+
+/// The textbook form of a kernel.
+pub trait Scalar<D>: Kernel<D> {
+    /// Does the work of the kernel.
+    fn scalar(&self, data: D) -> Self::Output;
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Softmax {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        for mut row in rows {
+            let max = largest(row.source());
+            if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
+                row.fill(T::ZERO);
+                continue;
+            }
+            let mut sum = T::ZERO;
+            for i in 0..row.len() {
+                let weight = (row.get(0, i) - max).exp();
+                row.set(i, weight);
+                sum = sum + weight;
+            }
+            for i in 0..row.len() {
+                row.set(i, canonical(row.written(i) / sum));
+            }
+        }
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 1>> for LogSoftmax {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        for mut row in rows {
+            let max = largest(row.source());
+            if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
+                row.fill(T::NEG_INFINITY);
+                continue;
+            }
+            let log_sum = sum_of_weights(row.source(), max).ln();
+            for i in 0..row.len() {
+                row.set(i, canonical(row.get(0, i) - max - log_sum));
+            }
+        }
+    }
+}
+
+impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
+    fn scalar(&self, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
+        for (row, result) in rows.zip(results) {
+            let max = largest(row);
+            *result = if max == T::NEG_INFINITY || max == T::INFINITY {
+                max
+            } else {
+                canonical(max + sum_of_weights(row, max).ln())
+            };
+        }
+    }
+}
+
+impl<T: Element> Scalar<(Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
+    fn scalar(
+        &self,
+        (rows, targets, losses): (Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
+    ) -> f64 {
+        cross_entropy(*self, rows, targets, losses)
+    }
+}
+
+impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
+    fn scalar(
+        &self,
+        (rows, targets, losses): (RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
+    ) -> f64 {
+        cross_entropy(*self, rows, targets, losses)
+    }
+}
+
+fn cross_entropy<T: Element, P: Pass<T, 1>>(
+    kernel: CrossEntropy,
+    mut rows: impl Iterator<Item = P>,
+    targets: Targets<'_>,
+    mut losses: Option<&mut [T]>,
+) -> f64 {
+    tree::sum(targets.len(), |i| {
+        let Some(mut row) = rows.next() else {
+            return 0.0;
+        };
+        let loss = if let Some(target) = targets.get(i) {
+            cross_entropy_row(kernel, &mut row, target)
+        } else {
+            row.fill(T::ZERO);
+            T::ZERO
+        };
+        if let Some(losses) = &mut losses {
+            losses[i] = loss;
+        }
+        loss.to_f64()
+    })
+}
+
+fn cross_entropy_row<T: Element, P: Pass<T, 1>>(
+    kernel: CrossEntropy,
+    row: &mut P,
+    target: usize,
+) -> T {
+    let scale = T::from_f64(kernel.grad_scale);
+    let max = largest(row.source());
+    if max == T::NEG_INFINITY && kernel.masked_rows == MaskedRows::Zero {
+        row.fill(T::ZERO);
+        row.set(target, -scale);
+        return T::INFINITY;
+    }
+    let x = row.get(0, target);
+    let sum = sum_of_weights(row.source(), max);
+    for i in 0..row.len() {
+        let p = (row.get(0, i) - max).exp() / sum;
+        let t = if i == target { T::ONE } else { T::ZERO };
+        row.set(i, canonical((p - t) * scale));
+    }
+    canonical(sum.ln() - (x - max))
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
+    fn scalar(&self, rows: RowsMut<'_, T, 2>) {
+        for mut row in rows {
+            let mut dot = T::ZERO;
+            for i in 0..row.len() {
+                let (y, dy) = (row.get(0, i), row.get(1, i));
+                if y != T::ZERO || dy.is_nan() {
+                    dot = dot + y * dy;
+                }
+            }
+            for i in 0..row.len() {
+                let (y, dy) = (row.get(0, i), row.get(1, i));
+                let dx = if y == T::ZERO && !dot.is_nan() {
+                    T::ZERO
+                } else {
+                    y * (dy - dot)
+                };
+                row.set(i, canonical(dx));
+            }
+        }
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
+    fn scalar(&self, rows: RowsMut<'_, T, 2>) {
+        for mut row in rows {
+            let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + row.get(1, i));
+            for i in 0..row.len() {
+                let (p, dy) = (row.get(0, i).exp(), row.get(1, i));
+                let dx = if p == T::ZERO { dy } else { dy - p * sum };
+                row.set(i, canonical(dx));
+            }
+        }
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Exp {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        each(rows, |[x]| x.exp());
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Sigmoid {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        each(rows, |[x]| sigmoid(x));
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 2>> for ElementLosses {
+    fn scalar(&self, rows: RowsMut<'_, T, 2>) {
+        each(rows, |[x, label]| binary_cross_entropy(x, label));
+    }
+}
+
+impl<T: Element> Scalar<Rows<'_, T, 2>> for BinaryCrossEntropy {
+    fn scalar(&self, rows: Rows<'_, T, 2>) -> f64 {
+        binary_cross_entropies(*self, rows)
+    }
+}
+
+impl<T: Element> Scalar<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
+    fn scalar(&self, rows: RowsMut<'_, T, 2>) -> f64 {
+        binary_cross_entropies(*self, rows)
+    }
+}
+
+fn binary_cross_entropies<T: Element, P: Pass<T, 2>>(
+    kernel: BinaryCrossEntropy,
+    mut rows: impl Split + Iterator<Item = P>,
+) -> f64 {
+    let scale = T::from_f64(kernel.grad_scale);
+    tree::sum(rows.rows(), |_| {
+        let Some(mut row) = rows.next() else {
+            return 0.0;
+        };
+        let mut sum = 0.0;
+        for i in 0..row.len() {
+            let (x, label) = (row.get(0, i), row.get(1, i));
+            sum += binary_cross_entropy(x, label).to_f64();
+            row.set(i, canonical((sigmoid(x) - label) * scale));
+        }
+        sum
+    })
+}
+
+impl<T: Element> Scalar<Rows<'_, T, 1>> for Sum {
+    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
+        tree::sum(rows.rows(), |_| {
+            let row = rows.next();
+            row.map_or(0.0, |row| {
+                (0..row.len())
+                    .fold(T::ZERO, |sum, i| sum + row.get(0, i))
+                    .to_f64()
+            })
+        })
+    }
+}
+
+impl<T: Element> Scalar<Rows<'_, T, 1>> for Max {
+    fn scalar(&self, rows: Rows<'_, T, 1>) -> Largest<T> {
+        rows.fold(Largest(T::NEG_INFINITY), |largest, row| {
+            (0..row.len()).fold(largest, |largest, i| {
+                let x = row.get(0, i);
+                largest.merge(Largest(if x.is_nan() { T::NAN } else { x }))
+            })
+        })
+    }
+}
+
+/// The largest element, NaN if there is one.
+fn largest<T: Element>(row: Row<'_, T, 1>) -> T {
+    (0..row.len()).fold(T::NEG_INFINITY, |max, i| {
+        let x = row.get(0, i);
+        if x > max || x.is_nan() { x } else { max }
+    })
+}
+
+fn sum_of_weights<T: Element>(row: Row<'_, T, 1>, max: T) -> T {
+    (0..row.len()).fold(T::ZERO, |sum, i| sum + (row.get(0, i) - max).exp())
+}
+
+fn sigmoid<T: Element>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp())
+}
+
+fn binary_cross_entropy<T: Element>(x: T, label: T) -> T {
+    let negative = x < T::ZERO;
+    let magnitude = if negative { -x } else { x };
+    let against = if negative { label } else { T::ONE - label };
+    let against = if against == T::ZERO {
+        T::ZERO
+    } else {
+        against * magnitude
+    };
+    against + (-magnitude).exp().ln_1p()
+}
+
+fn each<T: Element, const N: usize>(rows: RowsMut<'_, T, N>, f: impl Fn([T; N]) -> T) {
+    for mut row in rows {
+        for i in 0..row.len() {
+            let x = core::array::from_fn(|source| row.get(source, i));
+            row.set(i, canonical(f(x)));
+        }
+    }
+}
+
+/// With the canonical NaN in place of any other.
+fn canonical<T: Element>(x: T) -> T {
+    if x.is_nan() { T::NAN } else { x }
+}

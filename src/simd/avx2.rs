@@ -1,0 +1,293 @@
+//! AVX2 with FMA: sixteen lanes in two registers.
+
+use core::arch::x86_64::{__m256, __m256d};
+
+use super::{Kernel, Simd, impl_vector};
+
+/// Proof that this processor has AVX2 and FMA. The private field keeps others from making one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The token, where the processor has the features.
+    #[cfg(feature = "std")]
+    pub(crate) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        // SAFETY: both features were just detected.
+        found.then(|| unsafe { Self::new() })
+    }
+
+    /// The token, where the target has the features.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn detect() -> Option<Self> {
+        let found = cfg!(all(target_feature = "avx2", target_feature = "fma"));
+        // SAFETY: the whole program is compiled for both features.
+        found.then(|| unsafe { Self::new() })
+    }
+
+    /// Safe to call where the features are enabled, which the compiler checks.
+    #[target_feature(enable = "avx2,fma")]
+    fn new() -> Self {
+        Self(())
+    }
+
+    /// Runs a kernel compiled for AVX2 and FMA.
+    #[inline]
+    pub(crate) fn run<D, K: Kernel<D>>(self, kernel: &K, data: D) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn entry<D, K: Kernel<D>>(simd: Avx2, kernel: &K, data: D) -> K::Output {
+            kernel.simd(simd, data)
+        }
+        // SAFETY: `self` proves what `entry` enables.
+        unsafe { entry(self, kernel, data) }
+    }
+}
+
+impl Simd for Avx2 {
+    type F32 = F32x16;
+}
+
+/// Lanes 0 to 7 and 8 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct F32x16(__m256, __m256);
+
+/// All bits of a lane set, or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(__m256, __m256);
+
+/// Lanes 0 to 3, 4 to 7, 8 to 11, 12 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum([__m256d; 4]);
+
+impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, fused: true);
+
+mod op {
+    use core::arch::x86_64::*;
+
+    use super::{Avx2, F32x16, Mask, Sum};
+
+    /// The half registers of the two operands, through one intrinsic.
+    macro_rules! lanewise {
+        ($($(#[$doc:meta])* $name:ident = $intrinsic:ident($($arg:ident),+);)*) => {$(
+            #[inline]
+            #[target_feature(enable = "avx2,fma")]
+            pub(super) fn $name($($arg: F32x16),+) -> F32x16 {
+                F32x16($intrinsic($($arg.0),+), $intrinsic($($arg.1),+))
+            }
+        )*};
+    }
+    lanewise! {
+        add = _mm256_add_ps(a, b);
+        sub = _mm256_sub_ps(a, b);
+        mul = _mm256_mul_ps(a, b);
+        div = _mm256_div_ps(a, b);
+        // MAXPS and MINPS return the second operand when either is NaN.
+        max = _mm256_max_ps(a, b);
+        min = _mm256_min_ps(a, b);
+        mul_add = _mm256_fmadd_ps(a, b, c);
+        neg_mul_add = _mm256_fnmadd_ps(a, b, c);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn splat(_: Avx2, x: f32) -> F32x16 {
+        let x = _mm256_set1_ps(x);
+        F32x16(x, x)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn load(_: Avx2, src: &[f32; 16]) -> F32x16 {
+        let p = src.as_ptr();
+        // SAFETY: `src` has sixteen elements; the loads ask for no alignment.
+        unsafe { F32x16(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn load_or(_: Avx2, src: &[f32], fill: f32) -> F32x16 {
+        let Mask(lo, hi) = first(src.len());
+        let p = src.as_ptr();
+        // SAFETY: a masked load touches the lanes that are set, which are the elements of `src`;
+        // the address of the upper half is not formed beyond it by more than wrapping.
+        let (a, b) = unsafe {
+            (
+                _mm256_maskload_ps(p, _mm256_castps_si256(lo)),
+                _mm256_maskload_ps(p.wrapping_add(8), _mm256_castps_si256(hi)),
+            )
+        };
+        let fill = _mm256_set1_ps(fill);
+        F32x16(_mm256_blendv_ps(fill, a, lo), _mm256_blendv_ps(fill, b, hi))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn store(x: F32x16, dst: &mut [f32; 16]) {
+        let p = dst.as_mut_ptr();
+        // SAFETY: `dst` has sixteen elements; the stores ask for no alignment.
+        unsafe {
+            _mm256_storeu_ps(p, x.0);
+            _mm256_storeu_ps(p.add(8), x.1);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
+        let Mask(lo, hi) = first(dst.len());
+        let p = dst.as_mut_ptr();
+        // SAFETY: a masked store touches the lanes that are set, which are the elements of `dst`.
+        unsafe {
+            _mm256_maskstore_ps(p, _mm256_castps_si256(lo), x.0);
+            _mm256_maskstore_ps(p.wrapping_add(8), _mm256_castps_si256(hi), x.1);
+        }
+    }
+
+    /// The first `count` lanes (all sixteen, if there are more).
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn first(count: usize) -> Mask {
+        let count = _mm256_set1_epi32(count.min(16) as i32);
+        let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let hi = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+        Mask(
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(count, lo)),
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(count, hi)),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn abs(x: F32x16) -> F32x16 {
+        let sign = _mm256_set1_ps(-0.0);
+        F32x16(_mm256_andnot_ps(sign, x.0), _mm256_andnot_ps(sign, x.1))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn exponent(x: F32x16) -> F32x16 {
+        F32x16(
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.0))),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.1))),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn lt(a: F32x16, b: F32x16) -> Mask {
+        Mask(
+            _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0),
+            _mm256_cmp_ps::<_CMP_LT_OQ>(a.1, b.1),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn eq(a: F32x16, b: F32x16) -> Mask {
+        Mask(
+            _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0),
+            _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn is_nan(x: F32x16) -> Mask {
+        Mask(
+            _mm256_cmp_ps::<_CMP_UNORD_Q>(x.0, x.0),
+            _mm256_cmp_ps::<_CMP_UNORD_Q>(x.1, x.1),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn or(a: Mask, b: Mask) -> Mask {
+        Mask(_mm256_or_ps(a.0, b.0), _mm256_or_ps(a.1, b.1))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn lane(_: Avx2, i: usize) -> Mask {
+        let i = _mm256_set1_epi32(i as i32);
+        let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let hi = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+        Mask(
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(i, lo)),
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(i, hi)),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
+        F32x16(
+            _mm256_blendv_ps(no.0, yes.0, mask.0),
+            _mm256_blendv_ps(no.1, yes.1, mask.1),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn bits(mask: Mask) -> u32 {
+        (_mm256_movemask_ps(mask.0) | _mm256_movemask_ps(mask.1) << 8).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn reduce_max(x: F32x16) -> f32 {
+        let x = _mm256_max_ps(x.0, x.1);
+        let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_zero(_: Avx2) -> Sum {
+        Sum([_mm256_setzero_pd(); 4])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn widen(x: F32x16) -> [__m256d; 4] {
+        [
+            _mm256_cvtps_pd(_mm256_castps256_ps128(x.0)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.0)),
+            _mm256_cvtps_pd(_mm256_castps256_ps128(x.1)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.1)),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
+        let (s, x) = (sum.0, widen(x));
+        Sum([
+            _mm256_add_pd(s[0], x[0]),
+            _mm256_add_pd(s[1], x[1]),
+            _mm256_add_pd(s[2], x[2]),
+            _mm256_add_pd(s[3], x[3]),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
+        let (s, a, b) = (sum.0, widen(a), widen(b));
+        Sum([
+            _mm256_fmadd_pd(a[0], b[0], s[0]),
+            _mm256_fmadd_pd(a[1], b[1], s[1]),
+            _mm256_fmadd_pd(a[2], b[2], s[2]),
+            _mm256_fmadd_pd(a[3], b[3], s[3]),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_total(sum: Sum) -> f64 {
+        let s = sum.0;
+        let s = _mm256_add_pd(_mm256_add_pd(s[0], s[2]), _mm256_add_pd(s[1], s[3]));
+        let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
+        _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+    }
+}

@@ -1,0 +1,228 @@
+//! AVX-512F: sixteen lanes in one register. Nothing beyond the foundation set is used, so every
+//! AVX-512 processor qualifies, the first ones included.
+
+use core::arch::x86_64::{__m512, __m512d, __mmask16};
+
+use super::{Kernel, Simd, impl_vector};
+
+/// Proof that this processor has AVX-512F. The private field keeps others from making one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, where the processor has the feature.
+    #[cfg(feature = "std")]
+    pub(crate) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f");
+        // SAFETY: the feature was just detected.
+        found.then(|| unsafe { Self::new() })
+    }
+
+    /// The token, where the target has the feature.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn detect() -> Option<Self> {
+        let found = cfg!(target_feature = "avx512f");
+        // SAFETY: the whole program is compiled for the feature.
+        found.then(|| unsafe { Self::new() })
+    }
+
+    /// Safe to call where the feature is enabled, which the compiler checks.
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        Self(())
+    }
+
+    /// Runs a kernel compiled for AVX-512F.
+    #[inline]
+    pub(crate) fn run<D, K: Kernel<D>>(self, kernel: &K, data: D) -> K::Output {
+        #[target_feature(enable = "avx512f")]
+        fn entry<D, K: Kernel<D>>(simd: Avx512, kernel: &K, data: D) -> K::Output {
+            kernel.simd(simd, data)
+        }
+        // SAFETY: `self` proves what `entry` enables.
+        unsafe { entry(self, kernel, data) }
+    }
+}
+
+impl Simd for Avx512 {
+    type F32 = F32x16;
+}
+
+/// Lanes 0 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct F32x16(__m512);
+
+/// A bit per lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(__mmask16);
+
+/// Lanes 0 to 7 and 8 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum(__m512d, __m512d);
+
+impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, fused: true);
+
+mod op {
+    use core::arch::x86_64::*;
+
+    use super::{Avx512, F32x16, Mask, Sum};
+
+    /// One intrinsic each.
+    macro_rules! lanewise {
+        ($($name:ident = $intrinsic:ident($($arg:ident),+);)*) => {$(
+            #[inline]
+            #[target_feature(enable = "avx512f")]
+            pub(super) fn $name($($arg: F32x16),+) -> F32x16 {
+                F32x16($intrinsic($($arg.0),+))
+            }
+        )*};
+    }
+    lanewise! {
+        add = _mm512_add_ps(a, b);
+        sub = _mm512_sub_ps(a, b);
+        mul = _mm512_mul_ps(a, b);
+        div = _mm512_div_ps(a, b);
+        // VMAXPS and VMINPS return the second operand when either is NaN.
+        max = _mm512_max_ps(a, b);
+        min = _mm512_min_ps(a, b);
+        mul_add = _mm512_fmadd_ps(a, b, c);
+        neg_mul_add = _mm512_fnmadd_ps(a, b, c);
+        abs = _mm512_abs_ps(x);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn splat(_: Avx512, x: f32) -> F32x16 {
+        F32x16(_mm512_set1_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn load(_: Avx512, src: &[f32; 16]) -> F32x16 {
+        // SAFETY: `src` has sixteen elements; the load asks for no alignment.
+        F32x16(unsafe { _mm512_loadu_ps(src.as_ptr()) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn load_or(_: Avx512, src: &[f32], fill: f32) -> F32x16 {
+        let fill = _mm512_set1_ps(fill);
+        // SAFETY: a masked load touches the lanes that are set, which are the elements of `src`.
+        F32x16(unsafe { _mm512_mask_loadu_ps(fill, first(src.len()), src.as_ptr()) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn store(x: F32x16, dst: &mut [f32; 16]) {
+        // SAFETY: `dst` has sixteen elements; the store asks for no alignment.
+        unsafe { _mm512_storeu_ps(dst.as_mut_ptr(), x.0) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
+        // SAFETY: a masked store touches the lanes that are set, which are the elements of `dst`.
+        unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), first(dst.len()), x.0) }
+    }
+
+    /// The first `count` lanes (all sixteen, if there are more).
+    #[inline]
+    fn first(count: usize) -> __mmask16 {
+        ((1_u32 << count.min(16)) - 1) as __mmask16
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn exponent(x: F32x16) -> F32x16 {
+        F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(
+            _mm512_castps_si512(x.0),
+        )))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn lt(a: F32x16, b: F32x16) -> Mask {
+        Mask(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn eq(a: F32x16, b: F32x16) -> Mask {
+        Mask(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn is_nan(x: F32x16) -> Mask {
+        Mask(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x.0, x.0))
+    }
+
+    #[inline]
+    pub(super) fn or(a: Mask, b: Mask) -> Mask {
+        Mask(a.0 | b.0)
+    }
+
+    #[inline]
+    pub(super) fn lane(_: Avx512, i: usize) -> Mask {
+        Mask(1 << i)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
+        F32x16(_mm512_mask_blend_ps(mask.0, no.0, yes.0))
+    }
+
+    #[inline]
+    pub(super) fn bits(mask: Mask) -> u32 {
+        u32::from(mask.0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn reduce_max(x: F32x16) -> f32 {
+        _mm512_reduce_max_ps(x.0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_zero(_: Avx512) -> Sum {
+        Sum(_mm512_setzero_pd(), _mm512_setzero_pd())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn widen(x: F32x16) -> (__m512d, __m512d) {
+        let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0));
+        (
+            _mm512_cvtps_pd(_mm512_castps512_ps256(x.0)),
+            _mm512_cvtps_pd(_mm256_castpd_ps(upper)),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
+        let (lo, hi) = widen(x);
+        Sum(_mm512_add_pd(sum.0, lo), _mm512_add_pd(sum.1, hi))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
+        let ((a_lo, a_hi), (b_lo, b_hi)) = (widen(a), widen(b));
+        Sum(
+            _mm512_fmadd_pd(a_lo, b_lo, sum.0),
+            _mm512_fmadd_pd(a_hi, b_hi, sum.1),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_total(sum: Sum) -> f64 {
+        let s = _mm512_add_pd(sum.0, sum.1);
+        let s = _mm256_add_pd(_mm512_castpd512_pd256(s), _mm512_extractf64x4_pd::<1>(s));
+        let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
+        _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+    }
+}

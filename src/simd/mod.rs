@@ -1,0 +1,191 @@
+//! The vector trait that every kernel is written over, and the macro that implements it for an
+//! instruction set. Holds no loops and no mathematics.
+//!
+//! How safety works here: a vector is only ever made from a token ([`Simd`]), and a token only by
+//! detection, so whoever holds either may run that instruction set. Hence the methods of
+//! [`Vector`] are safe, and the kernels are safe code. For that reason neither tokens nor vectors
+//! derive `Default` or anything else that could make one out of nothing.
+//!
+//! How speed works here: the functions of an instruction set carry `#[target_feature]`, and such a
+//! function is inlined only into a caller with the same features. So everything between the entry
+//! (`run` of a token) and those functions is `#[inline(always)]`; `tests/inlining.rs` notices when a
+//! link of that chain breaks.
+//!
+//! Every backend has sixteen lanes of `f32`, in as many registers as it takes. So loops, tails and
+//! the order of additions are the same everywhere, and so are the bits (where multiply-add is
+//! fused).
+
+use core::ops::{Add, Div, Mul, Sub};
+
+use crate::element::Element;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// An instruction set that this processor was found to support: holding one is the proof.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// Sixteen lanes of `f32`.
+    type F32: Vector<Elem = f32, Simd = Self>;
+}
+
+/// Work on data `D`, written once over any instruction set.
+pub trait Kernel<D> {
+    /// What it finds.
+    type Output;
+    /// Does the work. Always `#[inline(always)]`, so that it is compiled for the instruction set
+    /// whose token it is given.
+    fn simd<S: Simd>(&self, simd: S, data: D) -> Self::Output;
+}
+
+/// Some lanes of one element type.
+pub trait Vector:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    /// The instruction set that these vectors belong to.
+    type Simd: Simd;
+    /// The type of a lane.
+    type Elem: Element;
+    /// `[Self::Elem; Self::LANES]`: memory that one whole vector fills.
+    type Array;
+    /// One bit of decision per lane.
+    type Mask: Copy;
+    /// One `f64` per lane: what rows are summed in.
+    type Sum: Copy;
+
+    /// Lanes in a vector.
+    const LANES: usize;
+    /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
+    const FUSED: bool;
+
+    /// `x` in every lane.
+    fn splat(simd: Self::Simd, x: Self::Elem) -> Self;
+    /// The lanes of `src`.
+    fn load(simd: Self::Simd, src: &Self::Array) -> Self;
+    /// The lanes of `src`, which is shorter than a vector, then `fill`.
+    fn load_or(simd: Self::Simd, src: &[Self::Elem], fill: Self::Elem) -> Self;
+    /// Writes all lanes.
+    fn store(self, dst: &mut Self::Array);
+    /// Writes the first lanes to `dst`, which is shorter than a vector.
+    fn store_prefix(self, dst: &mut [Self::Elem]);
+
+    /// `self * a + b`, rounded once where [`FUSED`](Self::FUSED).
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// `b - self * a`, rounded once where [`FUSED`](Self::FUSED).
+    fn neg_mul_add(self, a: Self, b: Self) -> Self;
+    /// The larger of the two. A NaN in `other` is kept; one in `self` may be dropped.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of the two. A NaN in `other` is kept; one in `self` may be dropped.
+    fn min(self, other: Self) -> Self;
+    /// Without the sign.
+    fn abs(self) -> Self;
+    /// The low bits of the mantissa moved to where the exponent stands: makes `2^k` of
+    /// `1.5 * 2^(mantissa bits) + bias + k`.
+    fn exponent(self) -> Self;
+
+    /// Lanes where `self < other`.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// Lanes where `self == other`.
+    fn eq(self, other: Self) -> Self::Mask;
+    /// Lanes that are NaN.
+    fn is_nan(self) -> Self::Mask;
+    /// Lanes set in either.
+    fn or(a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    /// Lane `i` alone.
+    fn lane(simd: Self::Simd, i: usize) -> Self::Mask;
+    /// `yes` where the mask is set, `no` elsewhere.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// The mask as bits, lane 0 lowest.
+    fn bits(mask: Self::Mask) -> u32;
+
+    /// The largest lane, if none is NaN.
+    fn reduce_max(self) -> Self::Elem;
+
+    /// A sum of nothing.
+    fn sum_zero(simd: Self::Simd) -> Self::Sum;
+    /// Adds every lane of `x`, widened, to its lane of `sum`.
+    fn sum_add(sum: Self::Sum, x: Self) -> Self::Sum;
+    /// Adds `a * b`, taken in `f64` where it is exact, lane by lane.
+    fn sum_add_product(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
+    /// The sum of the lanes, halves first: lane `i` plus lane `i + 8`, then `i + 4`, `i + 2`,
+    /// `i + 1`. The same order on every backend.
+    fn sum_total(sum: Self::Sum) -> f64;
+}
+
+/// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
+/// same names in the module `op` beside the invocation.
+macro_rules! impl_vector {
+    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, fused: $fused:expr) => {
+        impl $crate::simd::Vector for $vector {
+            type Simd = $simd;
+            type Elem = $elem;
+            type Array = [$elem; $lanes];
+            type Mask = $mask;
+            type Sum = $sum;
+            const LANES: usize = $lanes;
+            const FUSED: bool = $fused;
+
+            $crate::simd::forward! {
+                fn splat(simd: $simd, x: $elem) -> Self;
+                fn load(simd: $simd, src: &[$elem; $lanes]) -> Self;
+                fn load_or(simd: $simd, src: &[$elem], fill: $elem) -> Self;
+                fn store(self: Self, dst: &mut [$elem; $lanes]) -> ();
+                fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
+                fn mul_add(self: Self, a: Self, b: Self) -> Self;
+                fn neg_mul_add(self: Self, a: Self, b: Self) -> Self;
+                fn max(self: Self, other: Self) -> Self;
+                fn min(self: Self, other: Self) -> Self;
+                fn abs(self: Self) -> Self;
+                fn exponent(self: Self) -> Self;
+                fn lt(self: Self, other: Self) -> $mask;
+                fn eq(self: Self, other: Self) -> $mask;
+                fn is_nan(self: Self) -> $mask;
+                fn or(a: $mask, b: $mask) -> $mask;
+                fn lane(simd: $simd, i: usize) -> $mask;
+                fn select(mask: $mask, yes: Self, no: Self) -> Self;
+                fn bits(mask: $mask) -> u32;
+                fn reduce_max(self: Self) -> $elem;
+                fn sum_zero(simd: $simd) -> $sum;
+                fn sum_add(sum: $sum, x: Self) -> $sum;
+                fn sum_add_product(sum: $sum, a: Self, b: Self) -> $sum;
+                fn sum_total(sum: $sum) -> f64;
+            }
+        }
+        $crate::simd::forward! { operator Add add $vector }
+        $crate::simd::forward! { operator Sub sub $vector }
+        $crate::simd::forward! { operator Mul mul $vector }
+        $crate::simd::forward! { operator Div div $vector }
+    };
+}
+pub(crate) use impl_vector;
+
+/// Methods that call the function of their name in `op`.
+macro_rules! forward {
+    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {$(
+        #[inline(always)]
+        fn $name($($arg: $ty),*) -> $out {
+            $crate::simd::forward!(op::$name($($arg),*))
+        }
+    )*};
+    (operator $trait:ident $name:ident $vector:ident) => {
+        impl ::core::ops::$trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                $crate::simd::forward!(op::$name(self, other))
+            }
+        }
+    };
+    (op::$name:ident($($arg:expr),*)) => {{
+        #[allow(unused_unsafe, reason = "the portable functions need no features")]
+        // SAFETY: a token or a vector of this instruction set is among the arguments, and both
+        // exist only where detection found the features that the function enables. (A mask or a
+        // sum is only ever made from a vector or a token.)
+        unsafe {
+            op::$name($($arg),*)
+        }
+    }};
+}
+pub(crate) use forward;

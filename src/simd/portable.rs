@@ -1,0 +1,217 @@
+//! The portable backend: sixteen lanes of the crate `wide`, which is SSE2, NEON, wasm `simd128` or
+//! plain arrays, as the compiler's target has it.
+
+use wide::{f32x16, f64x8};
+
+use super::{Simd, impl_vector};
+
+/// The token of a backend that every processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type F32 = F32x16;
+}
+
+/// Whether `wide` fuses its multiply-add on the compiler's target.
+pub(crate) const FUSED: bool = cfg!(any(
+    all(
+        any(target_arch = "x86_64", target_arch = "x86"),
+        target_feature = "fma"
+    ),
+    all(target_arch = "aarch64", target_feature = "neon"),
+));
+
+/// Lanes 0 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct F32x16(f32x16);
+
+/// All bits of a lane set, or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(f32x16);
+
+/// Lanes 0 to 7 and 8 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum(f64x8, f64x8);
+
+impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, fused: FUSED);
+
+mod op {
+    use super::{F32x16, Mask, Portable, Sum, f32x16, f64x8};
+
+    #[inline(always)]
+    pub(super) fn splat(_: Portable, x: f32) -> F32x16 {
+        F32x16(f32x16::splat(x))
+    }
+
+    #[inline(always)]
+    pub(super) fn load(_: Portable, src: &[f32; 16]) -> F32x16 {
+        F32x16(f32x16::new(*src))
+    }
+
+    #[inline(always)]
+    pub(super) fn load_or(_: Portable, src: &[f32], fill: f32) -> F32x16 {
+        let mut lanes = [fill; 16];
+        for (lane, &x) in lanes.iter_mut().zip(src) {
+            *lane = x;
+        }
+        F32x16(f32x16::new(lanes))
+    }
+
+    #[inline(always)]
+    pub(super) fn store(x: F32x16, dst: &mut [f32; 16]) {
+        *dst = x.0.to_array();
+    }
+
+    #[inline(always)]
+    pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
+        for (y, lane) in dst.iter_mut().zip(x.0.to_array()) {
+            *y = lane;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn add(a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(a.0 + b.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn sub(a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(a.0 - b.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn mul(a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(a.0 * b.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn div(a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(a.0 / b.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn mul_add(x: F32x16, a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(x.0.mul_add(a.0, b.0))
+    }
+
+    #[inline(always)]
+    pub(super) fn neg_mul_add(x: F32x16, a: F32x16, b: F32x16) -> F32x16 {
+        F32x16(x.0.mul_neg_add(a.0, b.0))
+    }
+
+    /// Which operand `fast_max` returns for a NaN is the target's choice: the second on x86, any
+    /// NaN on NEON, the first elsewhere (there it is `a < b ? b : a`).
+    const SECOND_WINS: bool = cfg!(any(target_feature = "sse", target_feature = "neon"));
+
+    #[inline(always)]
+    pub(super) fn max(x: F32x16, other: F32x16) -> F32x16 {
+        F32x16(if SECOND_WINS {
+            x.0.fast_max(other.0)
+        } else {
+            other.0.fast_max(x.0)
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn min(x: F32x16, other: F32x16) -> F32x16 {
+        F32x16(if SECOND_WINS {
+            x.0.fast_min(other.0)
+        } else {
+            other.0.fast_min(x.0)
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn abs(x: F32x16) -> F32x16 {
+        F32x16(x.0.abs())
+    }
+
+    #[inline(always)]
+    pub(super) fn exponent(x: F32x16) -> F32x16 {
+        F32x16(f32x16::from_bits(x.0.to_bits() << 23_u32))
+    }
+
+    #[inline(always)]
+    pub(super) fn lt(a: F32x16, b: F32x16) -> Mask {
+        Mask(a.0.simd_lt(b.0))
+    }
+
+    #[inline(always)]
+    pub(super) fn eq(a: F32x16, b: F32x16) -> Mask {
+        Mask(a.0.simd_eq(b.0))
+    }
+
+    #[inline(always)]
+    pub(super) fn is_nan(x: F32x16) -> Mask {
+        Mask(x.0.is_nan())
+    }
+
+    #[inline(always)]
+    pub(super) fn or(a: Mask, b: Mask) -> Mask {
+        Mask(a.0 | b.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn lane(_: Portable, i: usize) -> Mask {
+        let lanes = f32x16::new(core::array::from_fn(|lane| lane as f32));
+        Mask(lanes.simd_eq(f32x16::splat(i as f32)))
+    }
+
+    #[inline(always)]
+    pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
+        F32x16(mask.0.bitselect(yes.0, no.0))
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(mask: Mask) -> u32 {
+        mask.0.to_bitmask()
+    }
+
+    #[inline(always)]
+    pub(super) fn reduce_max(x: F32x16) -> f32 {
+        let mut lanes = x.0.to_array();
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                if lanes[i] < lanes[i + half] {
+                    lanes[i] = lanes[i + half];
+                }
+            }
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_zero(_: Portable) -> Sum {
+        Sum(f64x8::splat(0.0), f64x8::splat(0.0))
+    }
+
+    /// `wide` has no conversion from `f32` to `f64`; of this the compiler makes vector code.
+    #[inline(always)]
+    fn widen(x: F32x16) -> (f64x8, f64x8) {
+        let x = x.0.to_array();
+        (
+            f64x8::new(core::array::from_fn(|i| f64::from(x[i]))),
+            f64x8::new(core::array::from_fn(|i| f64::from(x[i + 8]))),
+        )
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
+        let (lo, hi) = widen(x);
+        Sum(sum.0 + lo, sum.1 + hi)
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
+        let ((a_lo, a_hi), (b_lo, b_hi)) = (widen(a), widen(b));
+        Sum(sum.0 + a_lo * b_lo, sum.1 + a_hi * b_hi)
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_total(sum: Sum) -> f64 {
+        let s = (sum.0 + sum.1).to_array();
+        let s: [f64; 4] = core::array::from_fn(|i| s[i] + s[i + 4]);
+        (s[0] + s[2]) + (s[1] + s[3])
+    }
+}

@@ -1,0 +1,126 @@
+//! Target classes of any integer type, as the kernels see them: an index, or nothing for an ignored
+//! row.
+
+use crate::error::Error;
+
+/// An integer type of target classes: `u8`, `u16`, `u32`, `u64`, `usize`, `i32` or `i64`. Sealed.
+pub trait Target: sealed::Integer {}
+
+pub(crate) mod sealed {
+    use super::Slice;
+
+    pub trait Integer: Copy + Sync + Into<Value> {
+        fn slice(targets: &[Self]) -> Slice<'_>;
+    }
+
+    /// Any target's value.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Value(pub i128);
+}
+use sealed::Value;
+
+/// The integer types, once.
+macro_rules! integers {
+    ($($variant:ident $integer:ident)*) => {
+        /// Targets as the caller has them.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Slice<'a> {
+            $($variant(&'a [$integer]),)*
+        }
+
+        impl Slice<'_> {
+            fn len(&self) -> usize {
+                match self {
+                    $(Self::$variant(targets) => targets.len(),)*
+                }
+            }
+
+            fn value(&self, i: usize) -> Value {
+                match self {
+                    $(Self::$variant(targets) => targets[i].into(),)*
+                }
+            }
+
+            fn split_at(self, i: usize) -> (Self, Self) {
+                match self {
+                    $(Self::$variant(targets) => {
+                        let (a, b) = targets.split_at(i);
+                        (Self::$variant(a), Self::$variant(b))
+                    })*
+                }
+            }
+        }
+
+        $(
+            impl Target for $integer {}
+            impl sealed::Integer for $integer {
+                fn slice(targets: &[Self]) -> Slice<'_> {
+                    Slice::$variant(targets)
+                }
+            }
+            impl From<$integer> for Value {
+                #[inline]
+                fn from(target: $integer) -> Self {
+                    Self(target as i128)
+                }
+            }
+        )*
+    };
+}
+integers! { U8 u8 U16 u16 U32 u32 U64 u64 Usize usize I32 i32 I64 i64 }
+
+/// One target per row, every one of them checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    slice: Slice<'a>,
+    ignore: Option<i64>,
+}
+
+impl<'a> Targets<'a> {
+    /// Checks every target, and counts those that are not ignored.
+    ///
+    /// # Errors
+    /// At the first target that is neither a class nor `ignore`.
+    pub fn new<I: Target>(
+        targets: &'a [I],
+        classes: usize,
+        ignore: Option<i64>,
+    ) -> Result<(Self, usize), Error> {
+        let checked = Self {
+            slice: I::slice(targets),
+            ignore,
+        };
+        let mut count = 0;
+        for (row, &target) in targets.iter().enumerate() {
+            let Value(target) = target.into();
+            if Some(target) == ignore.map(i128::from) {
+                continue;
+            }
+            if !usize::try_from(target).is_ok_and(|target| target < classes) {
+                return Err(Error::Target {
+                    row,
+                    target,
+                    classes,
+                });
+            }
+            count += 1;
+        }
+        Ok((checked, count))
+    }
+
+    pub fn len(&self) -> usize {
+        self.slice.len()
+    }
+
+    /// The target of a row, unless the row is ignored.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<usize> {
+        let Value(target) = self.slice.value(row);
+        (Some(target) != self.ignore.map(i128::from)).then_some(target as usize)
+    }
+
+    pub fn split_at(self, row: usize) -> (Self, Self) {
+        let (a, b) = self.slice.split_at(row.min(self.len()));
+        (Self { slice: a, ..self }, Self { slice: b, ..self })
+    }
+}
