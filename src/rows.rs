@@ -288,7 +288,10 @@ impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
         };
         let tail = Self {
             // SAFETY: `at` is within the slices that `self` stands for.
-            src: self.src.map(|p| unsafe { p.add(at) }),
+            src: self.src.map(
+                #[inline(always)]
+                |p| unsafe { p.add(at) },
+            ),
             len: self.len - at,
             rows: self.rows - row,
             ..self
@@ -344,10 +347,14 @@ impl<S: Split> Split for Option<S> {
     }
 
     fn split_at(self, row: usize) -> (Self, Self) {
-        self.map_or((None, None), |split| {
-            let (a, b) = split.split_at(row);
-            (Some(a), Some(b))
-        })
+        self.map_or(
+            (None, None),
+            #[inline(always)]
+            |split| {
+                let (a, b) = split.split_at(row);
+                (Some(a), Some(b))
+            },
+        )
     }
 }
 
@@ -387,7 +394,10 @@ impl<'a, T, const N: usize> Iterator for Rows<'a, T, N> {
             lifetime: PhantomData,
         };
         // SAFETY: the row lies within the slices that `self` stands for.
-        self.src = self.src.map(|p| unsafe { p.add(row.len) });
+        self.src = self.src.map(
+            #[inline(always)]
+            |p| unsafe { p.add(row.len) },
+        );
         self.len -= row.len;
         self.rows -= 1;
         Some(row)
@@ -451,7 +461,10 @@ impl<T: Element> Row<'_, T, 1> {
         }
         let [y] = self.load_tail::<V>(simd, [T::NAN]);
         let bits = V::bits(y.eq(x));
-        (bits != 0).then(|| blocks * V::LANES + bits.trailing_zeros() as usize)
+        (bits != 0).then(
+            #[inline(always)]
+            || blocks * V::LANES + bits.trailing_zeros() as usize,
+        )
     }
 }
 
@@ -476,25 +489,32 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
     #[inline(always)]
     fn load<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize) -> [V; N] {
         assert!(block < self.len / V::LANES, "vector beyond the row");
-        self.src.map(|p| {
-            // SAFETY: the vector lies within the row, which lies within the slice that the source
-            // was made from; `V::Array` is `LANES` elements. Nothing writes while the reference
-            // lives, which is until `V::load` returns.
-            V::load(simd, unsafe { &*p.add(block * V::LANES).cast() })
-        })
+        self.src.map(
+            #[inline(always)]
+            |p| {
+                // SAFETY: the vector lies within the row, which lies within the slice that the source
+                // was made from; `V::Array` is `LANES` elements. Nothing writes while the reference
+                // lives, which is until `V::load` returns.
+                V::load(simd, unsafe { &*p.add(block * V::LANES).cast() })
+            },
+        )
     }
 
     /// What is left of every source after the whole vectors, then `fill`.
     #[inline(always)]
     fn load_tail<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: [T; N]) -> [V; N] {
         let whole = self.len - self.len % V::LANES;
-        core::array::from_fn(|i| {
-            // SAFETY: the tail lies within the row. Nothing writes while the reference lives,
-            // which is until `V::load_or` returns.
-            let tail =
-                unsafe { core::slice::from_raw_parts(self.src[i].add(whole), self.len - whole) };
-            V::load_or(simd, tail, fill[i])
-        })
+        core::array::from_fn(
+            #[inline(always)]
+            |i| {
+                // SAFETY: the tail lies within the row. Nothing writes while the reference lives,
+                // which is until `V::load_or` returns.
+                let tail = unsafe {
+                    core::slice::from_raw_parts(self.src[i].add(whole), self.len - whole)
+                };
+                V::load_or(simd, tail, fill[i])
+            },
+        )
     }
 }
 
@@ -521,7 +541,10 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
         assert!(start <= end && end <= self.len, "part beyond the row");
         Self {
             // SAFETY: the part begins within the row.
-            src: self.src.map(|p| unsafe { p.add(start) }),
+            src: self.src.map(
+                #[inline(always)]
+                |p| unsafe { p.add(start) },
+            ),
             len: end - start,
             lifetime: PhantomData,
         }
@@ -600,7 +623,10 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         RowMut {
             src: Row {
                 // SAFETY: the part begins within the row.
-                src: self.src.src.map(|p| unsafe { p.add(start) }),
+                src: self.src.src.map(
+                    #[inline(always)]
+                    |p| unsafe { p.add(start) },
+                ),
                 len: end - start,
                 lifetime: PhantomData,
             },

@@ -42,45 +42,67 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
 fn softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
     let zero = V::splat(simd, V::Elem::ZERO);
     let mut sum = V::sum_zero(simd);
-    row.source()
-        .visit(simd, [V::Elem::ZERO; 2], |[y, dy]: [V; 2]| {
+    row.source().visit(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |[y, dy]: [V; 2]| {
             sum = V::sum_add_product(sum, y, dy);
-        });
+        },
+    );
     let mut dot = V::sum_total(sum);
     if !dot.is_finite() {
         // A class without probability takes no part, unless its gradient is NaN.
         let mut sum = V::sum_zero(simd);
-        row.source()
-            .visit(simd, [V::Elem::ZERO; 2], |[y, dy]: [V; 2]| {
+        row.source().visit(
+            simd,
+            [V::Elem::ZERO; 2],
+            #[inline(always)]
+            |[y, dy]: [V; 2]| {
                 let dy = V::select(y.eq(zero), V::select(dy.is_nan(), dy, zero), dy);
                 sum = V::sum_add_product(sum, y, dy);
-            });
+            },
+        );
         dot = V::sum_total(sum);
     }
     if dot.is_nan() {
         return row.fill(V::Elem::NAN);
     }
     let dot = Factor::new(simd, dot);
-    row.map(simd, [V::Elem::ZERO; 2], |_, [y, dy]: [V; 2]| {
-        let dx = y * dot.subtracted_from(dy);
-        canonical(simd, V::select(y.eq(zero), zero, dx))
-    });
+    row.map(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |_, [y, dy]: [V; 2]| {
+            let dx = y * dot.subtracted_from(dy);
+            canonical(simd, V::select(y.eq(zero), zero, dx))
+        },
+    );
 }
 
 #[inline(always)]
 fn log_softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
     let zero = V::splat(simd, V::Elem::ZERO);
     let mut sum = V::sum_zero(simd);
-    row.source()
-        .visit(simd, [V::Elem::ZERO; 2], |[_, dy]: [V; 2]| {
+    row.source().visit(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |[_, dy]: [V; 2]| {
             sum = V::sum_add(sum, dy);
-        });
+        },
+    );
     let sum = Factor::new(simd, V::sum_total(sum));
-    row.map(simd, [V::Elem::ZERO; 2], |_, [y, dy]: [V; 2]| {
-        let p = exp(simd, y);
-        let dx = sum.product_subtracted_from(p, dy);
-        canonical(simd, V::select(p.eq(zero), dy, dx))
-    });
+    row.map(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |_, [y, dy]: [V; 2]| {
+            let p = exp(simd, y);
+            let dx = sum.product_subtracted_from(p, dy);
+            canonical(simd, V::select(p.eq(zero), dy, dx))
+        },
+    );
 }
 
 /// With the canonical NaN in place of any other.

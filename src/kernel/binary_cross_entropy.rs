@@ -49,9 +49,14 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
-            row.map(simd, [T::ZERO; 2], |_, [x, label]: [T::Vector<S>; 2]| {
-                canonical(simd, loss(simd, x, label, &Logistic::new(simd, x)))
-            });
+            row.map(
+                simd,
+                [T::ZERO; 2],
+                #[inline(always)]
+                |_, [x, label]: [T::Vector<S>; 2]| {
+                    canonical(simd, loss(simd, x, label, &Logistic::new(simd, x)))
+                },
+            );
         }
     }
 }
@@ -64,20 +69,29 @@ impl BinaryCrossEntropy {
         mut rows: impl Split + Iterator<Item = P>,
     ) -> f64 {
         let scale = Factor::new(simd, self.grad_scale);
-        tree::sum(rows.rows(), |_| {
-            let mut sum = V::sum_zero(simd);
-            let Some(mut row) = rows.next() else {
-                return 0.0;
-            };
-            // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
-            let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];
-            row.map(simd, fill, |_, [x, label]: [V; 2]| {
-                let logistic = Logistic::new(simd, x);
-                sum = V::sum_add(sum, loss(simd, x, label, &logistic));
-                canonical(simd, gradient(simd, x, label, &logistic, &scale))
-            });
-            V::sum_total(sum)
-        })
+        tree::sum(
+            rows.rows(),
+            #[inline(always)]
+            |_| {
+                let mut sum = V::sum_zero(simd);
+                let Some(mut row) = rows.next() else {
+                    return 0.0;
+                };
+                // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
+                let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];
+                row.map(
+                    simd,
+                    fill,
+                    #[inline(always)]
+                    |_, [x, label]: [V; 2]| {
+                        let logistic = Logistic::new(simd, x);
+                        sum = V::sum_add(sum, loss(simd, x, label, &logistic));
+                        canonical(simd, gradient(simd, x, label, &logistic, &scale))
+                    },
+                );
+                V::sum_total(sum)
+            },
+        )
     }
 }
 
@@ -101,15 +115,18 @@ fn gradient<V: Vector>(
     let negative = x.lt(V::splat(simd, V::Elem::ZERO));
     let other = V::splat(simd, V::Elem::ONE) - label;
     let (large, small) = (logistic.large(simd), logistic.small());
-    // (1 - t) s(x) - t s(-x)
-    let part = |large, small| {
-        let (yes, no) = (
-            V::select(negative, small, large),
-            V::select(negative, large, small),
-        );
-        label.neg_mul_add(no, other * yes)
-    };
-    scale.times_sum(part(large.0, small.0), part(large.1, small.1))
+    scale.times_sum(
+        blend(negative, label, other, large.0, small.0),
+        blend(negative, label, other, large.1, small.1),
+    )
+}
+
+/// `(1 - t) s(x) - t s(-x)`, of the larger and the smaller of the two probabilities.
+#[inline(always)]
+fn blend<V: Vector>(negative: V::Mask, label: V, other: V, large: V, small: V) -> V {
+    let yes = V::select(negative, small, large);
+    let no = V::select(negative, large, small);
+    label.neg_mul_add(no, other * yes)
 }
 
 /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax fit, whose
@@ -128,8 +145,7 @@ const ATANH: [f64; 5] = [
 /// error of `e`, where multiply-add is fused.
 #[inline(always)]
 fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
-    let splat = |x: f64| V::splat(simd, V::Elem::from_f64(x));
-    let two = splat(2.0);
+    let two = V::constant(simd, 2.0);
     let sum = two + e;
     let rest = e - (sum - two);
     let twice = e + e;
@@ -137,15 +153,15 @@ fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
     let lo = if V::FUSED {
         // The remainder over a line that is within 4 % of 1 / sum: it is but a correction.
         let remainder = hi.neg_mul_add(sum, twice) - hi * rest;
-        remainder * sum.neg_mul_add(splat(1.0 / 6.0), splat(5.0 / 6.0))
+        remainder * sum.neg_mul_add(V::constant(simd, 1.0 / 6.0), V::constant(simd, 5.0 / 6.0))
     } else {
-        splat(0.0)
+        V::constant(simd, 0.0)
     };
-    let q = hi * hi * splat(0.25);
+    let q = hi * hi * V::constant(simd, 0.25);
     let [first, others @ ..] = ATANH;
-    let mut p = splat(first);
+    let mut p = V::constant(simd, first);
     for c in others {
-        p = p.mul_add(q, splat(c));
+        p = p.mul_add(q, V::constant(simd, c));
     }
     hi + (p * q).mul_add(hi, lo)
 }

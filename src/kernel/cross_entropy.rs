@@ -56,22 +56,26 @@ impl CrossEntropy {
         targets: Targets<'_>,
         mut losses: Option<&mut [V::Elem]>,
     ) -> f64 {
-        tree::sum(targets.len(), |i| {
-            let Some(mut row) = rows.next() else {
-                return 0.0;
-            };
-            let loss = match targets.get(i) {
-                Some(target) => self.row::<V, _>(simd, &mut row, target),
-                None => {
-                    row.fill(V::Elem::ZERO);
-                    0.0
+        tree::sum(
+            targets.len(),
+            #[inline(always)]
+            |i| {
+                let Some(mut row) = rows.next() else {
+                    return 0.0;
+                };
+                let loss = match targets.get(i) {
+                    Some(target) => self.row::<V, _>(simd, &mut row, target),
+                    None => {
+                        row.fill(V::Elem::ZERO);
+                        0.0
+                    }
+                };
+                if let Some(losses) = &mut losses {
+                    losses[i] = rounded(loss);
                 }
-            };
-            if let Some(losses) = &mut losses {
-                losses[i] = rounded(loss);
-            }
-            loss
-        })
+                loss
+            },
+        )
     }
 
     #[inline(always)]
@@ -99,7 +103,11 @@ impl CrossEntropy {
             return f64::NAN;
         }
         let factor = Factor::new(simd, self.grad_scale / sum);
-        row.update(simd, |weights: V| factor.times(weights));
+        row.update(
+            simd,
+            #[inline(always)]
+            |weights: V| factor.times(weights),
+        );
         row.set(target, rounded(-self.grad_scale * (others / sum)));
         if weight > others {
             log::ln_1p(others / weight)

@@ -21,9 +21,12 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Exp {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
-            row.map(simd, [T::ZERO], |_, [x]: [T::Vector<S>; 1]| {
-                canonical(simd, exp(simd, x))
-            });
+            row.map(
+                simd,
+                [T::ZERO],
+                #[inline(always)]
+                |_, [x]: [T::Vector<S>; 1]| canonical(simd, exp(simd, x)),
+            );
         }
     }
 }
@@ -34,14 +37,19 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
-            row.map(simd, [T::ZERO], |_, [x]: [T::Vector<S>; 1]| {
-                let zero = T::Vector::splat(simd, T::ZERO);
-                let logistic = Logistic::new(simd, x);
-                let (large, small) = (logistic.large(simd), logistic.small());
-                let hi = T::Vector::select(x.lt(zero), small.0, large.0);
-                let lo = T::Vector::select(x.lt(zero), small.1, large.1);
-                canonical(simd, hi + lo)
-            });
+            row.map(
+                simd,
+                [T::ZERO],
+                #[inline(always)]
+                |_, [x]: [T::Vector<S>; 1]| {
+                    let zero = T::Vector::splat(simd, T::ZERO);
+                    let logistic = Logistic::new(simd, x);
+                    let (large, small) = (logistic.large(simd), logistic.small());
+                    let hi = T::Vector::select(x.lt(zero), small.0, large.0);
+                    let lo = T::Vector::select(x.lt(zero), small.1, large.1);
+                    canonical(simd, hi + lo)
+                },
+            );
         }
     }
 }

@@ -114,14 +114,15 @@ fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
 #[inline(always)]
 pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
     let constants = V::Elem::EXP;
-    let [low, high] = constants.range.map(|limit| V::splat(simd, limit));
+    let [low, high] = constants.range;
+    let (low, high) = (V::splat(simd, low), V::splat(simd, high));
     let x = high.min(low.max(x));
     let round = V::splat(simd, constants.round);
     let (z, p) = reduce_and_evaluate(simd, x, round);
     // 2^n in two halves, since one float cannot hold it at either end of the range.
     let biased = round + V::splat(simd, constants.bias);
     let n = z - round;
-    let half = n.mul_add(V::splat(simd, V::Elem::from_f64(0.5)), biased);
+    let half = n.mul_add(V::constant(simd, 0.5), biased);
     let rest = n - (half - biased) + biased;
     p * half.exponent() * rest.exponent()
 }
@@ -205,12 +206,15 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
     pub fn new(simd: V::Simd, shift: &Shift<V::Elem>) -> Self {
         let constants = V::Elem::EXP;
         let reference = shift.reference.to_f64();
-        let splat = |x| V::splat(simd, V::Elem::from_f64(x));
         Self {
             offset: V::splat(simd, shift.offset),
-            lowest: splat((reference + constants.lightest.to_f64()) * core::f64::consts::LN_2),
+            lowest: V::constant(
+                simd,
+                (reference + constants.lightest.to_f64()) * core::f64::consts::LN_2,
+            ),
             // Small integers: exact.
-            magic: splat(
+            magic: V::constant(
+                simd,
                 constants.round.to_f64() + constants.bias.to_f64() + constants.lift.to_f64()
                     - reference,
             ),

@@ -51,9 +51,12 @@ impl LogSoftmax {
         let log_sum = log::ln(others + weight) + shift.ln_unit();
         let log_sum = Factor::new(simd, log_sum);
         let offset = V::splat(simd, shift.offset());
-        row.map(simd, [V::Elem::ZERO], |_, [x]: [V; 1]| {
-            log_sum.subtracted_from(x - offset)
-        });
+        row.map(
+            simd,
+            [V::Elem::ZERO],
+            #[inline(always)]
+            |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
+        );
         if weight > others {
             row.set(top, rounded(-log::ln_1p(others / weight)));
         }

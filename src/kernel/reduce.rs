@@ -32,15 +32,24 @@ impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> f64 {
-        tree::sum(rows.rows(), |_| {
-            let mut sum = T::Vector::<S>::sum_zero(simd);
-            if let Some(row) = rows.next() {
-                row.visit(simd, [T::ZERO], |[x]: [T::Vector<S>; 1]| {
-                    sum = T::Vector::sum_add(sum, x);
-                });
-            }
-            T::Vector::<S>::sum_total(sum)
-        })
+        tree::sum(
+            rows.rows(),
+            #[inline(always)]
+            |_| {
+                let mut sum = T::Vector::<S>::sum_zero(simd);
+                if let Some(row) = rows.next() {
+                    row.visit(
+                        simd,
+                        [T::ZERO],
+                        #[inline(always)]
+                        |[x]: [T::Vector<S>; 1]| {
+                            sum = T::Vector::sum_add(sum, x);
+                        },
+                    );
+                }
+                T::Vector::<S>::sum_total(sum)
+            },
+        )
     }
 }
 
@@ -52,9 +61,14 @@ impl<T: Element> Kernel<Rows<'_, T, 1>> for Max {
         let mut largest = Largest(T::NEG_INFINITY);
         for row in rows {
             let mut nan = T::Vector::splat(simd, T::ZERO).is_nan();
-            row.visit(simd, [T::ZERO], |[x]: [T::Vector<S>; 1]| {
-                nan = T::Vector::or(nan, x.is_nan());
-            });
+            row.visit(
+                simd,
+                [T::ZERO],
+                #[inline(always)]
+                |[x]: [T::Vector<S>; 1]| {
+                    nan = T::Vector::or(nan, x.is_nan());
+                },
+            );
             let max = row
                 .fold(simd, T::NEG_INFINITY, T::Vector::<S>::max)
                 .reduce_max();
@@ -62,10 +76,13 @@ impl<T: Element> Kernel<Rows<'_, T, 1>> for Max {
                 T::NAN
             } else if max == T::ZERO {
                 // The vector maximum takes any zero: look whether there is a positive one.
-                let positive = (0..row.len()).any(|i| {
-                    let x = row.get(0, i).to_f64();
-                    x == 0.0 && x.is_sign_positive()
-                });
+                let positive = (0..row.len()).any(
+                    #[inline(always)]
+                    |i| {
+                        let x = row.get(0, i).to_f64();
+                        x == 0.0 && x.is_sign_positive()
+                    },
+                );
                 if positive { T::ZERO } else { -T::ZERO }
             } else {
                 max

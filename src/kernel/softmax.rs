@@ -40,6 +40,10 @@ impl Softmax {
             return row.fill(V::Elem::NAN);
         }
         let factor = Factor::new(simd, 1.0 / sum);
-        row.update(simd, |weights: V| factor.times(weights));
+        row.update(
+            simd,
+            #[inline(always)]
+            |weights: V| factor.times(weights),
+        );
     }
 }

@@ -29,7 +29,12 @@ pub fn extent<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> Extent<V::E
         return Extent::Finite(max);
     }
     let mut nan = V::splat(simd, lowest).is_nan();
-    row.visit(simd, [lowest], |[x]: [V; 1]| nan = V::or(nan, x.is_nan()));
+    row.visit(
+        simd,
+        [lowest],
+        #[inline(always)]
+        |[x]: [V; 1]| nan = V::or(nan, x.is_nan()),
+    );
     if V::bits(nan) != 0 {
         Extent::Nan
     } else if max == lowest {
@@ -69,24 +74,33 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     left_out: usize,
 ) -> f64 {
     let len = row.len();
-    tree::sum(len.div_ceil(CHUNK), |chunk| {
-        let start = chunk * CHUNK;
-        let mut part = row.part(start, len.min(start + CHUNK));
-        let left_out = left_out.wrapping_sub(start);
-        let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
-        let mut sum = V::sum_zero(simd);
-        part.map(simd, [V::Elem::NEG_INFINITY], |i, [x]: [V; 1]| {
-            let weights = weigh.weight(simd, x);
-            let counted = if i == block {
-                without(simd, weights, lane)
-            } else {
-                weights
-            };
-            sum = V::sum_add(sum, counted);
-            weights
-        });
-        V::sum_total(sum)
-    })
+    tree::sum(
+        len.div_ceil(CHUNK),
+        #[inline(always)]
+        |chunk| {
+            let start = chunk * CHUNK;
+            let mut part = row.part(start, len.min(start + CHUNK));
+            let left_out = left_out.wrapping_sub(start);
+            let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
+            let mut sum = V::sum_zero(simd);
+            part.map(
+                simd,
+                [V::Elem::NEG_INFINITY],
+                #[inline(always)]
+                |i, [x]: [V; 1]| {
+                    let weights = weigh.weight(simd, x);
+                    let counted = if i == block {
+                        without(simd, weights, lane)
+                    } else {
+                        weights
+                    };
+                    sum = V::sum_add(sum, counted);
+                    weights
+                },
+            );
+            V::sum_total(sum)
+        },
+    )
 }
 
 /// The vector with 0 in one lane.

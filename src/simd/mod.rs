@@ -9,7 +9,7 @@
 //! How speed works here: the functions of an instruction set carry `#[target_feature]`, and such a
 //! function is inlined only into a caller with the same features. So everything between the entry
 //! (`run` of a token) and those functions is `#[inline(always)]`; `tests/inlining.rs` notices when a
-//! link of that chain breaks.
+//! link of that chain breaks. Closures have to say so too, or the compiler leaves the larger ones out of line.
 //!
 //! Every backend has sixteen lanes of `f32`, in as many registers as it takes. So loops, tails and
 //! the order of additions are the same everywhere, and so are the bits (where multiply-add is
@@ -18,6 +18,7 @@
 use core::ops::{Add, Div, Mul, Sub};
 
 use crate::element::Element;
+use crate::element::sealed::Float as _;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -60,6 +61,11 @@ pub trait Vector:
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
 
+    /// `x`, rounded, in every lane.
+    #[inline(always)]
+    fn constant(simd: Self::Simd, x: f64) -> Self {
+        Self::splat(simd, Self::Elem::from_f64(x))
+    }
     /// `x` in every lane.
     fn splat(simd: Self::Simd, x: Self::Elem) -> Self;
     /// The lanes of `src`.
