@@ -430,8 +430,10 @@ impl<T: Element> Row<'_, T, 1> {
         let mut folded = [V::splat(simd, fill); 4];
         let blocks = self.len / V::LANES;
         for group in 0..blocks / 4 {
+            let start = 4 * group * V::LANES;
+            let four = self.range(start, start + 4 * V::LANES);
             for (i, folded) in folded.iter_mut().enumerate() {
-                let [x] = self.load(simd, 4 * group + i);
+                let [x] = four.load(simd, i);
                 *folded = f(x, *folded);
             }
         }
@@ -482,6 +484,21 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
         }
         if self.len % V::LANES != 0 {
             f(self.load_tail(simd, fill));
+        }
+    }
+
+    /// Elements `start..end`.
+    #[inline(always)]
+    fn range(&self, start: usize, end: usize) -> Self {
+        assert!(start <= end && end <= self.len, "range beyond the row");
+        Self {
+            src: self.src.map(
+                #[inline(always)]
+                // SAFETY: the range begins within the row.
+                |p| unsafe { p.add(start) },
+            ),
+            len: end - start,
+            lifetime: PhantomData,
         }
     }
 
@@ -538,16 +555,7 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
 
     #[inline(always)]
     fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N> {
-        assert!(start <= end && end <= self.len, "part beyond the row");
-        Self {
-            // SAFETY: the part begins within the row.
-            src: self.src.map(
-                #[inline(always)]
-                |p| unsafe { p.add(start) },
-            ),
-            len: end - start,
-            lifetime: PhantomData,
-        }
+        self.range(start, end)
     }
 
     #[inline(always)]
@@ -619,18 +627,9 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
 
     #[inline(always)]
     fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N> {
-        assert!(start <= end && end <= self.src.len, "part beyond the row");
         RowMut {
-            src: Row {
-                // SAFETY: the part begins within the row.
-                src: self.src.src.map(
-                    #[inline(always)]
-                    |p| unsafe { p.add(start) },
-                ),
-                len: end - start,
-                lifetime: PhantomData,
-            },
-            // SAFETY: the destination is as long as the row.
+            src: self.src.range(start, end),
+            // SAFETY: the destination is as long as the sources, and the part begins within them.
             dst: unsafe { self.dst.add(start) },
             lifetime: PhantomData,
         }

@@ -14,6 +14,7 @@
 //!
 //! Worst error, over all arguments (`tests/exp.rs`): 0.90 ULP fused.
 
+use super::log;
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
@@ -148,7 +149,7 @@ impl<T: Element> Shift<T> {
         let max64 = max.to_f64();
         if -reach <= max64 && max64 <= reach {
             // Any integer near it will do.
-            let reference = T::from_f64(round(max64 * constants.log2_e.to_f64()));
+            let reference = T::from_f64(log::round(max64 * constants.log2_e.to_f64()));
             Self {
                 offset: T::ZERO,
                 reference,
@@ -182,15 +183,8 @@ impl<T: Element> Shift<T> {
     /// The weight of one element, in more precision than [`Weigh::weight`] has.
     #[inline(always)]
     pub fn accurate_weight(&self, x: T) -> f64 {
-        super::log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit())
+        log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit())
     }
-}
-
-/// The nearest integer, ties to even, for magnitudes below 2^51.
-#[inline(always)]
-fn round(x: f64) -> f64 {
-    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
-    (x + ROUND) - ROUND
 }
 
 /// A [`Shift`] in vectors. `FAR`: the offset is subtracted.
