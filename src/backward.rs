@@ -111,7 +111,7 @@ impl Exec {
         dx: &mut [T],
     ) -> Result<(), Error> {
         let rows = RowsMut::new([y, dy], classes, dx)?;
-        self.run(&SoftmaxBackward, rows, y.len())
+        T::softmax_backward(self, SoftmaxBackward, rows)
     }
 
     /// [`softmax_backward_in_place`] here.
@@ -125,7 +125,7 @@ impl Exec {
         classes: usize,
     ) -> Result<(), Error> {
         let rows = RowsMut::over_second(y, dy, classes)?;
-        self.run(&SoftmaxBackward, rows, y.len())
+        T::softmax_backward(self, SoftmaxBackward, rows)
     }
 
     /// [`log_softmax_backward`] here.
@@ -140,7 +140,7 @@ impl Exec {
         dx: &mut [T],
     ) -> Result<(), Error> {
         let rows = RowsMut::new([y, dy], classes, dx)?;
-        self.run(&LogSoftmaxBackward, rows, y.len())
+        T::log_softmax_backward(self, LogSoftmaxBackward, rows)
     }
 
     /// [`log_softmax_backward_in_place`] here.
@@ -154,6 +154,6 @@ impl Exec {
         classes: usize,
     ) -> Result<(), Error> {
         let rows = RowsMut::over_second(y, dy, classes)?;
-        self.run(&LogSoftmaxBackward, rows, y.len())
+        T::log_softmax_backward(self, LogSoftmaxBackward, rows)
     }
 }

@@ -5,7 +5,7 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
-use crate::rows::{Rows, RowsMut};
+use crate::rows::{Rows, RowsMut, Split as _};
 
 /// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`: `L = -t ln s(x) - (1 - t) ln
 /// s(-x)` with the sigmoid `s(x) = 1 / (1 + e^-x)`, and its gradient with respect to the logit, `s(x) - t`.
@@ -86,7 +86,7 @@ impl BinaryCrossEntropy {
     ) -> Result<T, Error> {
         let rows = Rows::new([logits, labels], labels_per_row)?.flatten();
         let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
-        let sum = self.exec.run(&kernel, rows, logits.len())?;
+        let sum = T::binary_loss(self.exec, kernel, rows)?;
         Ok(self.reduction.reduce(sum, logits.len(), self.empty_mean))
     }
 
@@ -113,7 +113,7 @@ impl BinaryCrossEntropy {
         grad: &mut [T],
     ) -> Result<T, Error> {
         let rows = RowsMut::new([logits, labels], labels_per_row, grad)?;
-        self.reduced(rows, logits.len())
+        self.reduced(rows)
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which takes their place.
@@ -133,11 +133,7 @@ impl BinaryCrossEntropy {
         labels_per_row: usize,
         labels: &[T],
     ) -> Result<T, Error> {
-        let elements = logits.len();
-        self.reduced(
-            RowsMut::over_first(logits, labels, labels_per_row)?,
-            elements,
-        )
+        self.reduced(RowsMut::over_first(logits, labels, labels_per_row)?)
     }
 
     /// The loss of each element, unreduced, which fills `losses`.
@@ -160,14 +156,15 @@ impl BinaryCrossEntropy {
         losses: &mut [T],
     ) -> Result<(), Error> {
         let rows = RowsMut::new([logits, labels], labels_per_row, losses)?.flatten();
-        self.exec.run(&kernel::ElementLosses, rows, logits.len())
+        T::binary_losses(self.exec, kernel::ElementLosses, rows)
     }
 
-    fn reduced<T: Element>(self, rows: RowsMut<'_, T, 2>, elements: usize) -> Result<T, Error> {
+    fn reduced<T: Element>(self, rows: RowsMut<'_, T, 2>) -> Result<T, Error> {
+        let elements = rows.elements();
         let kernel = kernel::BinaryCrossEntropy {
             grad_scale: self.reduction.scale(elements),
         };
-        let sum = self.exec.run(&kernel, rows.flatten(), elements)?;
+        let sum = T::binary_loss_and_grad(self.exec, kernel, rows.flatten())?;
         Ok(self.reduction.reduce(sum, elements, self.empty_mean))
     }
 }

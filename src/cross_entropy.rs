@@ -149,10 +149,7 @@ impl CrossEntropy {
     ) -> Result<T, Error> {
         let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
         let (targets, count) = Targets::new(targets, classes, self.ignore_index)?;
-        let kernel = self.kernel(1.0);
-        let sum = self
-            .exec
-            .run(&kernel, (rows, targets, None), logits.len())?;
+        let sum = T::losses(self.exec, self.kernel(1.0), (rows, targets, None))?;
         Ok(self.reduction.reduce(sum, count, self.empty_mean))
     }
 
@@ -179,11 +176,7 @@ impl CrossEntropy {
         targets: &[impl Target],
         grad: &mut [T],
     ) -> Result<T, Error> {
-        self.reduced(
-            RowsMut::new([logits], classes, grad)?,
-            targets,
-            logits.len(),
-        )
+        self.reduced(RowsMut::new([logits], classes, grad)?, targets)
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which takes their place.
@@ -203,8 +196,7 @@ impl CrossEntropy {
         classes: usize,
         targets: &[impl Target],
     ) -> Result<T, Error> {
-        let elements = logits.len();
-        self.reduced(RowsMut::in_place(logits, classes)?, targets, elements)
+        self.reduced(RowsMut::in_place(logits, classes)?, targets)
     }
 
     /// The loss of each row, unreduced, which fills `losses`.
@@ -231,7 +223,7 @@ impl CrossEntropy {
             .expect_rows(losses.len())?;
         let (targets, _) = Targets::new(targets, classes, self.ignore_index)?;
         let data = (rows, targets, Some(losses));
-        self.exec.run(&self.kernel(1.0), data, logits.len())?;
+        T::losses(self.exec, self.kernel(1.0), data)?;
         Ok(())
     }
 
@@ -257,7 +249,7 @@ impl CrossEntropy {
         grad: &mut [T],
     ) -> Result<(), Error> {
         let rows = RowsMut::new([logits], classes, grad)?;
-        self.per_row(rows, targets, losses, logits.len())
+        self.per_row(rows, targets, losses)
     }
 
     /// The loss of each row, unreduced, and its gradient, which takes the place of the logits.
@@ -279,21 +271,18 @@ impl CrossEntropy {
         targets: &[impl Target],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let elements = logits.len();
-        let rows = RowsMut::in_place(logits, classes)?;
-        self.per_row(rows, targets, losses, elements)
+        self.per_row(RowsMut::in_place(logits, classes)?, targets, losses)
     }
 
     fn reduced<T: Element>(
         self,
         rows: RowsMut<'_, T, 1>,
         targets: &[impl Target],
-        elements: usize,
     ) -> Result<T, Error> {
         let rows = rows.expect_rows(targets.len())?;
         let (targets, count) = Targets::new(targets, rows.classes(), self.ignore_index)?;
         let kernel = self.kernel(self.reduction.scale(count));
-        let sum = self.exec.run(&kernel, (rows, targets, None), elements)?;
+        let sum = T::losses_and_grad(self.exec, kernel, (rows, targets, None))?;
         Ok(self.reduction.reduce(sum, count, self.empty_mean))
     }
 
@@ -302,12 +291,11 @@ impl CrossEntropy {
         rows: RowsMut<'_, T, 1>,
         targets: &[impl Target],
         losses: &mut [T],
-        elements: usize,
     ) -> Result<(), Error> {
         let rows = rows.expect_rows(targets.len())?.expect_rows(losses.len())?;
         let (targets, _) = Targets::new(targets, rows.classes(), self.ignore_index)?;
         let data = (rows, targets, Some(losses));
-        self.exec.run(&self.kernel(1.0), data, elements)?;
+        T::losses_and_grad(self.exec, self.kernel(1.0), data)?;
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! The element types, and the table of what the kernels need to know of each.
 
 use crate::kernel::exp::ExpConstants;
+use crate::operations::Operations;
 use crate::simd::{Simd, Vector};
 
 /// A type of float that rows are made of: [`f32`]. Sealed: other types join in this crate.
-pub trait Element: sealed::Float {}
+pub trait Element: sealed::Float + Operations {}
 
 impl Element for f32 {}
 
@@ -80,14 +81,17 @@ pub(crate) mod sealed {
                 }
 
                 #[cfg(feature = "std")]
+                #[inline]
                 fn exp(self) -> Self {
                     $float::exp(self)
                 }
                 #[cfg(feature = "std")]
+                #[inline]
                 fn ln(self) -> Self {
                     $float::ln(self)
                 }
                 #[cfg(feature = "std")]
+                #[inline]
                 fn ln_1p(self) -> Self {
                     $float::ln_1p(self)
                 }

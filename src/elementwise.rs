@@ -81,7 +81,7 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn exp<T: Element>(self, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        self.run(&Exp, RowsMut::flat(x, y)?, x.len())
+        T::exponential(self, Exp, RowsMut::flat(x, y)?)
     }
 
     /// [`exp_in_place`] here.
@@ -89,8 +89,7 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn exp_in_place<T: Element>(self, x: &mut [T]) -> Result<(), Error> {
-        let elements = x.len();
-        self.run(&Exp, RowsMut::flat_in_place(x), elements)
+        T::exponential(self, Exp, RowsMut::flat_in_place(x))
     }
 
     /// [`sigmoid`] here.
@@ -98,7 +97,7 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn sigmoid<T: Element>(self, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        self.run(&Sigmoid, RowsMut::flat(x, y)?, x.len())
+        T::sigmoid(self, Sigmoid, RowsMut::flat(x, y)?)
     }
 
     /// [`sigmoid_in_place`] here.
@@ -106,7 +105,6 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn sigmoid_in_place<T: Element>(self, x: &mut [T]) -> Result<(), Error> {
-        let elements = x.len();
-        self.run(&Sigmoid, RowsMut::flat_in_place(x), elements)
+        T::sigmoid(self, Sigmoid, RowsMut::flat_in_place(x))
     }
 }

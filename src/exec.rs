@@ -50,13 +50,8 @@ impl Exec {
         self
     }
 
-    /// Runs a kernel over a batch of `elements`.
-    pub(crate) fn run<D: Split, K>(
-        self,
-        kernel: &K,
-        data: D,
-        elements: usize,
-    ) -> Result<K::Output, Error>
+    /// Runs a kernel over a batch.
+    pub(crate) fn run<D: Split, K>(self, kernel: &K, data: D) -> Result<K::Output, Error>
     where
         K: Operation<D> + Sync,
         K::Output: Merge + Send,
@@ -68,7 +63,7 @@ impl Exec {
         Ok(if self.serial {
             parallel::serial(backend, kernel, data)
         } else {
-            parallel::spread(backend, kernel, data, elements)
+            parallel::spread(backend, kernel, data)
         })
     }
 }

@@ -124,6 +124,7 @@ mod error;
 mod exec;
 mod kernel;
 mod logsumexp;
+mod operations;
 mod parallel;
 mod reduce;
 mod rows;

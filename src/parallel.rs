@@ -32,16 +32,12 @@ pub(crate) fn serial<D: Split, K: Operation<D>>(
     backend.run(kernel, data)
 }
 
-/// Runs a kernel over a batch of `elements` on the threads of the caller's rayon pool.
-pub(crate) fn spread<D: Split, K>(
-    backend: Backend,
-    kernel: &K,
-    data: D,
-    elements: usize,
-) -> K::Output
+/// Runs a kernel over a batch on the threads of the caller's rayon pool.
+pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D, Output: Merge + Send> + Sync,
 {
+    let elements = data.elements();
     if elements < SERIAL_BELOW || current_num_threads() < 2 {
         return serial(backend, kernel, data);
     }

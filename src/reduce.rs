@@ -42,7 +42,7 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn max<T: Element>(self, x: &[T]) -> Result<T, Error> {
-        let Largest(max) = self.run(&Max, Rows::flat(x), x.len())?;
+        let Largest(max) = T::max(self, Max, Rows::flat(x))?;
         Ok(max)
     }
 
@@ -51,6 +51,6 @@ impl Exec {
     /// # Errors
     /// As there.
     pub fn sum<T: Element>(self, x: &[T]) -> Result<T, Error> {
-        Ok(rounded(self.run(&Sum, Rows::flat(x), x.len())?))
+        Ok(rounded(T::sum(self, Sum, Rows::flat(x))?))
     }
 }

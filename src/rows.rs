@@ -20,6 +20,8 @@ pub const CHUNK: usize = 4096;
 pub trait Split: Sized + Send {
     /// Rows left.
     fn rows(&self) -> usize;
+    /// Elements left, of one source.
+    fn elements(&self) -> usize;
     /// The first `row` rows and the others.
     fn split_at(self, row: usize) -> (Self, Self);
 }
@@ -47,6 +49,8 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(V) -> V);
     /// Writes element `i` of the destination, if there is one.
     fn set(&mut self, i: usize, x: T);
+    /// Replaces element `i` of the destination, if there is one.
+    fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
     /// Writes every element of the destination, if there is one.
     fn fill(&mut self, x: T) {
         for i in 0..self.len() {
@@ -278,6 +282,10 @@ impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
         self.rows
     }
 
+    fn elements(&self) -> usize {
+        self.len
+    }
+
     fn split_at(self, row: usize) -> (Self, Self) {
         let row = row.min(self.rows);
         let at = (row * self.classes).min(self.len);
@@ -305,6 +313,10 @@ impl<'a, T: Send + Sync, const N: usize> Split for RowsMut<'a, T, N> {
         self.src.rows
     }
 
+    fn elements(&self) -> usize {
+        self.src.len
+    }
+
     fn split_at(self, row: usize) -> (Self, Self) {
         let (head, tail) = self.src.split_at(row);
         // SAFETY: the destination is as long as the sources, and the head ends within them.
@@ -325,6 +337,10 @@ impl<T: Send> Split for &mut [T] {
         self.len()
     }
 
+    fn elements(&self) -> usize {
+        self.len()
+    }
+
     fn split_at(self, row: usize) -> (Self, Self) {
         self.split_at_mut(row)
     }
@@ -332,6 +348,10 @@ impl<T: Send> Split for &mut [T] {
 
 impl Split for Targets<'_> {
     fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn elements(&self) -> usize {
         self.len()
     }
 
@@ -344,6 +364,10 @@ impl Split for Targets<'_> {
 impl<S: Split> Split for Option<S> {
     fn rows(&self) -> usize {
         self.as_ref().map_or(usize::MAX, Split::rows)
+    }
+
+    fn elements(&self) -> usize {
+        self.as_ref().map_or(0, Split::elements)
     }
 
     fn split_at(self, row: usize) -> (Self, Self) {
@@ -363,6 +387,10 @@ impl<A: Split, B: Split> Split for (A, B) {
         self.0.rows()
     }
 
+    fn elements(&self) -> usize {
+        self.0.elements()
+    }
+
     fn split_at(self, row: usize) -> (Self, Self) {
         let ((a, x), (b, y)) = (self.0.split_at(row), self.1.split_at(row));
         ((a, b), (x, y))
@@ -372,6 +400,10 @@ impl<A: Split, B: Split> Split for (A, B) {
 impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
     fn rows(&self) -> usize {
         self.0.rows()
+    }
+
+    fn elements(&self) -> usize {
+        self.0.elements()
     }
 
     fn split_at(self, row: usize) -> (Self, Self) {
@@ -579,17 +611,12 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
 
     #[inline(always)]
     fn set(&mut self, _: usize, _: T) {}
+
+    #[inline(always)]
+    fn replace(&mut self, _: usize, _: impl FnOnce(T) -> T) {}
 }
 
 impl<T: Element, const N: usize> RowMut<'_, T, N> {
-    /// Element `i` of the destination.
-    #[cfg(feature = "std")]
-    pub fn written(&self, i: usize) -> T {
-        assert!(i < self.src.len, "element beyond the row");
-        // SAFETY: the destination is as long as the sources.
-        unsafe { *self.dst.add(i) }
-    }
-
     /// The memory of vector `block` of the destination.
     #[inline(always)]
     fn block<V: Vector<Elem = T>>(&mut self, block: usize) -> &mut V::Array {
@@ -670,5 +697,13 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         assert!(i < self.src.len, "element beyond the row");
         // SAFETY: the destination is as long as the sources.
         unsafe { *self.dst.add(i) = x }
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T) {
+        assert!(i < self.src.len, "element beyond the row");
+        // SAFETY: the destination is as long as the sources.
+        let y = unsafe { &mut *self.dst.add(i) };
+        *y = f(*y);
     }
 }

@@ -39,7 +39,7 @@ impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Softmax {
                 sum = sum + weight;
             }
             for i in 0..row.len() {
-                row.set(i, canonical(row.written(i) / sum));
+                row.replace(i, |weight| canonical(weight / sum));
             }
         }
     }
@@ -128,11 +128,15 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>>(
         return T::INFINITY;
     }
     let x = row.get(0, target);
-    let sum = sum_of_weights(row.source(), max);
+    let mut sum = T::ZERO;
     for i in 0..row.len() {
-        let p = (row.get(0, i) - max).exp() / sum;
+        let weight = (row.get(0, i) - max).exp();
+        row.set(i, weight);
+        sum = sum + weight;
+    }
+    for i in 0..row.len() {
         let t = if i == target { T::ONE } else { T::ZERO };
-        row.set(i, canonical((p - t) * scale));
+        row.replace(i, |weight| canonical((weight / sum - t) * scale));
     }
     canonical(sum.ln() - (x - max))
 }

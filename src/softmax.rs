@@ -55,7 +55,7 @@ impl Softmax {
     /// # Errors
     /// As there.
     pub fn probs<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        self.run_probs(RowsMut::new([x], classes, y)?, x.len())
+        T::softmax(self.exec, self.kernel(), RowsMut::new([x], classes, y)?)
     }
 
     /// [`softmax_in_place`] with these options.
@@ -63,8 +63,7 @@ impl Softmax {
     /// # Errors
     /// As there.
     pub fn probs_in_place<T: Element>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        let elements = x.len();
-        self.run_probs(RowsMut::in_place(x, classes)?, elements)
+        T::softmax(self.exec, self.kernel(), RowsMut::in_place(x, classes)?)
     }
 
     /// [`log_softmax`] with these options.
@@ -72,7 +71,7 @@ impl Softmax {
     /// # Errors
     /// As there.
     pub fn log_probs<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        self.run_log_probs(RowsMut::new([x], classes, y)?, x.len())
+        T::log_softmax(self.exec, self.log_kernel(), RowsMut::new([x], classes, y)?)
     }
 
     /// [`log_softmax_in_place`] with these options.
@@ -80,26 +79,19 @@ impl Softmax {
     /// # Errors
     /// As there.
     pub fn log_probs_in_place<T: Element>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        let elements = x.len();
-        self.run_log_probs(RowsMut::in_place(x, classes)?, elements)
+        T::log_softmax(self.exec, self.log_kernel(), RowsMut::in_place(x, classes)?)
     }
 
-    fn run_probs<T: Element>(self, rows: RowsMut<'_, T, 1>, elements: usize) -> Result<(), Error> {
-        let kernel = kernel::softmax::Softmax {
+    fn kernel(self) -> kernel::softmax::Softmax {
+        kernel::softmax::Softmax {
             masked_rows: self.masked_rows,
-        };
-        self.exec.run(&kernel, rows, elements)
+        }
     }
 
-    fn run_log_probs<T: Element>(
-        self,
-        rows: RowsMut<'_, T, 1>,
-        elements: usize,
-    ) -> Result<(), Error> {
-        let kernel = kernel::log_softmax::LogSoftmax {
+    fn log_kernel(self) -> kernel::log_softmax::LogSoftmax {
+        kernel::log_softmax::LogSoftmax {
             masked_rows: self.masked_rows,
-        };
-        self.exec.run(&kernel, rows, elements)
+        }
     }
 }
 

@@ -1,0 +1,66 @@
+//! The table of operations: each kernel with the data that it works on, compiled once for every
+//! element type.
+//!
+//! The public functions are generic, so they are compiled where they are called, with whatever
+//! optimisation the caller's crate has. The methods made here are not: the kernels are compiled with
+//! this crate alone.
+
+use crate::error::Error;
+use crate::exec::Exec;
+use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
+use crate::kernel::cross_entropy::CrossEntropy;
+use crate::kernel::elementwise::{Exp, Sigmoid};
+use crate::kernel::log_softmax::LogSoftmax;
+use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::softmax::Softmax;
+use crate::rows::{Rows, RowsMut};
+use crate::targets::Targets;
+
+/// The table, handed to a macro that makes something of it.
+macro_rules! table {
+    ($make:ident $($element:ty)?) => {
+        $make! {
+            $($element;)?
+            exponential: Exp, RowsMut<'_, Self, 1> => ();
+            sigmoid: Sigmoid, RowsMut<'_, Self, 1> => ();
+            max: Max, Rows<'_, Self, 1> => Largest<Self>;
+            sum: Sum, Rows<'_, Self, 1> => f64;
+            softmax: Softmax, RowsMut<'_, Self, 1> => ();
+            softmax_backward: SoftmaxBackward, RowsMut<'_, Self, 2> => ();
+            log_softmax: LogSoftmax, RowsMut<'_, Self, 1> => ();
+            log_softmax_backward: LogSoftmaxBackward, RowsMut<'_, Self, 2> => ();
+            logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
+            losses: CrossEntropy, (Rows<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
+            losses_and_grad: CrossEntropy, (RowsMut<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
+            binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
+            binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
+            binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();
+        }
+    };
+}
+
+/// The operations as methods.
+macro_rules! declare {
+    ($($name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
+        /// Every operation on rows of an element type, run where `exec` says.
+        pub trait Operations: Sized {
+            $(fn $name(exec: Exec, kernel: $kernel, data: $data) -> Result<$output, Error>;)*
+        }
+    };
+}
+
+/// The operations, compiled for one element type.
+macro_rules! implement {
+    ($element:ty; $($name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
+        impl Operations for $element {
+            $(fn $name(exec: Exec, kernel: $kernel, data: $data) -> Result<$output, Error> {
+                exec.run(&kernel, data)
+            })*
+        }
+    };
+}
+
+table! { declare }
+table! { implement f32 }
