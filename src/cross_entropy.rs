@@ -21,7 +21,7 @@ pub enum Reduction {
 /// What the mean of no loss is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmptyMean {
-    /// NaN, as in PyTorch: 0 divided by 0.
+    /// NaN, as in `PyTorch`: 0 divided by 0.
     #[default]
     Nan,
     /// 0.

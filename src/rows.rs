@@ -67,7 +67,8 @@ pub struct Rows<'a, T, const N: usize> {
     len: usize,
     /// Elements in each row; the last one of a flat slice may be shorter.
     classes: usize,
-    rows: usize,
+    /// Rows left, which the length does not tell where rows are empty.
+    count: usize,
     lifetime: PhantomData<&'a T>,
 }
 
@@ -134,7 +135,7 @@ impl<'a, T, const N: usize> Rows<'a, T, N> {
             src,
             len,
             classes,
-            rows,
+            count: rows,
             lifetime: PhantomData,
         })
     }
@@ -145,9 +146,9 @@ impl<'a, T, const N: usize> Rows<'a, T, N> {
     /// If there is another number of rows.
     pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
         if self.classes == 0 {
-            self.rows = rows;
+            self.count = rows;
         }
-        same_length(self.rows, rows)?;
+        same_length(self.count, rows)?;
         Ok(self)
     }
 }
@@ -159,7 +160,7 @@ impl<'a, T> Rows<'a, T, 1> {
             src: [src.as_ptr()],
             len: src.len(),
             classes: CHUNK,
-            rows: src.len().div_ceil(CHUNK),
+            count: src.len().div_ceil(CHUNK),
             lifetime: PhantomData,
         }
     }
@@ -205,7 +206,7 @@ impl<T, const N: usize> Rows<'_, T, N> {
     /// The same batch as flat slices, in rows of [`CHUNK`] elements.
     pub fn flatten(mut self) -> Self {
         self.classes = CHUNK;
-        self.rows = self.len.div_ceil(CHUNK);
+        self.count = self.len.div_ceil(CHUNK);
         self
     }
 }
@@ -241,7 +242,7 @@ impl<'a, T> RowsMut<'a, T, 1> {
                 src: [dst],
                 len: x.len(),
                 classes: CHUNK,
-                rows: x.len().div_ceil(CHUNK),
+                count: x.len().div_ceil(CHUNK),
                 lifetime: PhantomData,
             },
             dst,
@@ -277,9 +278,9 @@ impl<'a, T> RowsMut<'a, T, 2> {
     }
 }
 
-impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
+impl<T: Sync, const N: usize> Split for Rows<'_, T, N> {
     fn rows(&self) -> usize {
-        self.rows
+        self.count
     }
 
     fn elements(&self) -> usize {
@@ -287,11 +288,11 @@ impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
     }
 
     fn split_at(self, row: usize) -> (Self, Self) {
-        let row = row.min(self.rows);
+        let row = row.min(self.count);
         let at = (row * self.classes).min(self.len);
         let head = Self {
             len: at,
-            rows: row,
+            count: row,
             ..self
         };
         let tail = Self {
@@ -301,16 +302,16 @@ impl<'a, T: Sync, const N: usize> Split for Rows<'a, T, N> {
                 |p| unsafe { p.add(at) },
             ),
             len: self.len - at,
-            rows: self.rows - row,
+            count: self.count - row,
             ..self
         };
         (head, tail)
     }
 }
 
-impl<'a, T: Send + Sync, const N: usize> Split for RowsMut<'a, T, N> {
+impl<T: Send + Sync, const N: usize> Split for RowsMut<'_, T, N> {
     fn rows(&self) -> usize {
-        self.src.rows
+        self.src.count
     }
 
     fn elements(&self) -> usize {
@@ -407,7 +408,7 @@ impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
     }
 
     fn split_at(self, row: usize) -> (Self, Self) {
-        let (((a, b), c), ((x, y), z)) = ((((self.0, self.1)), self.2)).split_at(row);
+        let (((a, b), c), ((x, y), z)) = ((self.0, self.1), self.2).split_at(row);
         ((a, b, c), (x, y, z))
     }
 }
@@ -417,7 +418,7 @@ impl<'a, T, const N: usize> Iterator for Rows<'a, T, N> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rows == 0 {
+        if self.count == 0 {
             return None;
         }
         let row = Row {
@@ -431,7 +432,7 @@ impl<'a, T, const N: usize> Iterator for Rows<'a, T, N> {
             |p| unsafe { p.add(row.len) },
         );
         self.len -= row.len;
-        self.rows -= 1;
+        self.count -= 1;
         Some(row)
     }
 }
@@ -474,7 +475,7 @@ impl<T: Element> Row<'_, T, 1> {
             let [x] = self.load(simd, block);
             a = f(x, a);
         }
-        if self.len % V::LANES != 0 {
+        if !self.len.is_multiple_of(V::LANES) {
             let [x] = self.load_tail(simd, [fill]);
             a = f(x, a);
         }
@@ -514,7 +515,7 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
         for block in 0..self.len / V::LANES {
             f(self.load(simd, block));
         }
-        if self.len % V::LANES != 0 {
+        if !self.len.is_multiple_of(V::LANES) {
             f(self.load_tail(simd, fill));
         }
     }
@@ -601,7 +602,7 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
         for block in 0..blocks {
             f(block, self.load(simd, block));
         }
-        if self.len % V::LANES != 0 {
+        if !self.len.is_multiple_of(V::LANES) {
             f(blocks, self.load_tail(simd, fill));
         }
     }
@@ -674,7 +675,7 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
             let y = f(block, self.src.load(simd, block));
             y.store(self.block::<V>(block));
         }
-        if self.src.len % V::LANES != 0 {
+        if !self.src.len.is_multiple_of(V::LANES) {
             let y = f(blocks, self.src.load_tail(simd, fill));
             y.store_prefix(self.tail::<V>());
         }
@@ -686,7 +687,7 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
             let block = self.block::<V>(block);
             f(V::load(simd, block)).store(block);
         }
-        if self.src.len % V::LANES != 0 {
+        if !self.src.len.is_multiple_of(V::LANES) {
             let tail = self.tail::<V>();
             f(V::load_or(simd, tail, T::ZERO)).store_prefix(tail);
         }

@@ -43,7 +43,7 @@ impl Softmax {
         self
     }
 
-    /// What a row gets whose logits are all `-inf`: NaN, as in PyTorch (the default), or
+    /// What a row gets whose logits are all `-inf`: NaN, as in `PyTorch` (the default), or
     /// probabilities 0 and log-probabilities `-inf`.
     pub const fn masked_rows(mut self, masked_rows: MaskedRows) -> Self {
         self.masked_rows = masked_rows;

@@ -9,15 +9,12 @@ pub trait Target: sealed::Integer {}
 pub(crate) mod sealed {
     use super::Slice;
 
-    pub trait Integer: Copy + Sync + Into<Value> {
+    pub trait Integer: Copy + Sync {
         fn slice(targets: &[Self]) -> Slice<'_>;
+        fn value(self) -> i128;
     }
-
-    /// Any target's value.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Value(pub i128);
 }
-use sealed::Value;
+use sealed::Integer as _;
 
 /// The integer types, once.
 macro_rules! integers {
@@ -35,9 +32,9 @@ macro_rules! integers {
                 }
             }
 
-            fn value(&self, i: usize) -> Value {
+            fn value(&self, i: usize) -> i128 {
                 match self {
-                    $(Self::$variant(targets) => targets[i].into(),)*
+                    $(Self::$variant(targets) => targets[i].value(),)*
                 }
             }
 
@@ -57,11 +54,11 @@ macro_rules! integers {
                 fn slice(targets: &[Self]) -> Slice<'_> {
                     Slice::$variant(targets)
                 }
-            }
-            impl From<$integer> for Value {
+
                 #[inline]
-                fn from(target: $integer) -> Self {
-                    Self(target as i128)
+                #[allow(clippy::cast_lossless, reason = "usize has no lossless conversion")]
+                fn value(self) -> i128 {
+                    self as i128
                 }
             }
         )*
@@ -92,7 +89,7 @@ impl<'a> Targets<'a> {
         };
         let mut count = 0;
         for (row, &target) in targets.iter().enumerate() {
-            let Value(target) = target.into();
+            let target = target.value();
             if Some(target) == ignore.map(i128::from) {
                 continue;
             }
@@ -115,8 +112,11 @@ impl<'a> Targets<'a> {
     /// The target of a row, unless the row is ignored.
     #[inline]
     pub fn get(&self, row: usize) -> Option<usize> {
-        let Value(target) = self.slice.value(row);
-        (Some(target) != self.ignore.map(i128::from)).then_some(target as usize)
+        let target = self.slice.value(row);
+        if Some(target) == self.ignore.map(i128::from) {
+            return None;
+        }
+        usize::try_from(target).ok()
     }
 
     pub fn split_at(self, row: usize) -> (Self, Self) {

@@ -114,7 +114,7 @@ fn gradient<V: Vector>(
 ) -> V {
     let negative = x.lt(V::splat(simd, V::Elem::ZERO));
     let other = V::splat(simd, V::Elem::ONE) - label;
-    let (large, small) = (logistic.large(simd), logistic.small());
+    let (large, small) = (logistic.large(simd), logistic.small(simd));
     scale.times_sum(
         blend(negative, label, other, large.0, small.0),
         blend(negative, label, other, large.1, small.1),

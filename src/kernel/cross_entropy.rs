@@ -63,12 +63,11 @@ impl CrossEntropy {
                 let Some(mut row) = rows.next() else {
                     return 0.0;
                 };
-                let loss = match targets.get(i) {
-                    Some(target) => self.row::<V, _>(simd, &mut row, target),
-                    None => {
-                        row.fill(V::Elem::ZERO);
-                        0.0
-                    }
+                let loss = if let Some(target) = targets.get(i) {
+                    self.row::<V, _>(simd, &mut row, target)
+                } else {
+                    row.fill(V::Elem::ZERO);
+                    0.0
                 };
                 if let Some(losses) = &mut losses {
                     losses[i] = rounded(loss);

@@ -44,7 +44,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
                 |_, [x]: [T::Vector<S>; 1]| {
                     let zero = T::Vector::splat(simd, T::ZERO);
                     let logistic = Logistic::new(simd, x);
-                    let (large, small) = (logistic.large(simd), logistic.small());
+                    let (large, small) = (logistic.large(simd), logistic.small(simd));
                     let hi = T::Vector::select(x.lt(zero), small.0, large.0);
                     let lo = T::Vector::select(x.lt(zero), small.1, large.1);
                     canonical(simd, hi + lo)
@@ -87,22 +87,24 @@ impl<V: Vector> Logistic<V> {
     /// The probability of the likelier answer.
     #[inline(always)]
     pub fn large(&self, simd: V::Simd) -> (V, V) {
-        self.quotient(V::splat(simd, V::Elem::ONE))
+        self.quotient(simd, V::splat(simd, V::Elem::ONE))
     }
 
     /// The probability of the other one.
     #[inline(always)]
-    pub fn small(&self) -> (V, V) {
-        self.quotient(self.e)
+    pub fn small(&self, simd: V::Simd) -> (V, V) {
+        self.quotient(simd, self.e)
     }
 
+    /// The numerator divided by `1 + e`, as a sum.
     #[inline(always)]
-    fn quotient(&self, numerator: V) -> (V, V) {
+    fn quotient(&self, simd: V::Simd, numerator: V) -> (V, V) {
         let (hi, remainder) = if V::FUSED {
             let hi = numerator * self.inverse;
             (hi, hi.neg_mul_add(self.sum, numerator))
         } else {
-            (numerator / self.sum, numerator - numerator)
+            // What is left of this division cannot be told.
+            (numerator / self.sum, V::splat(simd, V::Elem::ZERO))
         };
         (hi, (remainder - hi * self.rest) * self.inverse)
     }

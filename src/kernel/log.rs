@@ -94,7 +94,7 @@ pub fn exp(x: f64) -> f64 {
     // |r| <= 0.347: twelve terms of the series leave out less than 2^-46 of the result.
     let p = 1.0 + r * tail(EXP, r);
     // NaN is 0 as an integer.
-    p * f64::from_bits(((n as i64 + 1023) as u64) << 52)
+    p * f64::from_bits((n as i64 + 1023).cast_unsigned() << 52)
 }
 
 #[cfg(all(test, feature = "std"))]

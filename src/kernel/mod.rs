@@ -20,7 +20,7 @@ use crate::element::Element;
 /// What a row gets that has no element to share probability: every logit is `-inf`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaskedRows {
-    /// NaN, as in PyTorch: 0 divided by 0.
+    /// NaN, as in `PyTorch`: 0 divided by 0.
     #[default]
     Nan,
     /// Every probability 0.

@@ -42,14 +42,14 @@ pub fn sum(leaves: usize, mut leaf: impl FnMut(usize) -> f64) -> f64 {
                 let mut node = leaf(i);
                 for _ in 0..i.trailing_ones() {
                     depth -= 1;
-                    node = nodes[depth] + node;
+                    node += nodes[depth];
                 }
                 nodes[depth] = node;
                 depth += 1;
             }
             let mut total = nodes[depth - 1];
             for &node in nodes[..depth - 1].iter().rev() {
-                total = node + total;
+                total += node;
             }
             total
         }

@@ -62,7 +62,18 @@ pub struct Sum([__m256d; 4]);
 impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, fused: true);
 
 mod op {
-    use core::arch::x86_64::*;
+    use core::arch::x86_64::{
+        __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd, _mm_cvtsd_f64,
+        _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd,
+        _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd256_pd128,
+        _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtps_pd, _mm256_div_ps,
+        _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps,
+        _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps,
+        _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_set1_epi32,
+        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_ps,
+        _mm256_sub_ps,
+    };
 
     use super::{Avx2, F32x16, Mask, Sum};
 
@@ -147,7 +158,7 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn first(count: usize) -> Mask {
-        let count = _mm256_set1_epi32(count.min(16) as i32);
+        let count = _mm256_set1_epi32(i32::from(count.min(16) as u8));
         let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let hi = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
         Mask(
@@ -208,7 +219,7 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn lane(_: Avx2, i: usize) -> Mask {
-        let i = _mm256_set1_epi32(i as i32);
+        let i = _mm256_set1_epi32(i32::from(i as u8));
         let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let hi = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
         Mask(

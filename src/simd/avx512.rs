@@ -63,7 +63,17 @@ pub struct Sum(__m512d, __m512d);
 impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, fused: true);
 
 mod op {
-    use core::arch::x86_64::*;
+    use core::arch::x86_64::{
+        __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
+        _mm_cvtsd_f64, _mm_unpackhi_pd, _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128,
+        _mm256_extractf128_pd, _mm512_abs_ps, _mm512_add_pd, _mm512_add_ps, _mm512_castpd512_pd256,
+        _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps,
+        _mm512_cmp_ps_mask, _mm512_cvtps_pd, _mm512_div_ps, _mm512_extractf64x4_pd,
+        _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
+        _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
+        _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_pd, _mm512_slli_epi32,
+        _mm512_storeu_ps, _mm512_sub_ps,
+    };
 
     use super::{Avx512, F32x16, Mask, Sum};
 
