@@ -47,10 +47,13 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     );
     /// Replaces each vector of the destination, if there is one.
     fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(V) -> V);
-    /// Writes element `i` of the destination, if there is one.
-    fn set(&mut self, i: usize, x: T);
     /// Replaces element `i` of the destination, if there is one.
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
+    /// Writes element `i` of the destination, if there is one.
+    #[inline(always)]
+    fn set(&mut self, i: usize, x: T) {
+        self.replace(i, |_| x);
+    }
     /// Writes every element of the destination, if there is one.
     fn fill(&mut self, x: T) {
         for i in 0..self.len() {
@@ -611,9 +614,6 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
     fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(V) -> V) {}
 
     #[inline(always)]
-    fn set(&mut self, _: usize, _: T) {}
-
-    #[inline(always)]
     fn replace(&mut self, _: usize, _: impl FnOnce(T) -> T) {}
 }
 
@@ -691,13 +691,6 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
             let tail = self.tail::<V>();
             f(V::load_or(simd, tail, T::ZERO)).store_prefix(tail);
         }
-    }
-
-    #[inline(always)]
-    fn set(&mut self, i: usize, x: T) {
-        assert!(i < self.src.len, "element beyond the row");
-        // SAFETY: the destination is as long as the sources.
-        unsafe { *self.dst.add(i) = x }
     }
 
     #[inline(always)]
