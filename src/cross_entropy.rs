@@ -4,7 +4,7 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::{self, MaskedRows, rounded};
-use crate::rows::{Rows, RowsMut};
+use crate::rows::{Rows, RowsMut, same_length};
 use crate::targets::{Target, Targets};
 
 /// How the losses of the rows become one.
@@ -218,9 +218,8 @@ impl CrossEntropy {
         targets: &[impl Target],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = Rows::new([logits], classes)?
-            .expect_rows(targets.len())?
-            .expect_rows(losses.len())?;
+        let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
+        same_length(targets.len(), losses.len())?;
         let (targets, _) = Targets::new(targets, classes, self.ignore_index)?;
         let data = (rows, targets, Some(losses));
         T::losses(self.exec, self.kernel(1.0), data)?;
@@ -292,7 +291,8 @@ impl CrossEntropy {
         targets: &[impl Target],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = rows.expect_rows(targets.len())?.expect_rows(losses.len())?;
+        let rows = rows.expect_rows(targets.len())?;
+        same_length(targets.len(), losses.len())?;
         let (targets, _) = Targets::new(targets, rows.classes(), self.ignore_index)?;
         let data = (rows, targets, Some(losses));
         T::losses_and_grad(self.exec, self.kernel(1.0), data)?;

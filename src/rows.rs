@@ -106,7 +106,7 @@ unsafe impl<T: Sync, const N: usize> Send for Rows<'_, T, N> {}
 unsafe impl<T: Send + Sync, const N: usize> Send for RowsMut<'_, T, N> {}
 
 /// Checks that two slices which belong together have one length.
-fn same_length(expected: usize, found: usize) -> Result<(), Error> {
+pub fn same_length(expected: usize, found: usize) -> Result<(), Error> {
     if expected == found {
         Ok(())
     } else {
@@ -260,6 +260,7 @@ impl<'a, T> RowsMut<'a, T, 2> {
     /// # Errors
     /// If the lengths differ or are no multiple of `classes`.
     pub fn over_first(a: &'a mut [T], b: &'a [T], classes: usize) -> Result<Self, Error> {
+        same_length(a.len(), b.len())?;
         let mut rows = Self::over_second(b, a, classes)?;
         rows.src.src.reverse();
         Ok(rows)

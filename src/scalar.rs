@@ -170,7 +170,11 @@ impl<T: Element> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
             let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + row.get(1, i));
             for i in 0..row.len() {
                 let (p, dy) = (row.get(0, i).exp(), row.get(1, i));
-                let dx = if p == T::ZERO { dy } else { dy - p * sum };
+                let dx = if p == T::ZERO && !sum.is_nan() {
+                    dy
+                } else {
+                    dy - p * sum
+                };
                 row.set(i, canonical(dx));
             }
         }

@@ -65,17 +65,13 @@ fn softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
         );
         dot = V::sum_total(sum);
     }
-    if dot.is_nan() {
-        return row.fill(V::Elem::NAN);
-    }
-    let dot = Factor::new(simd, dot);
-    row.map(
+    subtract(
         simd,
-        [V::Elem::ZERO; 2],
+        &mut row,
+        dot,
         #[inline(always)]
-        |_, [y, dy]: [V; 2]| {
-            let dx = y * dot.subtracted_from(dy);
-            canonical(simd, V::select(y.eq(zero), zero, dx))
+        |[y, dy]: [V; 2], less: &Factor<V>| {
+            V::select(y.eq(zero), zero, y.mul_add(dy, less.times(y)))
         },
     );
 }
@@ -92,17 +88,52 @@ fn log_softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
             sum = V::sum_add(sum, dy);
         },
     );
-    let sum = Factor::new(simd, V::sum_total(sum));
-    row.map(
+    subtract(
         simd,
-        [V::Elem::ZERO; 2],
+        &mut row,
+        V::sum_total(sum),
         #[inline(always)]
-        |_, [y, dy]: [V; 2]| {
+        |[y, dy]: [V; 2], less: &Factor<V>| {
             let p = exp(simd, y);
-            let dx = sum.product_subtracted_from(p, dy);
-            canonical(simd, V::select(p.eq(zero), dy, dx))
+            V::select(p.eq(zero), dy, less.product_added_to(p, dy))
         },
     );
+}
+
+/// Writes `dx([y, dy], -total)`, which is homogeneous in the last two: where the total is so large that it, or
+/// a difference from it, could leave the range of an element, both are scaled down and the result back up.
+#[inline(always)]
+fn subtract<V: Vector>(
+    simd: V::Simd,
+    row: &mut RowMut<'_, V::Elem, 2>,
+    total: f64,
+    dx: impl Fn([V; 2], &Factor<V>) -> V,
+) {
+    // Of `f32`: below 2^100, adding it to the largest number rounds to that number.
+    const LARGE: f64 = 1.267_650_600_228_229_4e30; // 2^100
+    const DOWN: f64 = 1.0 / 18_446_744_073_709_551_616.0; // 2^-64
+    if total.is_nan() {
+        return row.fill(V::Elem::NAN);
+    }
+    let fill = [V::Elem::ZERO; 2];
+    if total.abs() < LARGE {
+        let less = Factor::new(simd, -total);
+        row.map(
+            simd,
+            fill,
+            #[inline(always)]
+            |_, [y, dy]| canonical(simd, dx([y, dy], &less)),
+        );
+    } else {
+        let less = Factor::new(simd, -total * DOWN);
+        let (down, up) = (V::constant(simd, DOWN), V::constant(simd, 1.0 / DOWN));
+        row.map(
+            simd,
+            fill,
+            #[inline(always)]
+            |_, [y, dy]| canonical(simd, dx([y, dy * down], &less) * up),
+        );
+    }
 }
 
 /// With the canonical NaN in place of any other.

@@ -113,20 +113,27 @@ fn gradient<V: Vector>(
     scale: &Factor<V>,
 ) -> V {
     let negative = x.lt(V::splat(simd, V::Elem::ZERO));
-    let other = V::splat(simd, V::Elem::ONE) - label;
+    let one = V::splat(simd, V::Elem::ONE);
+    let other = one - label;
     let (large, small) = (logistic.large(simd), logistic.small(simd));
+    let yes = (
+        V::select(negative, small.0, large.0),
+        V::select(negative, small.1, large.1),
+    );
+    let no = (
+        V::select(negative, large.0, small.0),
+        V::select(negative, large.1, small.1),
+    );
+    // What the roundings of a soft label's terms leave out is added to their low parts.
+    let product = other * yes.0;
+    let mut rest = ((one - other) - label) * yes.0;
+    if V::FUSED {
+        rest = rest + other.mul_add(yes.0, V::splat(simd, V::Elem::ZERO) - product);
+    }
     scale.times_sum(
-        blend(negative, label, other, large.0, small.0),
-        blend(negative, label, other, large.1, small.1),
+        label.neg_mul_add(no.0, product),
+        label.neg_mul_add(no.1, other.mul_add(yes.1, rest)),
     )
-}
-
-/// `(1 - t) s(x) - t s(-x)`, of the larger and the smaller of the two probabilities.
-#[inline(always)]
-fn blend<V: Vector>(negative: V::Mask, label: V, other: V, large: V, small: V) -> V {
-    let yes = V::select(negative, small, large);
-    let no = V::select(negative, large, small);
-    label.neg_mul_add(no, other * yes)
 }
 
 /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax fit, whose

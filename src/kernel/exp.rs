@@ -51,8 +51,9 @@ pub struct ExpConstants<T: 'static> {
 /// significant bits, so products with `|n| < 2^15` are exact; the product with `ln2_lo` is rounded, by
 /// less than 2^-27 up to `|x| = 512`.
 ///
-/// A weight has the factor `2^40`. So the lightest of them, `2^-125`, is `2^-165` of a row's
-/// largest: it is 0 once scaled, and neither it nor anything heavier is a subnormal number before.
+/// A weight has the factor `2^64`. So the lightest of them, `2^-125`, is `2^-189` of a row's largest: it is 0
+/// once scaled, as is the sum of `2^38` of them, and neither it nor anything heavier is a subnormal number
+/// before.
 pub const F32: ExpConstants<f32> = ExpConstants {
     log2_e: core::f32::consts::LOG2_E,
     round: 12_582_912.0,
@@ -73,8 +74,8 @@ pub const F32: ExpConstants<f32> = ExpConstants {
     ],
     range: [-104.0, 89.0],
     reach: [65_536.0, 512.0],
-    lift: 40.0,
-    lightest: -165.0,
+    lift: 64.0,
+    lightest: -189.0,
 };
 
 /// `[log2 e, round, hi, lo]` for this vector's multiply-add.

@@ -120,7 +120,9 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn new(simd: V::Simd, factor: f64) -> Self {
         let hi = V::Elem::from_f64(factor);
-        let lo = V::Elem::from_f64(factor - hi.to_f64());
+        // Nothing is left of an infinite factor.
+        let rest = factor - hi.to_f64();
+        let lo = V::Elem::from_f64(if rest.is_finite() { rest } else { 0.0 });
         Self {
             hi: V::splat(simd, hi),
             lo: V::splat(simd, lo),
@@ -145,9 +147,9 @@ impl<V: Vector> Factor<V> {
         (x - self.hi) - self.lo
     }
 
-    /// `y` minus the product of `x` and this.
+    /// `y` plus the product of `x` and this.
     #[inline(always)]
-    pub fn product_subtracted_from(&self, x: V, y: V) -> V {
-        x.neg_mul_add(self.hi, y) - x * self.lo
+    pub fn product_added_to(&self, x: V, y: V) -> V {
+        x.mul_add(self.hi, x.mul_add(self.lo, y))
     }
 }
