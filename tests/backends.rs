@@ -1,0 +1,307 @@
+//! The backends by name, and two environment variables: `SOFTLANE_BACKEND`, which every call obeys
+//! that names no backend, and `SOFTLANE_REQUIRE`, which makes a missing backend a failure here.
+//!
+//! A process reads `SOFTLANE_BACKEND` once. So this program runs one of its own tests again, in
+//! a child process for each value.
+
+#![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/guard.rs"]
+mod guard;
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::process::{Command, Output};
+
+use guard::{UNTOUCHED, guarded};
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Softmax};
+
+/// Every name that means a backend on some processor, slowest first.
+const KNOWN: [&str; 4] = ["scalar", "portable", "avx2", "avx512"];
+
+fn names() -> Vec<&'static str> {
+    Backend::available().map(Backend::name).collect()
+}
+
+#[test]
+fn available_in_order_and_by_name() {
+    let names = names();
+    let in_order: Vec<&str> = KNOWN.into_iter().filter(|k| names.contains(k)).collect();
+    assert_eq!(names, in_order);
+    assert!(names.starts_with(&["scalar", "portable"]));
+    for backend in Backend::available() {
+        assert_eq!(Backend::named(backend.name()), Ok(backend));
+        assert_eq!(
+            format!("{backend:?}"),
+            format!("Backend({})", backend.name())
+        );
+    }
+    let fused = |name| Backend::named(name).map(Backend::is_fused);
+    assert_eq!(fused("scalar"), Ok(false));
+    for vector in ["avx2", "avx512"].into_iter().filter(|v| names.contains(v)) {
+        assert_eq!(fused(vector), Ok(true));
+    }
+}
+
+#[test]
+fn available_is_what_the_processor_has() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        assert_eq!(names().contains(&"avx2"), avx2);
+        let avx512 = is_x86_feature_detected!("avx512f");
+        assert_eq!(names().contains(&"avx512"), avx512);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    assert_eq!(names(), ["scalar", "portable"]);
+}
+
+#[test]
+fn other_names_are_errors_that_list_the_supported_ones() {
+    let missing = KNOWN.into_iter().filter(|known| !names().contains(known));
+    for name in ["", "AVX2", "avx2 ", " avx2", "sse2", "neon", "\0"]
+        .into_iter()
+        .chain(missing)
+    {
+        let error = Backend::named(name).unwrap_err();
+        let Error::Backend { name: given } = error else {
+            unreachable!("{error}");
+        };
+        assert_eq!(given.as_str(), name);
+        let supported = names().join(", ");
+        let text = format!("backend {name:?} is not supported here; supported: {supported}");
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+/// The outcome of one call, and whether it left its output as it was.
+type Outcome = (&'static str, Result<(), Error>, bool);
+
+/// Every call that finds its backend by itself.
+fn every_call() -> Vec<Outcome> {
+    let x = &[1.0_f32, -1.0, 0.5, 0.0];
+    let t = &[1_u8, 0];
+    let mut outcomes = vec![];
+    let mut call = |name, f: &dyn Fn(&mut [f32]) -> Result<(), Error>| {
+        let (after, result) = guarded(&[UNTOUCHED; 4], 0, f);
+        let untouched = after.iter().all(|x| x.to_bits() == UNTOUCHED.to_bits());
+        outcomes.push((name, result, untouched));
+    };
+    call("max", &|y| softlane::max(x).map(|max| y[0] = max));
+    call("sum", &|y| softlane::sum(x).map(|sum| y[0] = sum));
+    call("exp", &|y| softlane::exp(x, y));
+    call("exp_in_place", &|x| softlane::exp_in_place(x));
+    call("sigmoid", &|y| softlane::sigmoid(x, y));
+    call("sigmoid_in_place", &|x| softlane::sigmoid_in_place(x));
+    call("softmax", &|y| softlane::softmax(x, 2, y));
+    call("softmax_in_place", &|x| softlane::softmax_in_place(x, 2));
+    call("log_softmax", &|y| softlane::log_softmax(x, 2, y));
+    call("log_softmax_in_place", &|x| {
+        softlane::log_softmax_in_place(x, 2)
+    });
+    call("logsumexp", &|y| softlane::logsumexp(x, 2, &mut y[..2]));
+    call("softmax_backward", &|dx| {
+        softlane::softmax_backward(x, x, 2, dx)
+    });
+    call("softmax_backward_in_place", &|dy| {
+        softlane::softmax_backward_in_place(x, dy, 2)
+    });
+    call("log_softmax_backward", &|dx| {
+        softlane::log_softmax_backward(x, x, 2, dx)
+    });
+    call("log_softmax_backward_in_place", &|dy| {
+        softlane::log_softmax_backward_in_place(x, dy, 2)
+    });
+    call("Exec::softmax", &|y| Exec::new().softmax(x, 2, y));
+    call("Exec::max, serial", &|y| {
+        Exec::new().serial().max(x).map(|max| y[0] = max)
+    });
+
+    let softmax = Softmax::new();
+    call("Softmax::probs", &|y| softmax.probs(x, 2, y));
+    call("Softmax::probs_in_place", &|x| softmax.probs_in_place(x, 2));
+    call("Softmax::log_probs", &|y| softmax.log_probs(x, 2, y));
+    call("Softmax::log_probs_in_place", &|x| {
+        softmax.log_probs_in_place(x, 2)
+    });
+
+    let index = CrossEntropy::new();
+    call("CrossEntropy::loss", &|y| {
+        index.loss(x, 2, t).map(|loss| y[0] = loss)
+    });
+    call("CrossEntropy::loss_and_grad", &|grad| {
+        index.loss_and_grad(x, 2, t, grad).map(drop)
+    });
+    call("CrossEntropy::loss_and_grad_in_place", &|x| {
+        index.loss_and_grad_in_place(x, 2, t).map(drop)
+    });
+    call("CrossEntropy::loss_per_row", &|losses| {
+        index.loss_per_row(x, 2, t, &mut losses[..2])
+    });
+    call("CrossEntropy::loss_per_row_and_grad, losses", &|losses| {
+        index.loss_per_row_and_grad(x, 2, t, &mut losses[..2], &mut [0.0; 4])
+    });
+    call("CrossEntropy::loss_per_row_and_grad, gradient", &|grad| {
+        index.loss_per_row_and_grad(x, 2, t, &mut [0.0; 2], grad)
+    });
+    call(
+        "CrossEntropy::loss_per_row_and_grad_in_place, losses",
+        &|losses| index.loss_per_row_and_grad_in_place(&mut x.clone(), 2, t, &mut losses[..2]),
+    );
+    call(
+        "CrossEntropy::loss_per_row_and_grad_in_place, gradient",
+        &|x| index.loss_per_row_and_grad_in_place(x, 2, t, &mut [0.0; 2]),
+    );
+
+    let binary = BinaryCrossEntropy::new();
+    call("BinaryCrossEntropy::loss", &|y| {
+        binary.loss(x, 2, x).map(|loss| y[0] = loss)
+    });
+    call("BinaryCrossEntropy::loss_and_grad", &|grad| {
+        binary.loss_and_grad(x, 2, x, grad).map(drop)
+    });
+    call("BinaryCrossEntropy::loss_and_grad_in_place", &|logits| {
+        binary.loss_and_grad_in_place(logits, 2, x).map(drop)
+    });
+    call("BinaryCrossEntropy::loss_per_element", &|losses| {
+        binary.loss_per_element(x, 2, x, losses)
+    });
+    outcomes
+}
+
+/// Holds under any value of the variable; the next test tries them.
+#[test]
+fn every_call_obeys_softlane_backend() {
+    let expected = match env::var_os("SOFTLANE_BACKEND") {
+        None => Ok(Backend::available().last().unwrap()),
+        Some(name) => Backend::named(&name.to_string_lossy()),
+    };
+    assert_eq!(Backend::active(), expected);
+    for (name, result, untouched) in every_call() {
+        assert_eq!(result, expected.map(drop), "{name}");
+        assert_eq!(untouched, expected.is_err(), "{name}");
+    }
+    // Naming a backend in the call overrides the variable.
+    for backend in Backend::available() {
+        let (y, result) = guarded(&[UNTOUCHED; 2], 0, |y| {
+            Exec::new().backend(backend).softmax(&[3.0, 3.0], 2, y)
+        });
+        assert_eq!((y, result), (vec![0.5; 2], Ok(())), "{backend:?}");
+    }
+    match expected {
+        Ok(backend) => println!("active: {}", backend.name()),
+        Err(error) => println!("error: {error}"),
+    }
+}
+
+/// Runs one test of this program in a child process.
+fn child(test: &str, variable: &str, value: Option<&OsStr>) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]);
+    match value {
+        Some(value) => command.env(variable, value),
+        None => command.env_remove(variable),
+    };
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn assert_backend(value: Option<&OsStr>, line: &str) {
+    let output = child(
+        "every_call_obeys_softlane_backend",
+        "SOFTLANE_BACKEND",
+        value,
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{value:?}: {text}");
+    assert!(text.contains("1 passed"), "{value:?}: {text}");
+    assert!(
+        text.lines().any(|l| l.ends_with(line)),
+        "{value:?}: no {line:?} in {text}"
+    );
+}
+
+#[test]
+fn softlane_backend_forces_each_backend() {
+    assert_backend(None, &format!("active: {}", names().last().unwrap()));
+    for name in names() {
+        assert_backend(Some(name.as_ref()), &format!("active: {name}"));
+    }
+}
+
+#[test]
+fn softlane_backend_refuses_other_names() {
+    let supported = names().join(", ");
+    let missing: Vec<&str> = KNOWN.into_iter().filter(|k| !names().contains(k)).collect();
+    for name in ["nonsense", "AVX2", "sse2", ""].into_iter().chain(missing) {
+        let line = format!("error: backend {name:?} is not supported here; supported: {supported}");
+        assert_backend(Some(name.as_ref()), &line);
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let line = "error: backend \"avx2\u{fffd}\" is not supported here; supported: ";
+        assert_backend(
+            Some(OsStr::from_bytes(b"avx2\xFF")),
+            &format!("{line}{supported}"),
+        );
+    }
+}
+
+/// Holds if `SOFTLANE_REQUIRE`, a list like `avx2,avx512`, names available backends only.
+#[test]
+fn required_backends_are_available() {
+    for vector in KNOWN.into_iter().filter(|known| !names().contains(known)) {
+        // Not captured by the harness: also seen when the test passes.
+        writeln!(
+            io::stderr(),
+            "{vector} is not available here: no test runs on it"
+        )
+        .unwrap();
+    }
+    let required = env::var("SOFTLANE_REQUIRE").unwrap_or_default();
+    for name in required
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        assert!(
+            names().contains(&name),
+            "SOFTLANE_REQUIRE asks for {name}; available: {}",
+            names().join(", ")
+        );
+    }
+}
+
+#[test]
+fn softlane_require_can_fail() {
+    let require = |list: &str| {
+        let test = "required_backends_are_available";
+        let output = child(test, "SOFTLANE_REQUIRE", Some(list.as_ref()));
+        // Where the harness prints a panic depends on its version.
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    for list in [names().join(","), names().join(", "), String::new()] {
+        let (success, text) = require(&list);
+        assert!(success && text.contains("1 passed"), "{list:?}: {text}");
+    }
+    let missing = KNOWN.into_iter().filter(|known| !names().contains(known));
+    for name in ["nonsense"].into_iter().chain(missing) {
+        for list in [
+            name.to_owned(),
+            format!("portable,{name}"),
+            format!("{name}, scalar"),
+        ] {
+            let (success, text) = require(&list);
+            assert!(!success && text.contains("1 failed"), "{list:?}: {text}");
+            let reason = format!("SOFTLANE_REQUIRE asks for {name}; available: ");
+            assert!(text.contains(&reason), "{list:?}: {text}");
+        }
+    }
+}

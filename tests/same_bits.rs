@@ -1,0 +1,533 @@
+//! The same bits: whichever fused backend computes, on however many threads, in place or apart, in
+//! whatever batch and at whatever address. Every operation, over one fixed corpus.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers of classes are positive and small"
+)]
+
+#[path = "common/guard.rs"]
+mod guard;
+#[path = "common/inputs.rs"]
+mod inputs;
+
+use std::fmt::Arguments;
+use std::io::{self, Write as _};
+
+use guard::{UNTOUCHED, guarded};
+use inputs::{CLASSES, Rng};
+use rayon::ThreadPoolBuilder;
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Reduction};
+
+/// What an operation works on, and how far its outputs are moved.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    classes: usize,
+    /// Logits, or what else an operation is given first.
+    x: &'a [f32],
+    /// The labels or the gradient that go with them, from 0 to 1.
+    y: &'a [f32],
+    targets: &'a [i64],
+    offset: usize,
+}
+
+impl Batch<'_> {
+    fn row(&self, i: usize) -> Self {
+        let elements = i * self.classes..(i + 1) * self.classes;
+        Self {
+            x: &self.x[elements.clone()],
+            y: &self.y[elements],
+            targets: &self.targets[i..=i],
+            ..*self
+        }
+    }
+
+    /// What a call writes that has an output of its own, of `len` elements.
+    fn apart(&self, len: usize, call: impl FnOnce(&mut [f32]) -> Result<(), Error>) -> Vec<f32> {
+        self.over(&vec![UNTOUCHED; len], call)
+    }
+
+    /// What a call writes over one of its arguments.
+    fn over(&self, x: &[f32], call: impl FnOnce(&mut [f32]) -> Result<(), Error>) -> Vec<f32> {
+        let (written, result) = guarded(x, self.offset, call);
+        result.unwrap();
+        written
+    }
+}
+
+/// A batch with its memory.
+struct Owned {
+    name: String,
+    classes: usize,
+    x: Vec<f32>,
+    y: Vec<f32>,
+    targets: Vec<i64>,
+}
+
+impl Owned {
+    /// Rows of the kind of that name, or of each kind in turn.
+    fn new(rows: usize, classes: usize, kind: Option<&str>) -> Self {
+        let seed = (rows * 1_000_003 + classes) as u64;
+        let mut rng = Rng::new(seed);
+        let only = kind.map(|name| inputs::named(name).unwrap());
+        let row = |i: usize| {
+            let kind = only.unwrap_or(CLASSES[i % CLASSES.len()]);
+            kind.row(seed + i as u64, classes)
+        };
+        let kind = kind.unwrap_or("every kind");
+        Self {
+            name: format!("{rows} rows of {classes} classes, {kind}"),
+            classes,
+            x: (0..rows).flat_map(row).collect(),
+            y: (0..rows * classes)
+                .map(|_| rng.between(-0.2, 1.2).clamp(0.0, 1.0) as f32)
+                .collect(),
+            // Some rows are ignored.
+            targets: (0..rows)
+                .map(|_| match rng.below(8) {
+                    0 => -100,
+                    _ => rng.below(classes) as i64,
+                })
+                .collect(),
+        }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch {
+            classes: self.classes,
+            x: &self.x,
+            y: &self.y,
+            targets: &self.targets,
+            offset: 0,
+        }
+    }
+}
+
+/// One operation.
+struct Operation {
+    name: &'static str,
+    /// Whether the result of a batch is that of its rows, one after the other.
+    by_row: bool,
+    /// The result of each of its forms.
+    forms: fn(Exec, Batch<'_>) -> Vec<Vec<f32>>,
+}
+
+const MEAN: Reduction = Reduction::Mean;
+const SUM: Reduction = Reduction::Sum;
+
+fn index(exec: Exec, reduction: Reduction) -> CrossEntropy {
+    CrossEntropy::new().exec(exec).reduction(reduction)
+}
+
+fn binary(exec: Exec, reduction: Reduction) -> BinaryCrossEntropy {
+    BinaryCrossEntropy::new().exec(exec).reduction(reduction)
+}
+
+/// The losses and the gradients that the forms of a reduced loss give.
+fn loss_and_gradient(
+    batch: Batch<'_>,
+    loss: Result<f32, Error>,
+    apart: impl FnOnce(&mut [f32]) -> Result<f32, Error>,
+    over: impl FnOnce(&mut [f32]) -> Result<f32, Error>,
+) -> [Vec<Vec<f32>>; 2] {
+    let mut losses = vec![vec![loss.unwrap()]];
+    let mut keep = |loss| losses.push(vec![loss]);
+    let apart = batch.apart(batch.x.len(), |grad| apart(grad).map(&mut keep));
+    let over = batch.over(batch.x, |x| over(x).map(&mut keep));
+    [losses, vec![apart, over]]
+}
+
+fn index_forms(options: CrossEntropy, b: Batch<'_>) -> [Vec<Vec<f32>>; 2] {
+    loss_and_gradient(
+        b,
+        options.loss(b.x, b.classes, b.targets),
+        |grad| options.loss_and_grad(b.x, b.classes, b.targets, grad),
+        |x| options.loss_and_grad_in_place(x, b.classes, b.targets),
+    )
+}
+
+fn binary_forms(options: BinaryCrossEntropy, b: Batch<'_>) -> [Vec<Vec<f32>>; 2] {
+    loss_and_gradient(
+        b,
+        options.loss(b.x, b.classes, b.y),
+        |grad| options.loss_and_grad(b.x, b.classes, b.y, grad),
+        |x| options.loss_and_grad_in_place(x, b.classes, b.y),
+    )
+}
+
+/// The loss of each row and its gradient, which is that of the sum.
+fn per_row_forms(exec: Exec, b: Batch<'_>) -> [Vec<Vec<f32>>; 2] {
+    let (options, rows) = (index(exec, SUM), b.targets.len());
+    let alone = b.apart(rows, |losses| {
+        options.loss_per_row(b.x, b.classes, b.targets, losses)
+    });
+    let mut losses = vec![alone];
+    let mut gradients = index_forms(options, b)[1].clone();
+    gradients.push(b.apart(b.x.len(), |grad| {
+        losses.push(b.apart(rows, |losses| {
+            options.loss_per_row_and_grad(b.x, b.classes, b.targets, losses, grad)
+        }));
+        Ok(())
+    }));
+    gradients.push(b.over(b.x, |x| {
+        losses.push(b.apart(rows, |losses| {
+            options.loss_per_row_and_grad_in_place(x, b.classes, b.targets, losses)
+        }));
+        Ok(())
+    }));
+    [losses, gradients]
+}
+
+const fn operation(
+    name: &'static str,
+    by_row: bool,
+    forms: fn(Exec, Batch<'_>) -> Vec<Vec<f32>>,
+) -> Operation {
+    Operation {
+        name,
+        by_row,
+        forms,
+    }
+}
+
+const OPERATIONS: &[Operation] = &[
+    operation("max", false, |exec, b| vec![vec![exec.max(b.x).unwrap()]]),
+    operation("sum", false, |exec, b| vec![vec![exec.sum(b.x).unwrap()]]),
+    operation("exp", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |y| exec.exp(b.x, y)),
+            b.over(b.x, |x| exec.exp_in_place(x)),
+        ]
+    }),
+    operation("sigmoid", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |y| exec.sigmoid(b.x, y)),
+            b.over(b.x, |x| exec.sigmoid_in_place(x)),
+        ]
+    }),
+    operation("softmax", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |y| exec.softmax(b.x, b.classes, y)),
+            b.over(b.x, |x| exec.softmax_in_place(x, b.classes)),
+        ]
+    }),
+    operation("log-softmax", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |y| exec.log_softmax(b.x, b.classes, y)),
+            b.over(b.x, |x| exec.log_softmax_in_place(x, b.classes)),
+        ]
+    }),
+    operation("log-sum-exp", true, |exec, b| {
+        let lse = |lse: &mut [f32]| exec.logsumexp(b.x, b.classes, lse);
+        vec![b.apart(b.targets.len(), lse)]
+    }),
+    // The backward passes take any numbers for (log-)probabilities.
+    operation("softmax backward", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |dx| {
+                exec.softmax_backward(b.y, b.x, b.classes, dx)
+            }),
+            b.over(b.x, |dy| exec.softmax_backward_in_place(b.y, dy, b.classes)),
+        ]
+    }),
+    operation("log-softmax backward", true, |exec, b| {
+        vec![
+            b.apart(b.x.len(), |dx| {
+                exec.log_softmax_backward(b.x, b.y, b.classes, dx)
+            }),
+            b.over(b.y, |dy| {
+                exec.log_softmax_backward_in_place(b.x, dy, b.classes)
+            }),
+        ]
+    }),
+    operation("cross-entropy, mean", false, |exec, b| {
+        index_forms(index(exec, MEAN), b)[0].clone()
+    }),
+    operation("cross-entropy, gradient of the mean", false, |exec, b| {
+        index_forms(index(exec, MEAN), b)[1].clone()
+    }),
+    operation("cross-entropy, sum", false, |exec, b| {
+        index_forms(index(exec, SUM), b)[0].clone()
+    }),
+    operation("cross-entropy, loss of each row", true, |exec, b| {
+        per_row_forms(exec, b)[0].clone()
+    }),
+    operation("cross-entropy, gradient of each row", true, |exec, b| {
+        per_row_forms(exec, b)[1].clone()
+    }),
+    operation("binary cross-entropy, mean", false, |exec, b| {
+        binary_forms(binary(exec, MEAN), b)[0].clone()
+    }),
+    operation(
+        "binary cross-entropy, gradient of the mean",
+        false,
+        |exec, b| binary_forms(binary(exec, MEAN), b)[1].clone(),
+    ),
+    operation("binary cross-entropy, sum", false, |exec, b| {
+        binary_forms(binary(exec, SUM), b)[0].clone()
+    }),
+    operation(
+        "binary cross-entropy, gradient of the sum",
+        true,
+        |exec, b| binary_forms(binary(exec, SUM), b)[1].clone(),
+    ),
+    operation("binary cross-entropy, each loss", true, |exec, b| {
+        let options = binary(exec, SUM);
+        let losses = |losses: &mut [f32]| options.loss_per_element(b.x, b.classes, b.y, losses);
+        vec![b.apart(b.x.len(), losses)]
+    }),
+];
+
+impl Operation {
+    /// The result, from all forms, which must agree.
+    #[track_caller]
+    fn run(&self, exec: Exec, batch: Batch<'_>, context: Arguments<'_>) -> Vec<f32> {
+        let mut forms = (self.forms)(exec, batch);
+        let first = forms.swap_remove(0);
+        for other in forms {
+            self.assert_same(&other, &first, format_args!("{context}, another form"));
+        }
+        first
+    }
+
+    #[track_caller]
+    fn assert_same(&self, got: &[f32], expected: &[f32], context: Arguments<'_>) {
+        let name = self.name;
+        assert_eq!(got.len(), expected.len(), "{name}, {context}: length");
+        for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+            assert_eq!(
+                got.to_bits(),
+                expected.to_bits(),
+                "{name}, {context}: element {i} is {got:e}, elsewhere {expected:e}",
+            );
+        }
+    }
+}
+
+/// On the calling thread, whatever the size.
+fn serial(backend: Backend) -> Exec {
+    Exec::new().backend(backend).serial()
+}
+
+/// Lengths around every seam of vectors, groups of vectors and chunks; every kind of row.
+fn corpus() -> impl Iterator<Item = Owned> {
+    let long = [1000, 4096, 4097, 10_000];
+    let batches = (1..=70)
+        .chain(long)
+        .map(|classes| Owned::new(CLASSES.len(), classes, None));
+    let kinds = [
+        "normal 3",
+        "normal 40",
+        "offset 1e5",
+        "masked half",
+        "dominated",
+    ];
+    batches.chain(kinds.map(|kind| Owned::new(1, 128_256, Some(kind))))
+}
+
+/// What a backend makes of the corpus: in place and apart, with and without gradient, or there is
+/// no result.
+fn results(backend: Backend) -> Vec<Vec<f32>> {
+    let each = corpus().flat_map(|owned| {
+        OPERATIONS.iter().map(move |operation| {
+            let context = format_args!("{backend:?}, {}", owned.name);
+            operation.run(serial(backend), owned.batch(), context)
+        })
+    });
+    each.collect()
+}
+
+#[test]
+fn forms_and_fused_backends_agree() {
+    let results: Vec<_> = Backend::available()
+        .map(|backend| (backend, results(backend)))
+        .filter(|(backend, _)| backend.is_fused())
+        .collect();
+    for pair in results.windows(2) {
+        let ((a, expected), (b, got)) = (&pair[0], &pair[1]);
+        let mut each = got.iter().zip(expected);
+        for owned in corpus() {
+            for operation in OPERATIONS {
+                let (got, expected) = each.next().unwrap();
+                let context = format_args!("{b:?} against {a:?}, {}", owned.name);
+                operation.assert_same(got, expected, context);
+            }
+        }
+        let count = got.iter().map(Vec::len).sum::<usize>();
+        report(format_args!(
+            "{a:?} and {b:?}: the same bits in {count} results"
+        ));
+    }
+    if results.len() < 2 {
+        // With `SOFTLANE_REQUIRE`, a missing backend is a failure: see tests/backends.rs.
+        let fused: Vec<Backend> = results.iter().map(|(backend, _)| *backend).collect();
+        report(format_args!("fused here: {fused:?}; no two to compare"));
+    }
+}
+
+/// Prints a line that is seen when the test passes, too: the harness does not capture it.
+fn report(line: Arguments<'_>) {
+    writeln!(io::stderr(), "{line}").unwrap();
+}
+
+/// The other tests keep to one thread; these batches are split, most of them unevenly.
+#[test]
+fn any_number_of_threads() {
+    let normal = Some("normal 3");
+    let batches = [
+        (40_003, 1, normal),
+        (15_001, 3, normal),
+        (12_345, 10, normal),
+        (70, 1000, normal),
+        (9, 4097, normal),
+        (1, 100_003, normal),
+        // Their infinite losses would hide the others in a sum.
+        (5003, 10, None),
+        (35, 1000, None),
+    ];
+    let pools = [1, 2, 3, 8].map(|threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        (threads, pool.unwrap())
+    });
+    for (rows, classes, kind) in batches {
+        let owned = Owned::new(rows, classes, kind);
+        for backend in Backend::available() {
+            for operation in OPERATIONS {
+                let run = |exec, threads: usize| {
+                    let context = format_args!("{exec:?}, {}, {threads} threads", owned.name);
+                    operation.run(exec, owned.batch(), context)
+                };
+                let expected = run(serial(backend), 1);
+                for (threads, pool) in &pools {
+                    let got = pool.install(|| run(Exec::new().backend(backend), *threads));
+                    let context = format_args!("{backend:?}, {}, {threads} threads", owned.name);
+                    operation.assert_same(&got, &expected, context);
+                }
+            }
+        }
+    }
+}
+
+/// Alone, and at each place of a batch that is long enough for any blocks of rows.
+#[test]
+fn a_row_alone_and_in_a_batch() {
+    const ROWS: usize = 35;
+    for backend in Backend::available() {
+        for classes in (1..=20).chain([31, 32, 33, 64, 70, 257, 4100]) {
+            let owned = Owned::new(ROWS, classes, None);
+            for operation in OPERATIONS.iter().filter(|operation| operation.by_row) {
+                let context = format_args!("{backend:?}, {}", owned.name);
+                let alone: Vec<Vec<f32>> = (0..ROWS)
+                    .map(|i| operation.run(serial(backend), owned.batch().row(i), context))
+                    .collect();
+                // Few classes are what blocks of rows are for.
+                for turn in (0..ROWS).step_by(if classes <= 33 { 1 } else { 17 }) {
+                    let mut turned = Owned::new(0, classes, None);
+                    for i in 0..ROWS {
+                        let row = owned.batch().row((i + turn) % ROWS);
+                        turned.x.extend(row.x);
+                        turned.y.extend(row.y);
+                        turned.targets.extend(row.targets);
+                    }
+                    let context = format_args!("{context}, turned by {turn}");
+                    let got = operation.run(serial(backend), turned.batch(), context);
+                    let expected = [&alone[turn..], &alone[..turn]].concat().concat();
+                    operation.assert_same(&got, &expected, context);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn at_any_address() {
+    for backend in Backend::available() {
+        for classes in (1..=70).step_by(3).chain([1000, 4097]) {
+            let owned = Owned::new(3, classes, None);
+            for operation in OPERATIONS {
+                let context = format_args!("{backend:?}, {}", owned.name);
+                let expected = operation.run(serial(backend), owned.batch(), context);
+                for offset in 0..16 {
+                    // Inputs and outputs differ in their distance from a whole vector.
+                    for (input, output) in [(offset, 0), (0, offset), (offset, offset)] {
+                        let moved = |from: &[f32]| [&vec![0.0; input][..], from].concat();
+                        let (x, y) = (moved(&owned.x), moved(&owned.y));
+                        let batch = Batch {
+                            x: &x[input..],
+                            y: &y[input..],
+                            offset: output,
+                            ..owned.batch()
+                        };
+                        let context =
+                            format_args!("{context}, inputs moved by {input}, outputs by {output}");
+                        let got = operation.run(serial(backend), batch, context);
+                        operation.assert_same(&got, &expected, context);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How many copies of a row, reduced how, have how many times its loss: partial sums are exact
+/// where all terms are equal and their number is a power of two. (So is the product, if the loss is
+/// no subnormal number.)
+const COPIES: [(usize, Reduction, f32); 4] =
+    [(1, SUM, 1.0), (1, MEAN, 1.0), (8, SUM, 8.0), (8, MEAN, 1.0)];
+
+#[test]
+fn losses_of_rows_alone_and_repeated() {
+    for backend in Backend::available() {
+        for owned in corpus().filter(|owned| owned.classes <= 4097) {
+            let batch = owned.batch();
+            let mut losses = vec![UNTOUCHED; batch.targets.len()];
+            index(serial(backend), SUM)
+                .loss_per_row(batch.x, batch.classes, batch.targets, &mut losses)
+                .unwrap();
+            // The mean of ignored rows is another matter.
+            for i in (0..losses.len()).filter(|&i| batch.targets[i] >= 0) {
+                let row = batch.row(i);
+                for (count, reduction, factor) in COPIES {
+                    if factor > 1.0 && losses[i].is_subnormal() {
+                        continue;
+                    }
+                    let (x, targets) = (row.x.repeat(count), row.targets.repeat(count));
+                    let loss = index(serial(backend), reduction).loss(&x, row.classes, &targets);
+                    assert_eq!(
+                        loss.unwrap().to_bits(),
+                        (factor * losses[i]).to_bits(),
+                        "{backend:?}, {}: row {i}, {count} times, {reduction:?}",
+                        owned.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_of_elements_alone_and_repeated() {
+    for backend in Backend::available() {
+        for owned in corpus().filter(|owned| owned.classes <= 70) {
+            let batch = owned.batch();
+            let mut losses = vec![UNTOUCHED; batch.x.len()];
+            binary(serial(backend), SUM)
+                .loss_per_element(batch.x, batch.classes, batch.y, &mut losses)
+                .unwrap();
+            for (i, loss) in losses.iter().enumerate() {
+                for (count, reduction, factor) in COPIES {
+                    let (x, label) = (vec![batch.x[i]; count], vec![batch.y[i]; count]);
+                    let got = binary(serial(backend), reduction).loss(&x, 1, &label);
+                    assert_eq!(
+                        got.unwrap().to_bits(),
+                        (factor * loss).to_bits(),
+                        "{backend:?}, {}: element {i}, {count} times, {reduction:?}",
+                        owned.name
+                    );
+                }
+            }
+        }
+    }
+}
