@@ -1,0 +1,178 @@
+//! How many times faster than the scalar path each backend is, as a Markdown table: the backends
+//! take turns in one process, in random order, so that whatever else the machine does meets all of
+//! them. Everything is measured twice. `cargo bench --bench ratios -- softmax/1000` measures a part.
+
+#![expect(clippy::unwrap_used, reason = "an operation that fails is not timed")]
+
+mod common;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use common::batch::{Batch, Random};
+use common::{IN_CACHE, WORKLOADS};
+use softlane::{Backend, Exec};
+
+/// Operation, elements, classes.
+type Work = (&'static str, usize, usize);
+
+/// Elements of a batch that no second-level cache holds.
+const LARGE: usize = 8 * 1024 * 1024;
+
+/// On one thread.
+const SERIAL: [Work; 18] = [
+    ("softmax", IN_CACHE, 10),
+    ("softmax", IN_CACHE, 64),
+    ("softmax", IN_CACHE, 1000),
+    ("softmax", IN_CACHE, 4096),
+    ("softmax", IN_CACHE, 128_256),
+    ("softmax", LARGE, 32768),
+    ("log-softmax", IN_CACHE, 1000),
+    ("logsumexp", IN_CACHE, 1000),
+    ("softmax-backward", IN_CACHE, 1000),
+    ("log-softmax-backward", IN_CACHE, 1000),
+    ("cross-entropy", IN_CACHE, 1000),
+    ("cross-entropy-grad", IN_CACHE, 10),
+    ("cross-entropy-grad", IN_CACHE, 1000),
+    ("binary-cross-entropy-grad", IN_CACHE, 10),
+    ("exp", IN_CACHE, 4096),
+    ("sigmoid", IN_CACHE, 4096),
+    ("max", IN_CACHE, 4096),
+    ("sum", IN_CACHE, 4096),
+];
+
+/// On one thread and on all.
+const THREADED: [Work; 4] = [
+    ("softmax", LARGE / 8, 1000),
+    ("softmax", LARGE, 1000),
+    ("cross-entropy-grad", LARGE / 8, 1000),
+    ("cross-entropy-grad", LARGE, 1000),
+];
+
+fn main() {
+    // As criterion has it: with `--test` or without `--bench` (`cargo test`), only see that it runs.
+    let options: Vec<String> = env::args().skip(1).collect();
+    let has = |name| options.iter().any(|option| option == name);
+    let time = if has("--bench") && !has("--test") {
+        Duration::from_millis(1200)
+    } else {
+        Duration::ZERO
+    };
+    let filter = options.iter().find(|option| !option.starts_with('-'));
+    let wanted = |work: &[Work]| -> Vec<Work> {
+        let id = |(name, _, classes): &Work| format!("{name}/{classes}");
+        let is_wanted = |work: &&Work| filter.is_none_or(|filter| id(work).contains(filter));
+        work.iter().filter(is_wanted).copied().collect()
+    };
+
+    let serial = Exec::new().serial();
+    let backends: Vec<_> = Backend::available()
+        .map(|backend| (backend.name().to_owned(), serial.backend(backend)))
+        .collect();
+    let title = format!("{}, 1 thread", processor());
+    table(&title, &wanted(&SERIAL), &backends, time);
+
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = [
+        ("1 thread".to_owned(), serial),
+        (format!("{threads} threads"), Exec::new()),
+    ];
+    let title = format!("Backend {}", Backend::active().unwrap().name());
+    table(&title, &wanted(&THREADED), &threads, time);
+}
+
+/// A row for each work; a column for a copy of the logits, and for each way to execute.
+fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) {
+    if works.is_empty() {
+        return;
+    }
+    let first = &execs[0].0;
+    println!(
+        "{title}: nanoseconds per element (how many times the speed of {first}, measured twice)\n"
+    );
+    let names: Vec<_> = execs.iter().map(|(name, _)| name.as_str()).collect();
+    println!(
+        "| operation | rows x classes | copy | {} |",
+        names.join(" | ")
+    );
+    println!("| --- | --- |{}", " --- |".repeat(1 + names.len()));
+    for &(name, elements, classes) in works {
+        let workload = WORKLOADS.iter().find(|w| w.name == name).unwrap();
+        let rows = workload.rows(elements, classes);
+        let mut batch = Batch::new(rows, classes);
+        for &(_, exec) in execs {
+            workload.check(exec, &mut batch);
+        }
+        let mut run = |who: usize| {
+            let batch = black_box(&mut batch);
+            match who.checked_sub(1) {
+                None => batch.y.copy_from_slice(&batch.x),
+                Some(exec) => {
+                    black_box((workload.run)(execs[exec].1, batch)).unwrap();
+                }
+            }
+        };
+        let measured = [(); 2].map(|()| medians(1 + execs.len(), time, &mut run));
+        let cells: Vec<_> = (0..=execs.len())
+            .map(|who| {
+                let [a, b] = [0, 1].map(|i| measured[i][who]);
+                let each = 1e9 * f64::midpoint(a, b) / (rows * classes) as f64;
+                match who {
+                    0 | 1 => format!("{each:.2}"),
+                    _ => format!(
+                        "{each:.2} ({:.1}, {:.1})",
+                        measured[0][1] / a,
+                        measured[1][1] / b
+                    ),
+                }
+            })
+            .collect();
+        println!("| {name} | {rows} x {classes} | {} |", cells.join(" | "));
+    }
+    println!();
+}
+
+/// The median time in seconds of each of some contestants, who take turns in random order until
+/// the time is over.
+fn medians(contestants: usize, time: Duration, mut run: impl FnMut(usize)) -> Vec<f64> {
+    /// How long a turn should be, at least: well above what reading the clock takes.
+    const TURN: f64 = 3e-4;
+    let mut seconds = |who, runs: u32| {
+        // The one before has left its own data in the caches.
+        run(who);
+        let start = Instant::now();
+        (0..runs).for_each(|_| run(who));
+        start.elapsed().as_secs_f64() / f64::from(runs)
+    };
+    let runs: Vec<_> = (0..contestants)
+        .map(|who| (TURN / seconds(who, 1)).clamp(1.0, 1e6) as u32)
+        .collect();
+    let mut times = vec![Vec::new(); contestants];
+    let mut order: Vec<usize> = (0..contestants).collect();
+    let mut random = Random::new();
+    let start = Instant::now();
+    while times[0].is_empty() || start.elapsed() < time {
+        for i in 1..contestants {
+            order.swap(i, random.below(i + 1));
+        }
+        for &who in &order {
+            times[who].push(seconds(who, runs[who]));
+        }
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    times.into_iter().map(median).collect()
+}
+
+/// The processor's name, or at least its architecture.
+fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let name = name.map(|name| name.trim_start_matches([' ', '\t', ':']));
+    name.unwrap_or(env::consts::ARCH).to_owned()
+}

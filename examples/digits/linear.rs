@@ -1,0 +1,77 @@
+//! The model `x = W f + b`: the logits of an image from its features, and how it is trained.
+
+use std::error::Error;
+
+use ndarray::{Array2, s};
+
+use crate::data::{Images, PIXELS};
+
+/// Steps of a training run: enough for the loss to settle to the precision of `f32`.
+pub const STEPS: usize = 300;
+
+/// A trained model. Its last row of weights is the bias `b`: that of the feature that is always 1.
+#[derive(Debug)]
+pub struct Linear {
+    weights: Array2<f32>,
+}
+
+impl Linear {
+    /// The logits of every image, row by row.
+    pub fn logits(&self, images: &Images) -> Vec<f32> {
+        images.features.dot(&self.weights).into_iter().collect()
+    }
+
+    /// The model that minimises the loss of the images plus the penalty `|W|^2 / 2`: scikit-learn's
+    /// `C = 1`.
+    ///
+    /// `loss_and_grad` takes the logits of all images, puts the gradient in their place and returns
+    /// the loss, both summed over the images. `curvature` bounds the second derivative of an image's
+    /// loss. `watch` sees every step: its number, loss and penalty before it, and the model after it.
+    ///
+    /// Gradient descent with Nesterov's momentum. The step is the inverse of a bound of the
+    /// curvature, so it needs no tuning; the momentum starts anew when it leads uphill
+    /// (O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015).
+    pub fn train(
+        images: &Images,
+        outputs: usize,
+        curvature: f32,
+        loss_and_grad: impl Fn(&mut [f32]) -> Result<f32, softlane::Error>,
+        mut watch: impl FnMut(usize, f32, &Self) -> Result<(), Box<dyn Error>>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let features = &images.features;
+        // No eigenvalue of F'F exceeds its Frobenius norm. The penalty adds a curvature of 1.
+        let gram = features.t().dot(features);
+        let step_size = 1.0 / (curvature * (&gram * &gram).sum().sqrt() + 1.0);
+
+        let mut model = Self {
+            weights: Array2::zeros((features.ncols(), outputs)),
+        };
+        let mut ahead = model.weights.clone(); // where the momentum leads
+        let mut run = 0.0; // steps since the momentum was 0
+        for step in 1..=STEPS {
+            let mut logits = features.dot(&ahead);
+            let x = logits
+                .as_slice_mut()
+                .ok_or("the logits are not row by row")?;
+            let mut loss = loss_and_grad(x)?;
+            let mut grad = features.t().dot(&logits); // which now hold the gradient
+
+            let penalised = ahead.slice(s![..PIXELS, ..]); // all but the bias
+            loss += 0.5 * (&penalised * &penalised).sum();
+            let mut grad_of_penalised = grad.slice_mut(s![..PIXELS, ..]);
+            grad_of_penalised += &penalised;
+
+            let next = &ahead - &grad * step_size;
+            let moved = &next - &model.weights;
+            run = if (&grad * &moved).sum() > 0.0 {
+                0.0
+            } else {
+                run + 1.0
+            };
+            ahead = &next + moved * (run / (run + 3.0));
+            model.weights = next;
+            watch(step, loss, &model)?;
+        }
+        Ok(model)
+    }
+}
