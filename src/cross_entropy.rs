@@ -67,7 +67,7 @@ impl Reduction {
 /// let logits = [20.0_f32, 0.0, 1.0, 2.0];
 /// let mut grad = [0.0; 4];
 /// let loss = CrossEntropy::new().loss_and_grad(&logits, 4, &[0_u8], &mut grad)?;
-/// assert_eq!((loss, grad[0]), (2.289393e-8, -2.289393e-8));
+/// assert_eq!((loss, grad[0]), (2.289393e-8, -2.2893929e-8));
 /// # Ok::<(), softlane::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -369,7 +369,8 @@ fn forms_and_fused_backends_agree() {
 
 /// Prints a line that is seen when the test passes, too: the harness does not capture it.
 fn report(line: Arguments<'_>) {
-    writeln!(io::stderr(), "{line}").unwrap();
+    let mut terminal = io::stderr();
+    writeln!(terminal, "{line}").unwrap();
 }
 
 /// The other tests keep to one thread; these batches are split, most of them unevenly.
@@ -405,6 +406,68 @@ fn any_number_of_threads() {
                     let context = format_args!("{backend:?}, {}, {threads} threads", owned.name);
                     operation.assert_same(&got, &expected, context);
                 }
+            }
+        }
+    }
+}
+
+/// Sums in which the order of additions shows. The large terms add up to a tie of `f32`; the small ones
+/// turn it if they come together, but vanish one by one: all of them are 1.25 times half of what
+/// `f64` resolves beside 2^24.
+fn sums_of_large_and_small(exec: Exec, reversed: bool) -> [f32; 3] {
+    const ALL: f64 = 1.25 / (1_u64 << 29) as f64;
+    const CHUNKS: usize = 8 * 4096;
+    const ROWS: usize = 1 << 14;
+    let logit = |loss: f64| loss.ln() as f32; // of a small loss ln(1 + e^x)
+    let ordered = |small: Vec<f32>, large: [f32; 2]| {
+        let mut terms = [&small[..], &large].concat();
+        if reversed {
+            terms.reverse();
+        }
+        terms
+    };
+
+    let small = vec![(ALL / CHUNKS as f64) as f32; CHUNKS];
+    let terms = ordered(small, [16_777_216.0, 1.0]);
+
+    // The loss of a large logit with label 0 is that logit.
+    let small = vec![logit(ALL / CHUNKS as f64); CHUNKS];
+    let elements = ordered(small, [16_777_216.0, 33.0]);
+    let labels = vec![0.0; elements.len()];
+
+    // The loss of a row is how far its target is below the other class: in the last, by 2^24 + 1.
+    let small = [0.0, logit(ALL / ROWS as f64)].repeat(ROWS);
+    let rows = ordered(small, [-16_711_680.0, 65_537.0]);
+    let targets = vec![i64::from(reversed); ROWS + 1];
+
+    [
+        exec.sum(&terms).unwrap(),
+        binary(exec, SUM).loss(&elements, 1, &labels).unwrap(),
+        index(exec, SUM).loss(&rows, 2, &targets).unwrap(),
+    ]
+}
+
+#[test]
+fn any_number_of_threads_where_the_order_shows() {
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend);
+        let expected = sums_of_large_and_small(exec.serial(), false);
+        for threads in 1..=8 {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            let got = pool
+                .unwrap()
+                .install(|| sums_of_large_and_small(exec, false));
+            assert_eq!(
+                got.map(f32::to_bits),
+                expected.map(f32::to_bits),
+                "{backend:?}, {threads} threads"
+            );
+        }
+        // The scalar path has rounded to `f32` before.
+        if backend.name() != "scalar" {
+            let reversed = sums_of_large_and_small(exec.serial(), true);
+            for (sum, reversed) in expected.into_iter().zip(reversed) {
+                assert!(sum > reversed, "{backend:?}: the order does not show");
             }
         }
     }

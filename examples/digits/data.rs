@@ -21,7 +21,8 @@ const FOLDS: usize = 5;
 #[derive(Debug)]
 pub struct Images {
     /// A row per image: the pixels scaled to 0..=1, less their mean over the training images; then
-    /// a 1, whose weight is the bias. (The bias makes up for the mean: the same model, found sooner.)
+    /// a 1, whose weight is the bias. (The bias makes up for the mean: the same model, found
+    /// sooner.)
     pub features: Array2<f32>,
     /// The digit that each image shows.
     pub digits: Vec<u8>,
@@ -88,32 +89,27 @@ pub fn parse(name: impl Display, text: &str) -> Result<Data, String> {
 
 /// The pixels and the digit of a line.
 fn parse_line(line: &str) -> Result<(Vec<f32>, u8), String> {
-    let mut values: Vec<&str> = line.split(',').map(str::trim).collect();
-    let found = values.len();
-    let last = values.pop().filter(|_| found == NUMBERS);
-    let last = last.ok_or_else(|| format!("expected {NUMBERS} numbers, found {found}"))?;
-
-    let pixel = |(value, position): (&str, usize)| match value.parse() {
+    let values: Vec<&str> = line.split(',').map(str::trim).collect();
+    let Some((digit, pixels)) = values.split_last().filter(|_| values.len() == NUMBERS) else {
+        let found = values.len();
+        return Err(format!("expected {NUMBERS} numbers, found {found}"));
+    };
+    let pixel = |(value, position): (&&str, usize)| match value.parse() {
         Ok(pixel) if (0.0..=INK).contains(&pixel) => Ok(pixel / INK),
         _ => Err(format!(
             "expected a number from 0 to {INK} as value {position}, found {}",
             quoted(value)
         )),
     };
-    let pixels = values
-        .into_iter()
+    let pixels = pixels
+        .iter()
         .zip(1..)
         .map(pixel)
         .collect::<Result<_, _>>()?;
-
-    let digit = (0..DIGITS as u8).find(|&digit| last.parse() == Ok(f32::from(digit)));
-    let digit = digit.ok_or_else(|| {
-        format!(
-            "expected a digit from 0 to 9 as value {NUMBERS}, found {}",
-            quoted(last)
-        )
-    })?;
-    Ok((pixels, digit))
+    let value = quoted(digit);
+    let digit = (0..DIGITS as u8).find(|&class| digit.parse() == Ok(f32::from(class)));
+    let expected = || format!("expected a digit from 0 to 9 as value {NUMBERS}, found {value}");
+    Ok((pixels, digit.ok_or_else(expected)?))
 }
 
 /// A value as an error message shows it: its beginning, in quotes.

@@ -1,8 +1,9 @@
-//! Labels that do not exclude each other: four of them, by independent logistic classifiers and, to
-//! see that it is the wrong choice, by softmax.
+//! Labels that do not exclude each other: four of them, by independent logistic classifiers, and by
+//! softmax to show that it is the wrong choice here.
 
 use std::error::Error;
 
+use ndarray::{Array1, ArrayView1};
 use softlane::{BinaryCrossEntropy, CrossEntropy, Reduction};
 
 use crate::data::Images;
@@ -10,17 +11,17 @@ use crate::linear::Linear;
 
 /// The number of labels.
 pub const LABELS: usize = 4;
-/// The labels, and which digits have them. An 8 has three, a 1 none.
-pub const NAMES: [(&str, fn(u8) -> bool); LABELS] = [
-    ("even", |digit| digit % 2 == 0),
-    ("at least 5", |digit| digit >= 5),
-    ("prime", |digit| matches!(digit, 2 | 3 | 5 | 7)),
-    ("closed loop", |digit| matches!(digit, 0 | 6 | 8 | 9)),
-];
+/// Their names.
+pub const NAMES: [&str; LABELS] = ["even", "at least 5", "prime", "closed loop"];
 
-/// The labels that a digit has.
+/// Which labels a digit has: an 8 three of them, a 1 none.
 pub fn labels_of(digit: u8) -> [bool; LABELS] {
-    NAMES.map(|(_, applies)| applies(digit))
+    [
+        digit.is_multiple_of(2),
+        digit >= 5,
+        matches!(digit, 2 | 3 | 5 | 7),
+        matches!(digit, 0 | 6 | 8 | 9),
+    ]
 }
 
 /// Trains a logistic classifier for each label.
@@ -41,37 +42,34 @@ pub fn targets(images: &Images) -> Vec<f32> {
     labels.map(|label| f32::from(u8::from(label))).collect()
 }
 
-/// Trains one softmax over the labels, as if they were classes: every label that an image has is its
-/// target once.
+/// Trains one softmax over the labels, as if they were classes: every label that an image has is
+/// its target once.
 pub fn train_softmax(
     images: &Images,
     watch: impl FnMut(usize, f32, &Linear) -> Result<(), Box<dyn Error>>,
 ) -> Result<Linear, Box<dyn Error>> {
-    const IGNORED: i64 = -100;
-    let targets: [_; LABELS] = std::array::from_fn(|label| {
-        let target = |&digit: &u8| {
-            if labels_of(digit)[label] {
-                label as i64
+    const NONE: u8 = u8::MAX;
+    let targets: [Vec<u8>; LABELS] = std::array::from_fn(|label| {
+        let target = |digit: &u8| {
+            if labels_of(*digit)[label] {
+                label as u8
             } else {
-                IGNORED
+                NONE
             }
         };
-        images.digits.iter().map(target).collect::<Vec<_>>()
+        images.digits.iter().map(target).collect()
     });
     let loss = CrossEntropy::new()
         .reduction(Reduction::Sum)
-        .ignore_index(Some(IGNORED));
+        .ignore_index(Some(NONE.into()));
     let loss_and_grad = |x: &mut [f32]| {
-        let (mut sum, mut grad_sum) = (0.0, vec![0.0; x.len()]);
+        let (mut sum, mut grads) = (0.0, Array1::zeros(x.len()));
         let mut grad = vec![0.0; x.len()];
         for targets in &targets {
             sum += loss.loss_and_grad(x, LABELS, targets, &mut grad)?;
-            grad_sum
-                .iter_mut()
-                .zip(&grad)
-                .for_each(|(sum, grad)| *sum += grad);
+            grads += &ArrayView1::from(&grad);
         }
-        x.copy_from_slice(&grad_sum);
+        x.iter_mut().zip(grads).for_each(|(x, grad)| *x = grad);
         Ok(sum)
     };
     // No digit has more than three labels, and the loss of each bends by 1/2 at most.

@@ -7,7 +7,7 @@ use ndarray::{Array2, s};
 use crate::data::{Images, PIXELS};
 
 /// Steps of a training run: enough for the loss to settle to the precision of `f32`.
-pub const STEPS: usize = 300;
+pub const STEPS: usize = 500;
 
 /// A trained model. Its last row of weights is the bias `b`: that of the feature that is always 1.
 #[derive(Debug)]
@@ -25,8 +25,9 @@ impl Linear {
     /// `C = 1`.
     ///
     /// `loss_and_grad` takes the logits of all images, puts the gradient in their place and returns
-    /// the loss, both summed over the images. `curvature` bounds the second derivative of an image's
-    /// loss. `watch` sees every step: its number, loss and penalty before it, and the model after it.
+    /// the loss, both summed over the images. `curvature` bounds the second derivative of an
+    /// image's loss. `watch` sees every step: its number, the loss with the penalty, and the model
+    /// after it.
     ///
     /// Gradient descent with Nesterov's momentum. The step is the inverse of a bound of the
     /// curvature, so it needs no tuning; the momentum starts anew when it leads uphill
@@ -50,10 +51,8 @@ impl Linear {
         let mut run = 0.0; // steps since the momentum was 0
         for step in 1..=STEPS {
             let mut logits = features.dot(&ahead);
-            let x = logits
-                .as_slice_mut()
-                .ok_or("the logits are not row by row")?;
-            let mut loss = loss_and_grad(x)?;
+            let rows = logits.as_slice_mut().ok_or("logits not row by row")?;
+            let mut loss = loss_and_grad(rows)?;
             let mut grad = features.t().dot(&logits); // which now hold the gradient
 
             let penalised = ahead.slice(s![..PIXELS, ..]); // all but the bias
@@ -63,11 +62,8 @@ impl Linear {
 
             let next = &ahead - &grad * step_size;
             let moved = &next - &model.weights;
-            run = if (&grad * &moved).sum() > 0.0 {
-                0.0
-            } else {
-                run + 1.0
-            };
+            let uphill = (&grad * &moved).sum() > 0.0;
+            run = if uphill { 0.0 } else { run + 1.0 };
             ahead = &next + moved * (run / (run + 3.0));
             model.weights = next;
             watch(step, loss, &model)?;

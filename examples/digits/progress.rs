@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::linear::STEPS;
 
 /// Steps from one plain line to the next.
-const PLAIN_EVERY: usize = 50;
+const PLAIN_EVERY: usize = 100;
 /// Steps from one state of the line that rewrites itself to the next.
 const TERMINAL_EVERY: usize = 5;
 

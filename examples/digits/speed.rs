@@ -15,8 +15,8 @@ pub struct Times {
     pub active: f64,
 }
 
-/// Times a call on the scalar path and on the active backend, one thread each, in turn, so that what slows
-/// the machine for a while slows both.
+/// Times a call on the scalar path and on the active backend, one thread each, in turn, so that
+/// what slows the machine for a while slows both.
 pub fn compare<T>(
     mut call: impl FnMut(Exec) -> Result<T, softlane::Error>,
 ) -> Result<Times, softlane::Error> {
