@@ -1,4 +1,5 @@
-//! The instruction sets: which there are, which one a call uses, and the one `match` that enters it.
+//! The instruction sets: which there are, which one a call uses, and the one `match` that enters
+//! it.
 
 use core::fmt;
 

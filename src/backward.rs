@@ -6,13 +6,15 @@ use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
 use crate::rows::RowsMut;
 
-/// The gradient with respect to the logits, from the probabilities `y` that [`softmax`](crate::softmax) gave and
-/// the gradient `dy` with respect to them: `dx_i = y_i (dy_i - sum_j y_j dy_j)`.
+/// The gradient with respect to the logits, from the probabilities `y` that
+/// [`softmax`](crate::softmax) gave and the gradient `dy` with respect to them: `dx_i = y_i (dy_i -
+/// sum_j y_j dy_j)`.
 ///
 /// All three hold rows of `classes` elements and have one length.
 ///
-/// The error is at most 2 ULP of the larger of `y_i dy_i` and `y_i sum_j y_j dy_j`; the sum is taken in twice the precision. Where
-/// `y` is 0, `dx` is 0, even for an infinite `dy`; a NaN makes its row NaN.
+/// The error is at most 2 ULP of the larger of `y_i dy_i` and `y_i sum_j y_j dy_j`; the sum is
+/// taken in twice the precision. Where `y` is 0, `dx` is 0, even for an infinite `dy`; a NaN makes
+/// its row NaN.
 ///
 /// # Errors
 /// [`Error::Shape`] if `y` is no whole number of rows, [`Error::Length`] if the lengths differ,
@@ -52,13 +54,14 @@ pub fn softmax_backward_in_place<T: Element>(
     Exec::new().softmax_backward_in_place(y, dy, classes)
 }
 
-/// The gradient with respect to the logits, from the log-probabilities `y` that [`log_softmax`](crate::log_softmax) gave
-/// and the gradient `dy` with respect to them: `dx_i = dy_i - e^y_i sum_j dy_j`.
+/// The gradient with respect to the logits, from the log-probabilities `y` that
+/// [`log_softmax`](crate::log_softmax) gave and the gradient `dy` with respect to them: `dx_i =
+/// dy_i - e^y_i sum_j dy_j`.
 ///
 /// All three hold rows of `classes` elements and have one length.
 ///
-/// The error is at most 3 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`. Where `y` is `-inf`, `dx` is
-/// `dy`; a NaN among `dy` makes its row NaN.
+/// The error is at most 3 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`. Where `y` is `-inf`,
+/// `dx` is `dy`; a NaN among `dy` makes its row NaN.
 ///
 /// # Errors
 /// [`Error::Shape`] if `y` is no whole number of rows, [`Error::Length`] if the lengths differ,

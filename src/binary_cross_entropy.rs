@@ -7,19 +7,20 @@ use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
 use crate::rows::{Rows, RowsMut, Split as _};
 
-/// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`: `L = -t ln s(x) - (1 - t) ln
-/// s(-x)` with the sigmoid `s(x) = 1 / (1 + e^-x)`, and its gradient with respect to the logit, `s(x) - t`.
+/// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`:
+/// `L = -t ln s(x) - (1 - t) ln s(-x)` with the sigmoid `s(x) = 1 / (1 + e^-x)`, and its gradient
+/// with respect to the logit, `s(x) - t`.
 ///
 /// The choice when labels do not exclude each other; when they do, it is
 /// [`CrossEntropy`](crate::CrossEntropy).
 ///
-/// Logits and labels come as rows of `labels_per_row`, one after the other, in slices of one length. Labels are
-/// floats, 0 for no and 1 for yes; what lies between is a soft label. They are data, so they are not checked:
-/// others follow the formula.
+/// Logits and labels come as rows of `labels_per_row`, one after the other, in slices of one
+/// length. Labels are floats, 0 for no and 1 for yes; what lies between is a soft label. They are
+/// data, so they are not checked: others follow the formula.
 ///
-/// With labels 0 and 1, each element's loss and gradient are within 3 ULP of the exact ones, at both ends: the loss at
-/// logit -100 with label 0 is `e^-100`. With soft labels, the error is that many ULP of the larger term. At an infinite logit
-/// they are the limits: 0 or infinite loss.
+/// With labels 0 and 1, each element's loss and gradient are within 3 ULP of the exact ones, at
+/// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, the error is that
+/// many ULP of the larger term. At an infinite logit they are the limits: 0 or infinite loss.
 ///
 /// ```
 /// use softlane::BinaryCrossEntropy;
@@ -93,8 +94,8 @@ impl BinaryCrossEntropy {
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
     ///
     /// # Errors
-    /// As [`BinaryCrossEntropy::loss`], and [`Error::Length`] if `grad` is not as long as the logits. `grad` is
-    /// untouched then.
+    /// As [`BinaryCrossEntropy::loss`], and [`Error::Length`] if `grad` is not as long as the
+    /// logits. `grad` is untouched then.
     ///
     /// ```
     /// use softlane::{BinaryCrossEntropy, Reduction};
@@ -139,8 +140,8 @@ impl BinaryCrossEntropy {
     /// The loss of each element, unreduced, which fills `losses`.
     ///
     /// # Errors
-    /// As [`BinaryCrossEntropy::loss`], and [`Error::Length`] if `losses` is not as long as the logits. `losses` is
-    /// untouched then.
+    /// As [`BinaryCrossEntropy::loss`], and [`Error::Length`] if `losses` is not as long as the
+    /// logits. `losses` is untouched then.
     ///
     /// ```
     /// let mut loss = [0.0_f32];

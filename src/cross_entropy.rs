@@ -47,19 +47,21 @@ impl Reduction {
     }
 }
 
-/// Softmax cross-entropy with target classes: `L = -ln p_t`, and its gradient with respect to the logits,
-/// `p - t`: the probability of each class, less 1 at the target.
+/// Softmax cross-entropy with target classes: `L = -ln p_t`, and its gradient with respect to the
+/// logits, `p - t`: the probability of each class, less 1 at the target.
 ///
 /// Logits come as rows of `classes`, targets as one integer per row, of any type that is a
 /// [`Target`].
 ///
-/// Each row's loss is within 3 ULP of the exact one, and so is each gradient, however sure the row is. The target is left
-/// out of the sum of the others, so a confident row has loss `ln(1 + others / w_t)` and target gradient
-/// `-others / sum`, where `-ln p_t` and `p_t - 1` in the same precision are exactly 0.
+/// Each row's loss is within 3 ULP of the exact one, and so is each gradient, however sure the row
+/// is. The target is left out of the sum of the others, so a confident row has loss `ln(1 + others
+/// / w_t)` and target gradient `-others / sum`, where `-ln p_t` and `p_t - 1` in the same precision
+/// are exactly 0.
 ///
-/// Special rows: one with `+inf` or NaN has loss and gradient NaN; a target with `-inf` has loss `+inf` and gradient
-/// -1 (times the row's factor); a row of `-inf` alone is NaN ([`CrossEntropy::masked_rows`]); an ignored row has loss and
-/// gradient 0, whatever it holds, and does not count in the mean.
+/// Special rows: one with `+inf` or NaN has loss and gradient NaN; a target with `-inf` has loss
+/// `+inf` and gradient -1 (times the row's factor); a row of `-inf` alone is NaN
+/// ([`CrossEntropy::masked_rows`]); an ignored row has loss and gradient 0, whatever it holds, and
+/// does not count in the mean.
 ///
 /// ```
 /// use softlane::CrossEntropy;
@@ -104,7 +106,8 @@ impl CrossEntropy {
         self
     }
 
-    /// How the losses of the rows become one. (For one loss per row: [`CrossEntropy::loss_per_row`].)
+    /// How the losses of the rows become one. (For one loss per row:
+    /// [`CrossEntropy::loss_per_row`].)
     pub const fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
         self
@@ -133,8 +136,8 @@ impl CrossEntropy {
     ///
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
-    /// another number of targets, [`Error::Target`] if one is neither a class nor ignored, [`Error::Backend`] if `SOFTLANE_BACKEND`
-    /// names none.
+    /// another number of targets, [`Error::Target`] if one is neither a class nor ignored,
+    /// [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
     /// let loss = softlane::CrossEntropy::new().loss(&[0.0_f32; 4], 2, &[0_i64, 1])?;
@@ -156,8 +159,8 @@ impl CrossEntropy {
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
     ///
     /// # Errors
-    /// As [`CrossEntropy::loss`], and [`Error::Length`] if `grad` is not as long as the logits. `grad` is
-    /// untouched then.
+    /// As [`CrossEntropy::loss`], and [`Error::Length`] if `grad` is not as long as the logits.
+    /// `grad` is untouched then.
     ///
     /// ```
     /// use softlane::{CrossEntropy, Reduction};
@@ -202,8 +205,8 @@ impl CrossEntropy {
     /// The loss of each row, unreduced, which fills `losses`.
     ///
     /// # Errors
-    /// As [`CrossEntropy::loss`], and [`Error::Length`] if `losses` has another number of rows. `losses` is
-    /// untouched then.
+    /// As [`CrossEntropy::loss`], and [`Error::Length`] if `losses` has another number of rows.
+    /// `losses` is untouched then.
     ///
     /// ```
     /// let mut losses = [9.0_f32; 2];
@@ -226,8 +229,8 @@ impl CrossEntropy {
         Ok(())
     }
 
-    /// The loss of each row, unreduced, and its gradient: of the row's own loss, so the reduction plays no
-    /// part.
+    /// The loss of each row, unreduced, and its gradient: of the row's own loss, so the reduction
+    /// plays no part.
     ///
     /// # Errors
     /// As [`CrossEntropy::loss_per_row`] and [`CrossEntropy::loss_and_grad`].

@@ -8,12 +8,12 @@ use crate::rows::RowsMut;
 
 /// `y_i = exp(x_i)` of a slice.
 ///
-/// Within 0.9 ULP of the exact value, subnormal results included. `-inf` gives 0, `+inf` gives `+inf`, NaN
-/// gives NaN. `exp(0)` is 1.
+/// Within 0.9 ULP of the exact value, subnormal results included. `-inf` gives 0, `+inf` gives
+/// `+inf`, NaN gives NaN. `exp(0)` is 1.
 ///
 /// # Errors
-/// [`Error::Length`] if `y` is not as long as `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y`
-/// is untouched then.
+/// [`Error::Length`] if `y` is not as long as `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names
+/// none. `y` is untouched then.
 ///
 /// ```
 /// let mut y = [0.0_f32; 3];
@@ -43,12 +43,13 @@ pub fn exp_in_place<T: Element>(x: &mut [T]) -> Result<(), Error> {
 /// The sigmoid `y_i = 1 / (1 + exp(-x_i))` of a slice: the probability of "yes" of a logistic
 /// classifier.
 ///
-/// Within 2.5 ULP of the exact value, subnormal results included: both `1 + e` and the remainder of the division are
-/// accounted for, so the error is that of `e = exp(-|x|)` and of one rounding. `-inf` gives 0, `+inf` gives 1, NaN gives NaN.
+/// Within 2.5 ULP of the exact value, subnormal results included: both `1 + e` and the remainder of
+/// the division are accounted for, so the error is that of `e = exp(-|x|)` and of one rounding.
+/// `-inf` gives 0, `+inf` gives 1, NaN gives NaN.
 ///
 /// # Errors
-/// [`Error::Length`] if `y` is not as long as `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y`
-/// is untouched then.
+/// [`Error::Length`] if `y` is not as long as `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names
+/// none. `y` is untouched then.
 ///
 /// ```
 /// let mut y = [0.0_f32; 3];

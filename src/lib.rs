@@ -1,6 +1,6 @@
-//! Softmax, log-softmax, log-sum-exp and fused softmax cross-entropy for rows of floats: accurate to the
-//! last bits, the same bits on every fused-multiply-add instruction set and any number of threads, and at the speed of the
-//! vector units.
+//! Softmax, log-softmax, log-sum-exp and fused softmax cross-entropy for rows of floats: accurate
+//! to the last bits, the same bits on every fused-multiply-add instruction set and any number of
+//! threads, and at the speed of the vector units.
 //!
 //! ```
 //! use softlane::CrossEntropy;
@@ -28,8 +28,8 @@
 //! | choose the instruction set, or stay on one thread | [`Exec`], [`Backend`] |
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
 //!
-//! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation returns
-//! a `Result`, checks lengths before it writes, and does not allocate.
+//! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation
+//! returns a `Result`, checks lengths before it writes, and does not allocate.
 //!
 //! # The mathematics
 //!
@@ -39,8 +39,8 @@
 //! p_i = e^x_i / S,    S = sum_j e^x_j
 //! ```
 //!
-//! Adding a constant to all logits changes nothing, so any reference may be subtracted; and log-sum-exp,
-//! `ln S`, is what log-probabilities are measured from: `ln p_i = x_i - ln S`.
+//! Adding a constant to all logits changes nothing, so any reference may be subtracted; and
+//! log-sum-exp, `ln S`, is what log-probabilities are measured from: `ln p_i = x_i - ln S`.
 //!
 //! **Cross-entropy** measures probabilities against a target distribution `t`:
 //!
@@ -58,60 +58,69 @@
 //! dL / dx_i = p_i - t_i
 //! ```
 //!
-//! For one target class that is `p_i` for every other class and `p_t - 1` at the target. The gradient costs the
-//! exponentials that the loss needs anyway, so [`CrossEntropy`] gives both in one go.
+//! For one target class that is `p_i` for every other class and `p_t - 1` at the target. The
+//! gradient costs the exponentials that the loss needs anyway, so [`CrossEntropy`] gives both in
+//! one go.
 //!
-//! **Softmax regression** is `x = W f + b` for a feature vector `f`, trained with this gradient: `dL/dW` is the outer product of
-//! `p - t` and `f`, and `dL/db` is `p - t`.
+//! **Softmax regression** is `x = W f + b` for a feature vector `f`, trained with this gradient:
+//! `dL/dW` is the outer product of `p - t` and `f`, and `dL/db` is `p - t`.
 //!
-//! **The backward pass** of softmax alone, for a gradient `g = dL/dp`: as `dp_j / dx_i = p_j ([i = j] - p_i)`,
-//! `dL/dx_i = p_i (g_i - sum_j p_j g_j)`. Of log-softmax, as `d ln p_j / dx_i = [i = j] - p_i`: `dL/dx_i = g_i - p_i sum_j g_j`.
+//! **The backward pass** of softmax alone, for a gradient `g = dL/dp`: as `dp_j / dx_i = p_j ([i =
+//! j] - p_i)`, `dL/dx_i = p_i (g_i - sum_j p_j g_j)`. Of log-softmax, as `d ln p_j / dx_i = [i = j]
+//! - p_i`: `dL/dx_i = g_i - p_i sum_j g_j`.
 //!
 //! # One softmax, or k independent logistic classifiers?
 //!
-//! One softmax over `k` classes, if exactly one of them is true of every example: which digit is this? Its
-//! probabilities add up to 1, so evidence for one class is evidence against the others.
+//! One softmax over `k` classes, if exactly one of them is true of every example: which digit is
+//! this? Its probabilities add up to 1, so evidence for one class is evidence against the others.
 //!
-//! `k` logistic classifiers, if any number of labels may be true at once: is the digit even? prime? at least 5?
-//! Each label has a probability of its own, the sigmoid of its logit, and a loss of its own:
+//! `k` logistic classifiers, if any number of labels may be true at once: is the digit even? prime?
+//! at least 5? Each label has a probability of its own, the sigmoid of its logit, and a loss of its
+//! own:
 //!
 //! ```text
 //! s(x) = 1 / (1 + e^-x)
 //! L = -t ln s(x) - (1 - t) ln s(-x),    dL / dx = s(x) - t
 //! ```
 //!
-//! A softmax over such labels must share one unit of probability among those that are true, and cannot say "none".
-//! With two exclusive classes the two are the same: the softmax of `[x, y]` is the sigmoid of their difference, `p = s(x - y)`. The
-//! example `digits` trains both on the same images.
+//! A softmax over such labels must share one unit of probability among those that are true, and
+//! cannot say "none". With two exclusive classes the two are the same: the softmax of `[x, y]` is
+//! the sigmoid of their difference, `p = s(x - y)`. The example `digits` trains both on the same
+//! images.
 //!
 //! # How the numbers are kept right
 //!
-//! The usual formula rounds `x - max` first, and the exponential magnifies that: half an ULP of `x - max`
-//! is up to 64 ULP of the probability. Here the exponential is taken of `x` itself. `e^x = 2^n e^r` with `n = rint(x log2 e)`,
-//! and the row's reference enters as an integer `N`: the weight of an element is `2^(n - N) e^r`, whose scaling
-//! is exact. No rounding depends on the reference.
+//! The usual formula rounds `x - max` first, and the exponential magnifies that: half an ULP of `x
+//! - max` is up to 64 ULP of the probability. Here the exponential is taken of `x` itself. `e^x =
+//! 2^n e^r` with `n = rint(x log2 e)`, and the row's reference enters as an integer `N`: the weight
+//! of an element is `2^(n - N) e^r`, whose scaling is exact. No rounding depends on the reference.
 //!
-//! The error of a probability, in units of 2^-24 (an ULP, where its mantissa is near 2): its own weight 1.3, the weights in the sum 1.3
-//! at most, their addition in `f64` next to nothing, the last rounding 0.5: 3.1 for every row of finite logits. Measured errors are in the README.
+//! The error of a probability, in units of 2^-24 (an ULP, where its mantissa is near 2): its own
+//! weight 1.3, the weights in the sum 1.3 at most, their addition in `f64` next to nothing, the
+//! last rounding 0.5: 3.1 for every row of finite logits. Measured errors are in the README.
 //!
-//! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 + others / w_t)` and
-//! its target gradient `-others / S`, where `others` is the sum of the weights without the target, never a difference.
+//! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 +
+//! others / w_t)` and its target gradient `-others / S`, where `others` is the sum of the weights
+//! without the target, never a difference.
 //!
-//! All this assumes the default floating-point environment: rounding to nearest, subnormal numbers not
-//! flushed. C code that was linked with `-ffast-math` may change that for the whole process.
+//! All this assumes the default floating-point environment: rounding to nearest, subnormal numbers
+//! not flushed. C code that was linked with `-ffast-math` may change that for the whole process.
 //!
 //! # The same bits
 //!
-//! A row's result does not depend on the number of threads, on the batch that it is in, on the alignment of its slice, on
-//! whether it is computed in place, nor on which instruction set with fused multiply-add computes it ([`Backend::is_fused`]). Sixteen lanes, chunks of
-//! 4096 elements and a fixed binary tree over the chunks make the order of additions a matter of the number of classes alone. The
-//! portable backend without fused multiply-add (SSE2, wasm) and the scalar path give bits of their own.
+//! A row's result does not depend on the number of threads, on the batch that it is in, on the
+//! alignment of its slice, on whether it is computed in place, nor on which instruction set with
+//! fused multiply-add computes it ([`Backend::is_fused`]). Sixteen lanes, chunks of 4096 elements
+//! and a fixed binary tree over the chunks make the order of additions a matter of the number of
+//! classes alone. The portable backend without fused multiply-add (SSE2, wasm) and the scalar path
+//! give bits of their own.
 //!
 //! # How it is built
 //!
-//! A call goes straight down. To follow `softmax` from its public function to the instruction, read: `softmax.rs` (arguments),
-//! `rows.rs` (shapes; where source and destination meet), `kernel/softmax.rs` (the three passes over a row),
-//! `kernel/weights.rs` with `kernel/exp.rs` (weights and their sum), `simd/avx2.rs` (the instructions).
+//! A call goes straight down. To follow `softmax` from its public function to the instruction,
+//! read: `softmax.rs` (arguments), `rows.rs` (shapes; where source and destination meet),
+//! `kernel/softmax.rs` (the three passes over a row), `kernel/weights.rs` with `kernel/exp.rs`
+//! (weights and their sum), `simd/avx2.rs` (the instructions).
 #![cfg_attr(not(feature = "std"), no_std)]
 
 mod backend;

@@ -10,12 +10,13 @@ use crate::rows::Rows;
 ///
 /// `x` holds rows of `classes` logits, one after the other; `results` has one element per row.
 ///
-/// Each result is within 1.5 ULP of `max(|result|, 1)`. A row with NaN gives NaN, one with `+inf` gives
-/// `+inf`, and a row of `-inf` alone, or of no classes, gives `-inf`.
+/// Each result is within 1.5 ULP of `max(|result|, 1)`. A row with NaN gives NaN, one with `+inf`
+/// gives `+inf`, and a row of `-inf` alone, or of no classes, gives `-inf`.
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `results` has another number of
-/// rows, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `results` is untouched then.
+/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `results` has another
+/// number of rows, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `results` is untouched
+/// then.
 ///
 /// ```
 /// let mut lse = [0.0_f32; 2];

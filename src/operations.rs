@@ -2,8 +2,8 @@
 //! element type.
 //!
 //! The public functions are generic, so they are compiled where they are called, with whatever
-//! optimisation the caller's crate has. The methods made here are not: the kernels are compiled with
-//! this crate alone.
+//! optimisation the caller's crate has. The methods made here are not: the kernels are compiled
+//! with this crate alone.
 
 use crate::error::Error;
 use crate::exec::Exec;

@@ -1,7 +1,7 @@
 //! The scalar path: the textbook formula of every operation, one element at a time, with the
-//! exponential of the standard library. The baseline that benchmarks compare with, and the place to check the
-//! formulas. It shares no arithmetic with the kernels, and has the error of its formulas: rounding
-//! `x - max` alone costs up to 64 ULP of a probability.
+//! exponential of the standard library. The baseline that benchmarks compare with, and the place to
+//! check the formulas. It shares no arithmetic with the kernels, and has the error of its formulas:
+//! rounding `x - max` alone costs up to 64 ULP of a probability.
 
 use crate::element::Element;
 use crate::kernel::MaskedRows;

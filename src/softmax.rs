@@ -99,13 +99,14 @@ impl Softmax {
 ///
 /// `x` holds rows of `classes` logits, one after the other; `y` is as long.
 ///
-/// Each probability is within 3.1 ULP of the exact one for every finite row, subnormal ones included: see
-/// the crate's documentation for the method. A row with `+inf` or NaN becomes NaN; `-inf` becomes exactly 0;
-/// a row of `-inf` alone becomes NaN ([`Softmax::masked_rows`]). Its neighbours are not touched by it.
+/// Each probability is within 3.1 ULP of the exact one for every finite row, subnormal ones
+/// included: see the crate's documentation for the method. A row with `+inf` or NaN becomes NaN;
+/// `-inf` becomes exactly 0; a row of `-inf` alone becomes NaN ([`Softmax::masked_rows`]). Its
+/// neighbours are not touched by it.
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `y` is not as long as `x`,
-/// [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y` is untouched then.
+/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `y` is not as long as
+/// `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y` is untouched then.
 ///
 /// ```
 /// let x = [1.0_f32, 1.0, f32::NEG_INFINITY, 200.0, 100.0, 0.0];
@@ -122,8 +123,8 @@ pub fn softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), E
 /// [`softmax`] that writes the probabilities over the logits.
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Backend`] if `SOFTLANE_BACKEND` names
-/// none. `x` is untouched then.
+/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Backend`] if `SOFTLANE_BACKEND`
+/// names none. `x` is untouched then.
 ///
 /// ```
 /// let mut x = [0.0_f32, 0.0, 7.0, 7.0];
@@ -140,13 +141,13 @@ pub fn softmax_in_place<T: Element>(x: &mut [T], classes: usize) -> Result<(), E
 /// `x` holds rows of `classes` logits, one after the other; `y` is as long.
 ///
 /// Each is within 2.5 ULP of the exact one, near 0 too: where a probability is above 1/2, its
-/// logarithm is `-ln(1 + (sum of the other weights) / (its own))`, and the others are summed without it. A row
-/// with `+inf` or NaN becomes NaN; `-inf` stays `-inf`; a row of `-inf` alone becomes NaN
-/// ([`Softmax::masked_rows`]).
+/// logarithm is `-ln(1 + (sum of the other weights) / (its own))`, and the others are summed
+/// without it. A row with `+inf` or NaN becomes NaN; `-inf` stays `-inf`; a row of `-inf` alone
+/// becomes NaN ([`Softmax::masked_rows`]).
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `y` is not as long as `x`,
-/// [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y` is untouched then.
+/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Length`] if `y` is not as long as
+/// `x`, [`Error::Backend`] if `SOFTLANE_BACKEND` names none. `y` is untouched then.
 ///
 /// ```
 /// let mut y = [0.0_f32; 2];
@@ -161,8 +162,8 @@ pub fn log_softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(
 /// [`log_softmax`] that writes the log-probabilities over the logits.
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Backend`] if `SOFTLANE_BACKEND` names
-/// none. `x` is untouched then.
+/// [`Error::Shape`] if `x` is no whole number of rows, [`Error::Backend`] if `SOFTLANE_BACKEND`
+/// names none. `x` is untouched then.
 ///
 /// ```
 /// let mut x = [5.0_f32];

@@ -100,8 +100,9 @@ fn log_softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
     );
 }
 
-/// Writes `dx([y, dy], -total)`, which is homogeneous in the last two: where the total is so large that it, or
-/// a difference from it, could leave the range of an element, both are scaled down and the result back up.
+/// Writes `dx([y, dy], -total)`, which is homogeneous in the last two: where the total is so large
+/// that it, or a difference from it, could leave the range of an element, both are scaled down and
+/// the result back up.
 #[inline(always)]
 fn subtract<V: Vector>(
     simd: V::Simd,

@@ -1,9 +1,10 @@
 //! Binary cross-entropy of a logit `x` and its label `t`, `L = -t ln s(x) - (1 - t) ln s(-x)`, and
 //! its gradient `s(x) - t`, with the sigmoid `s`.
 //!
-//! With `e = e^-|x|`: `L = ln(1 + e) + |x| m`, where `m` is the share of the label that the logit speaks
-//! against, `1 - t` for positive `x` and `t` for negative. The gradient is `(1 - t) s(x) - t s(-x)`.
-//! For labels 0 and 1 one term of each vanishes, and full relative accuracy is left at both ends.
+//! With `e = e^-|x|`: `L = ln(1 + e) + |x| m`, where `m` is the share of the label that the logit
+//! speaks against, `1 - t` for positive `x` and `t` for negative. The gradient is `(1 - t) s(x) - t
+//! s(-x)`. For labels 0 and 1 one term of each vanishes, and full relative accuracy is left at both
+//! ends.
 
 use super::backward::canonical;
 use super::elementwise::Logistic;
@@ -136,8 +137,8 @@ fn gradient<V: Vector>(
     )
 }
 
-/// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax fit, whose
-/// error is 2^-31 of the result.
+/// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax
+/// fit, whose error is 2^-31 of the result.
 const ATANH: [f64; 5] = [
     0.116_121_646_374,
     0.108_532_878_941,
@@ -148,8 +149,8 @@ const ATANH: [f64; 5] = [
 
 /// `ln(1 + e)` for `e` from 0 to 1: `2 atanh(s)` with `s = e / (2 + e)`.
 ///
-/// `2 s` is kept as a sum `hi + lo`, so that only the last addition rounds noticeably: 0.6 ULP beyond the
-/// error of `e`, where multiply-add is fused.
+/// `2 s` is kept as a sum `hi + lo`, so that only the last addition rounds noticeably: 0.6 ULP
+/// beyond the error of `e`, where multiply-add is fused.
 #[inline(always)]
 fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
     let two = V::constant(simd, 2.0);

@@ -1,7 +1,8 @@
 //! Cross-entropy of a row and its target class `t`, `L = -ln p_t`, and its gradient `p - t`.
 //!
 //! The target is left out of the sum. So where `p_t` is near 1, `L = ln(1 + others / w_t)` and
-//! `dL/dx_t = p_t - 1 = -others / sum` keep full relative accuracy, down to the last row that is not quite sure.
+//! `dL/dx_t = p_t - 1 = -others / sum` keep full relative accuracy, down to the last row that is
+//! not quite sure.
 
 use super::exp::Shift;
 use super::weights::{Extent, Factor, extent, weigh};

@@ -58,7 +58,8 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
 /// smaller `e / (1 + e)`.
 ///
 /// Each is a sum `hi + lo` that is good to a small part of an ULP beyond the error of `e`: the
-/// rounding of `1 + e` is known exactly, and the remainder of the division where multiply-add is fused.
+/// rounding of `1 + e` is known exactly, and the remainder of the division where multiply-add is
+/// fused.
 #[derive(Clone, Copy, Debug)]
 pub struct Logistic<V> {
     /// `e^-|x|`

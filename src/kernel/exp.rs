@@ -5,12 +5,12 @@
 //! left by 23, they are the power of two.
 //!
 //! The first step of the reduction is exact. Where multiply-add is fused, `n ln2_hi` is not rounded
-//! and the difference is exact by Sterbenz's lemma; elsewhere `ln2_hi` has trailing zeros enough for an exact
-//! product, within a smaller range of `n`.
+//! and the difference is exact by Sterbenz's lemma; elsewhere `ln2_hi` has trailing zeros enough
+//! for an exact product, within a smaller range of `n`.
 //!
 //! `e^r = 1 + r + r^2 Q(r)`, with the two first coefficients exactly 1. The other five minimise the
-//! relative error over the interval, 2^-28.2 (a minimax fit in rounded coefficients); five is the fewest with which the
-//! approximation does not show (with four it is 2^-23).
+//! relative error over the interval, 2^-28.2 (a minimax fit in rounded coefficients); five is the
+//! fewest with which the approximation does not show (with four it is 2^-23).
 //!
 //! Worst error, over all arguments (`tests/exp.rs`): 0.90 ULP fused.
 
@@ -24,7 +24,8 @@ use crate::simd::Vector;
 pub struct ExpConstants<T: 'static> {
     /// `log2 e`, rounded.
     pub log2_e: T,
-    /// `1.5 * 2^(mantissa bits)`: adding it rounds to an integer, which then stands in the low bits.
+    /// `1.5 * 2^(mantissa bits)`: adding it rounds to an integer, which then stands in the low
+    /// bits.
     pub round: T,
     /// The bias of the exponent.
     pub bias: T,
@@ -36,7 +37,8 @@ pub struct ExpConstants<T: 'static> {
     pub poly: &'static [T],
     /// Beyond these, `e^x` overflows or rounds to 0.
     pub range: [T; 2],
-    /// The largest `|x|` of which `n` is right and the first step of the reduction exact: fused, and not.
+    /// The largest `|x|` of which `n` is right and the first step of the reduction exact: fused,
+    /// and not.
     pub reach: [T; 2],
     /// `2^lift` is the weight of the reference of a row.
     pub lift: T,
@@ -46,14 +48,14 @@ pub struct ExpConstants<T: 'static> {
 
 /// The constants of `f32`.
 ///
-/// Fused, `n ln2_hi` may have any length; up to `|x| = 2^16` the rounding of `log2 e` moves
-/// `x log2 e` by less than 0.002, and `r` stays in the interval. Not fused, `ln2_hi` has 9
-/// significant bits, so products with `|n| < 2^15` are exact; the product with `ln2_lo` is rounded, by
-/// less than 2^-27 up to `|x| = 512`.
+/// Fused, `n ln2_hi` may have any length; up to `|x| = 2^16` the rounding of `log2 e` moves `x log2
+/// e` by less than 0.002, and `r` stays in the interval. Not fused, `ln2_hi` has 9 significant
+/// bits, so products with `|n| < 2^15` are exact; the product with `ln2_lo` is rounded, by less
+/// than 2^-27 up to `|x| = 512`.
 ///
-/// A weight has the factor `2^64`. So the lightest of them, `2^-125`, is `2^-189` of a row's largest: it is 0
-/// once scaled, as is the sum of `2^38` of them, and neither it nor anything heavier is a subnormal number
-/// before.
+/// A weight has the factor `2^64`. So the lightest of them, `2^-125`, is `2^-189` of a row's
+/// largest: it is 0 once scaled, as is the sum of `2^38` of them, and neither it nor anything
+/// heavier is a subnormal number before.
 pub const F32: ExpConstants<f32> = ExpConstants {
     log2_e: core::f32::consts::LOG2_E,
     round: 12_582_912.0,
@@ -130,12 +132,13 @@ pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
 }
 
 /// How the elements of a row become weights: `2^(lift - N) e^(x - offset)`, with one integer `N`
-/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the row.
+/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
+/// row.
 #[derive(Clone, Copy, Debug)]
 pub struct Shift<T> {
     /// Subtracted from the elements of rows beyond the reach of the reduction: their maximum. The
-    /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum, and whatever
-    /// lies lower has no weight.
+    /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum,
+    /// and whatever lies lower has no weight.
     offset: T,
     /// `N`.
     reference: T,
@@ -175,7 +178,8 @@ impl<T: Element> Shift<T> {
         self.offset
     }
 
-    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this + offset`.
+    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this +
+    /// offset`.
     #[inline(always)]
     pub fn ln_unit(&self) -> f64 {
         (self.reference.to_f64() - T::EXP.lift.to_f64()) * core::f64::consts::LN_2
@@ -216,8 +220,8 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         }
     }
 
-    /// The weights of a vector of elements, `-inf` and what lies too low included, which get the lightest.
-    /// NaN for NaN.
+    /// The weights of a vector of elements, `-inf` and what lies too low included, which get the
+    /// lightest. NaN for NaN.
     ///
     /// Relative error, fused: 1.3 * 2^-24.
     #[inline(always)]

@@ -28,7 +28,8 @@ const EXP: [f64; 12] = {
     c
 };
 
-/// The polynomial with these coefficients, lowest first, but without the first: as `x` times what this returns.
+/// The polynomial with these coefficients, lowest first, but without the first: as `x` times what
+/// this returns.
 ///
 /// Even and odd powers apart, so that each half waits for half as many additions.
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! Log-softmax: `ln p_i = x_i - lse`.
 //!
-//! An element with `p > 1/2` has its logarithm near 0, where that difference is all rounding:
-//! it gets `-ln(1 + others / w)` instead. Only the maximum can be such an element, so it is left out of the
-//! sum.
+//! An element with `p > 1/2` has its logarithm near 0, where that difference is all rounding: it
+//! gets `-ln(1 + others / w)` instead. Only the maximum can be such an element, so it is left out
+//! of the sum.
 
 use super::exp::Shift;
 use super::weights::{Extent, Factor, extent, weigh};

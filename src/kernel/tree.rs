@@ -2,8 +2,8 @@
 //! depends on their number only: not on threads, batches or instruction sets.
 //!
 //! A tree over `n` leaves has the largest power of two below `n` on its left. So nodes that cover
-//! `2^k` leaves from a multiple of `2^k` on are the same in every tree that is large enough, and work that
-//! is cut at [`split_point`]s merges to the bits of the whole.
+//! `2^k` leaves from a multiple of `2^k` on are the same in every tree that is large enough, and
+//! work that is cut at [`split_point`]s merges to the bits of the whole.
 
 /// Results of two adjacent parts that combine.
 pub trait Merge {

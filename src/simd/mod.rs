@@ -8,8 +8,9 @@
 //!
 //! How speed works here: the functions of an instruction set carry `#[target_feature]`, and such a
 //! function is inlined only into a caller with the same features. So everything between the entry
-//! (`run` of a token) and those functions is `#[inline(always)]`; `tests/inlining.rs` notices when a
-//! link of that chain breaks. Closures have to say so too, or the compiler leaves the larger ones out of line.
+//! (`run` of a token) and those functions is `#[inline(always)]`; `tests/inlining.rs` notices when
+//! a link of that chain breaks. Closures have to say so too, or the compiler leaves the larger ones
+//! out of line.
 //!
 //! Every backend has sixteen lanes of `f32`, in as many registers as it takes. So loops, tails and
 //! the order of additions are the same everywhere, and so are the bits (where multiply-add is
