@@ -60,7 +60,7 @@ pub(crate) mod sealed {
 
     /// One element type: its vectors and its constants.
     macro_rules! float {
-        ($float:ident, $vector:ident, $exp:expr) => {
+        ($float:ident, $vector:ident, $nan:expr, $exp:expr) => {
             impl Float for $float {
                 type Vector<S: Simd> = S::$vector;
 
@@ -68,7 +68,7 @@ pub(crate) mod sealed {
                 const ONE: Self = 1.0;
                 const INFINITY: Self = $float::INFINITY;
                 const NEG_INFINITY: Self = $float::NEG_INFINITY;
-                const NAN: Self = $float::NAN;
+                const NAN: Self = $float::from_bits($nan);
                 const EXP: ExpConstants<Self> = $exp;
 
                 #[inline(always)]
@@ -99,5 +99,5 @@ pub(crate) mod sealed {
         };
     }
 
-    float!(f32, F32, crate::kernel::exp::F32);
+    float!(f32, F32, 0x7FC0_0000, crate::kernel::exp::F32);
 }

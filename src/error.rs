@@ -44,7 +44,7 @@ pub enum Error {
     },
 }
 
-/// A backend name that was asked for, cut to 32 bytes.
+/// A backend name that was asked for; one of more than 32 bytes is cut, and ends in `…`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BackendName {
     bytes: [u8; 32],
@@ -53,12 +53,20 @@ pub struct BackendName {
 
 impl BackendName {
     pub(crate) fn new(name: &str) -> Self {
-        let mut len = name.len().min(32);
+        const CUT: &[u8] = "…".as_bytes();
+        let mut bytes = [0; 32];
+        if name.len() <= bytes.len() {
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            let len = name.len();
+            return Self { bytes, len };
+        }
+        let mut len = bytes.len() - CUT.len();
         while !name.is_char_boundary(len) {
             len -= 1;
         }
-        let mut bytes = [0; 32];
         bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        bytes[len..len + CUT.len()].copy_from_slice(CUT);
+        len += CUT.len();
         Self { bytes, len }
     }
 

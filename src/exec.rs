@@ -7,9 +7,13 @@ use crate::parallel;
 use crate::rows::Split;
 
 /// Where a call runs: on which backend, on one thread or on the caller's rayon pool. Every
-/// operation can be called on it; the free functions use [`Exec::new`].
+/// function of this crate can be called on it, and the builders take it; both use [`Exec::new`]
+/// otherwise.
 ///
 /// The result has the same bits on any number of threads.
+///
+/// Outside of a rayon pool, the first large batch starts rayon's global one, which panics if the
+/// system refuses it threads: call [`Exec::serial`] where that can happen.
 ///
 /// ```
 /// use softlane::Exec;

@@ -29,7 +29,8 @@
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
 //!
 //! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation
-//! returns a `Result`, checks lengths before it writes, and does not allocate.
+//! returns a `Result`, checks lengths before it writes, and allocates nothing itself (the first call reads the
+//! environment; rayon may allocate when it hands work on).
 //!
 //! # The mathematics
 //!
@@ -122,6 +123,7 @@
 //! `kernel/softmax.rs` (the three passes over a row), `kernel/weights.rs` with `kernel/exp.rs`
 //! (weights and their sum), `simd/avx2.rs` (the instructions).
 #![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
 
 mod backend;
 mod backward;
@@ -136,9 +138,17 @@ mod logsumexp;
 mod operations;
 mod parallel;
 mod reduce;
+#[expect(
+    unsafe_code,
+    reason = "rows are pointers: source and destination may be one"
+)]
 mod rows;
 #[cfg(feature = "std")]
 mod scalar;
+#[expect(
+    unsafe_code,
+    reason = "tokens prove instruction sets; loads and stores"
+)]
 mod simd;
 mod softmax;
 mod targets;

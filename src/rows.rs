@@ -50,16 +50,19 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     /// Replaces element `i` of the destination, if there is one.
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
     /// Writes element `i` of the destination, if there is one.
-    #[inline(always)]
-    fn set(&mut self, i: usize, x: T) {
-        self.replace(i, |_| x);
-    }
+    fn set(&mut self, i: usize, x: T);
     /// Writes every element of the destination, if there is one.
     fn fill(&mut self, x: T) {
         for i in 0..self.len() {
             self.set(i, x);
         }
     }
+}
+
+/// What makes it sound to see `V::LANES` elements as a `V::Array`.
+const fn assert_layout<V: Vector>() {
+    assert!(size_of::<V::Array>() == V::LANES * size_of::<V::Elem>());
+    assert!(align_of::<V::Array>() <= align_of::<V::Elem>());
 }
 
 /// A batch of rows to read.
@@ -220,10 +223,11 @@ impl<'a, T> RowsMut<'a, T, 1> {
     /// # Errors
     /// If the length is no multiple of `classes`.
     pub fn in_place(x: &'a mut [T], classes: usize) -> Result<Self, Error> {
+        let len = x.len();
         // The source is read through the pointer that also writes.
         let dst = x.as_mut_ptr();
         Ok(Self {
-            src: Rows::from_pointers([dst], x.len(), classes)?,
+            src: Rows::from_pointers([dst], len, classes)?,
             dst,
             lifetime: PhantomData,
         })
@@ -239,13 +243,14 @@ impl<'a, T> RowsMut<'a, T, 1> {
 
     /// [`flat`](Self::flat) rows, written over themselves.
     pub fn flat_in_place(x: &'a mut [T]) -> Self {
+        let len = x.len();
         let dst = x.as_mut_ptr();
         Self {
             src: Rows {
                 src: [dst],
-                len: x.len(),
+                len,
                 classes: CHUNK,
-                count: x.len().div_ceil(CHUNK),
+                count: len.div_ceil(CHUNK),
                 lifetime: PhantomData,
             },
             dst,
@@ -542,6 +547,7 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
     /// Vector `block` of every source.
     #[inline(always)]
     fn load<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize) -> [V; N] {
+        const { assert_layout::<V>() };
         assert!(block < self.len / V::LANES, "vector beyond the row");
         self.src.map(
             #[inline(always)]
@@ -616,12 +622,16 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
 
     #[inline(always)]
     fn replace(&mut self, _: usize, _: impl FnOnce(T) -> T) {}
+
+    #[inline(always)]
+    fn set(&mut self, _: usize, _: T) {}
 }
 
 impl<T: Element, const N: usize> RowMut<'_, T, N> {
     /// The memory of vector `block` of the destination.
     #[inline(always)]
     fn block<V: Vector<Elem = T>>(&mut self, block: usize) -> &mut V::Array {
+        const { assert_layout::<V>() };
         assert!(block < self.src.len / V::LANES, "vector beyond the row");
         // SAFETY: the destination is as long as the sources, so the vector lies within it;
         // `V::Array` is `LANES` elements. Nothing else refers to it while `self` is borrowed.
@@ -700,5 +710,12 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         // SAFETY: the destination is as long as the sources.
         let y = unsafe { &mut *self.dst.add(i) };
         *y = f(*y);
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, x: T) {
+        assert!(i < self.src.len, "element beyond the row");
+        // SAFETY: the destination is as long as the sources.
+        unsafe { self.dst.add(i).write(x) }
     }
 }

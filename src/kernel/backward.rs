@@ -65,13 +65,17 @@ fn softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
         );
         dot = V::sum_total(sum);
     }
-    subtract(
+    if dot.is_nan() {
+        return row.fill(V::Elem::NAN);
+    }
+    let less = Less::new(simd, dot);
+    row.map(
         simd,
-        &mut row,
-        dot,
+        [V::Elem::ZERO; 2],
         #[inline(always)]
-        |[y, dy]: [V; 2], less: &Factor<V>| {
-            V::select(y.eq(zero), zero, y.mul_add(dy, less.times(y)))
+        |_, [y, dy]: [V; 2]| {
+            let dx = y.mul_add(dy * less.down, less.total.times(y)) * less.up;
+            canonical(simd, V::select(y.eq(zero), zero, dx))
         },
     );
 }
@@ -88,52 +92,44 @@ fn log_softmax_row<V: Vector>(simd: V::Simd, mut row: RowMut<'_, V::Elem, 2>) {
             sum = V::sum_add(sum, dy);
         },
     );
-    subtract(
+    let total = V::sum_total(sum);
+    if total.is_nan() {
+        return row.fill(V::Elem::NAN);
+    }
+    let less = Less::new(simd, total);
+    row.map(
         simd,
-        &mut row,
-        V::sum_total(sum),
+        [V::Elem::ZERO; 2],
         #[inline(always)]
-        |[y, dy]: [V; 2], less: &Factor<V>| {
+        |_, [y, dy]: [V; 2]| {
             let p = exp(simd, y);
-            V::select(p.eq(zero), dy, less.product_added_to(p, dy))
+            let dx = less.total.product_added_to(p, dy * less.down) * less.up;
+            canonical(simd, V::select(p.eq(zero), dy, dx))
         },
     );
 }
 
-/// Writes `dx([y, dy], -total)`, which is homogeneous in the last two: where the total is so large
-/// that it, or a difference from it, could leave the range of an element, both are scaled down and
-/// the result back up.
-#[inline(always)]
-fn subtract<V: Vector>(
-    simd: V::Simd,
-    row: &mut RowMut<'_, V::Elem, 2>,
-    total: f64,
-    dx: impl Fn([V; 2], &Factor<V>) -> V,
-) {
-    // Of `f32`: below 2^100, adding it to the largest number rounds to that number.
-    const LARGE: f64 = 1.267_650_600_228_229_4e30; // 2^100
-    const DOWN: f64 = 1.0 / 18_446_744_073_709_551_616.0; // 2^-64
-    if total.is_nan() {
-        return row.fill(V::Elem::NAN);
-    }
-    let fill = [V::Elem::ZERO; 2];
-    if total.abs() < LARGE {
-        let less = Factor::new(simd, -total);
-        row.map(
-            simd,
-            fill,
-            #[inline(always)]
-            |_, [y, dy]| canonical(simd, dx([y, dy], &less)),
-        );
-    } else {
-        let less = Factor::new(simd, -total * DOWN);
-        let (down, up) = (V::constant(simd, DOWN), V::constant(simd, 1.0 / DOWN));
-        row.map(
-            simd,
-            fill,
-            #[inline(always)]
-            |_, [y, dy]| canonical(simd, dx([y, dy * down], &less) * up),
-        );
+/// A negated total that is to be added to something. Where it is so large that it, or a difference
+/// from it, could leave the range of an element, it is scaled down; `down` does the same to what it
+/// is added to, and `up` undoes it.
+struct Less<V> {
+    total: Factor<V>,
+    down: V,
+    up: V,
+}
+
+impl<V: Vector> Less<V> {
+    #[inline(always)]
+    fn new(simd: V::Simd, total: f64) -> Self {
+        // Of `f32`: less than this, subtracted from the largest number, leaves that number.
+        const LARGE: f64 = 1.267_650_600_228_229_4e30; // 2^100
+        const UP: f64 = 18_446_744_073_709_551_616.0; // 2^64
+        let up = if total.abs() < LARGE { 1.0 } else { UP };
+        Self {
+            total: Factor::new(simd, -total / up),
+            down: V::constant(simd, 1.0 / up),
+            up: V::constant(simd, up),
+        }
     }
 }
 

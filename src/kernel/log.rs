@@ -81,7 +81,7 @@ pub fn round(x: f64) -> f64 {
     (x + ROUND) - ROUND
 }
 
-/// `e^x` for `x` up to 700; 0 below -700; NaN for NaN.
+/// `e^x` for `x` up to 700, and that of 700 above; 0 below -700; NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f64) -> f64 {
     // ln 2 with 21 trailing zeros, and what that leaves out.
@@ -90,6 +90,7 @@ pub fn exp(x: f64) -> f64 {
     if x < -700.0 {
         return 0.0;
     }
+    let x = if x > 700.0 { 700.0 } else { x };
     let n = round(x * LOG2_E);
     let r = (x - n * LN_2_HI) - n * LN_2_LO;
     // |r| <= 0.347: twelve terms of the series leave out less than 2^-46 of the result.

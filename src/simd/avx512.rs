@@ -13,8 +13,12 @@ impl Avx512 {
     /// The token, where the processor has the feature.
     #[cfg(feature = "std")]
     pub(crate) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avx512f");
-        // SAFETY: the feature was just detected.
+        // The compiler takes the last three for granted where there is AVX-512F.
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        // SAFETY: the features were just detected.
         found.then(|| unsafe { Self::new() })
     }
 

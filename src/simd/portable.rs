@@ -101,8 +101,11 @@ mod op {
     }
 
     /// Which operand `fast_max` returns for a NaN is the target's choice: the second on x86, any
-    /// NaN on NEON, the first elsewhere (there it is `a < b ? b : a`).
-    const SECOND_WINS: bool = cfg!(any(target_feature = "sse", target_feature = "neon"));
+    /// NaN on 64-bit NEON, the first elsewhere (there it is `a < b ? b : a`).
+    const SECOND_WINS: bool = cfg!(any(
+        target_feature = "sse",
+        all(target_feature = "neon", target_arch = "aarch64"),
+    ));
 
     #[inline(always)]
     pub(super) fn max(x: F32x16, other: F32x16) -> F32x16 {
@@ -173,7 +176,8 @@ mod op {
         let mut lanes = x.0.to_array();
         for half in [8, 4, 2, 1] {
             for i in 0..half {
-                if lanes[i] < lanes[i + half] {
+                // Whichever is NaN is kept.
+                if lanes[i] < lanes[i + half] || lanes[i + half].is_nan() {
                     lanes[i] = lanes[i + half];
                 }
             }
