@@ -1,6 +1,7 @@
 //! How many times faster than the scalar path each backend is, as a Markdown table: the backends
 //! take turns in one process, in random order, so that whatever else the machine does meets all of
-//! them. Everything is measured twice. `cargo bench --bench ratios -- softmax/1000` measures a part.
+//! them. Everything is measured twice, in about a minute.
+//! `cargo bench --bench ratios -- softmax/1000` measures a part.
 
 #![expect(clippy::unwrap_used, reason = "an operation that fails is not timed")]
 
@@ -18,7 +19,7 @@ use softlane::{Backend, Exec};
 type Work = (&'static str, usize, usize);
 
 /// Elements of a batch that no second-level cache holds.
-const LARGE: usize = 8 * 1024 * 1024;
+const LARGE: usize = 4 * 1024 * 1024;
 
 /// On one thread.
 const SERIAL: [Work; 18] = [
@@ -44,14 +45,14 @@ const SERIAL: [Work; 18] = [
 
 /// On one thread and on all.
 const THREADED: [Work; 4] = [
-    ("softmax", LARGE / 8, 1000),
+    ("softmax", LARGE / 4, 1000),
     ("softmax", LARGE, 1000),
-    ("cross-entropy-grad", LARGE / 8, 1000),
+    ("cross-entropy-grad", LARGE / 4, 1000),
     ("cross-entropy-grad", LARGE, 1000),
 ];
 
 fn main() {
-    // As criterion has it: with `--test` or without `--bench` (`cargo test`), only see that it runs.
+    // As criterion has it: with `--test`, or without `--bench` (`cargo test`), see that it runs.
     let options: Vec<String> = env::args().skip(1).collect();
     let has = |name| options.iter().any(|option| option == name);
     let time = if has("--bench") && !has("--test") {
@@ -100,16 +101,18 @@ fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) 
     for &(name, elements, classes) in works {
         let workload = WORKLOADS.iter().find(|w| w.name == name).unwrap();
         let rows = workload.rows(elements, classes);
-        let mut batch = Batch::new(rows, classes);
+        let batch = Batch::new(rows, classes);
+        let mut memory = batch.memory();
+        let y = batch.results(&mut memory);
         for &(_, exec) in execs {
-            workload.check(exec, &mut batch);
+            workload.check(exec, &batch, y);
         }
         let mut run = |who: usize| {
-            let batch = black_box(&mut batch);
+            let batch = black_box(&batch);
             match who.checked_sub(1) {
-                None => batch.y.copy_from_slice(&batch.x),
+                None => black_box(&mut *y).copy_from_slice(&batch.x),
                 Some(exec) => {
-                    black_box((workload.run)(execs[exec].1, batch)).unwrap();
+                    black_box((workload.run)(execs[exec].1, batch, y)).unwrap();
                 }
             }
         };
@@ -137,16 +140,17 @@ fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) 
 /// the time is over.
 fn medians(contestants: usize, time: Duration, mut run: impl FnMut(usize)) -> Vec<f64> {
     /// How long a turn should be, at least: well above what reading the clock takes.
-    const TURN: f64 = 3e-4;
-    let mut seconds = |who, runs: u32| {
+    const TURN: Duration = Duration::from_micros(300);
+    let mut turn = |who, runs: u32| {
         // The one before has left its own data in the caches.
         run(who);
         let start = Instant::now();
         (0..runs).for_each(|_| run(who));
-        start.elapsed().as_secs_f64() / f64::from(runs)
+        start.elapsed()
     };
     let runs: Vec<_> = (0..contestants)
-        .map(|who| (TURN / seconds(who, 1)).clamp(1.0, 1e6) as u32)
+        .map(|who| TURN.as_nanos() / turn(who, 1).as_nanos().max(1) + 1)
+        .map(|runs| runs.min(1_000_000) as u32)
         .collect();
     let mut times = vec![Vec::new(); contestants];
     let mut order: Vec<usize> = (0..contestants).collect();
@@ -157,7 +161,8 @@ fn medians(contestants: usize, time: Duration, mut run: impl FnMut(usize)) -> Ve
             order.swap(i, random.below(i + 1));
         }
         for &who in &order {
-            times[who].push(seconds(who, runs[who]));
+            let seconds = turn(who, runs[who]).as_secs_f64();
+            times[who].push(seconds / f64::from(runs[who]));
         }
     }
     let median = |mut times: Vec<f64>| {

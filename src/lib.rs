@@ -66,9 +66,13 @@
 //! **Softmax regression** is `x = W f + b` for a feature vector `f`, trained with this gradient:
 //! `dL/dW` is the outer product of `p - t` and `f`, and `dL/db` is `p - t`.
 //!
-//! **The backward pass** of softmax alone, for a gradient `g = dL/dp`: as `dp_j / dx_i = p_j ([i =
-//! j] - p_i)`, `dL/dx_i = p_i (g_i - sum_j p_j g_j)`. Of log-softmax, as `d ln p_j / dx_i = [i = j]
-//! - p_i`: `dL/dx_i = g_i - p_i sum_j g_j`.
+//! **The backward pass** of softmax alone, for a gradient `g = dL/dp`, and of log-softmax, for a
+//! gradient `g = dL/d ln p`:
+//!
+//! ```text
+//! dp_j / dx_i = p_j ([i = j] - p_i),    dL/dx_i = p_i (g_i - sum_j p_j g_j)
+//! d ln p_j / dx_i = [i = j] - p_i,      dL/dx_i = g_i - p_i sum_j g_j
+//! ```
 //!
 //! # One softmax, or k independent logistic classifiers?
 //!

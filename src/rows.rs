@@ -47,7 +47,8 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     );
     /// Replaces each vector of the destination, if there is one.
     fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(V) -> V);
-    /// Replaces element `i` of the destination, if there is one.
+    /// Replaces element `i` of the destination, if there is one. For the scalar path.
+    #[cfg(feature = "std")]
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
     /// Writes element `i` of the destination, if there is one.
     fn set(&mut self, i: usize, x: T);
@@ -620,6 +621,7 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
     #[inline(always)]
     fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(V) -> V) {}
 
+    #[cfg(feature = "std")]
     #[inline(always)]
     fn replace(&mut self, _: usize, _: impl FnOnce(T) -> T) {}
 
@@ -704,6 +706,7 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         }
     }
 
+    #[cfg(feature = "std")]
     #[inline(always)]
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T) {
         assert!(i < self.src.len, "element beyond the row");

@@ -2,7 +2,10 @@
 
 use super::oracle;
 
-/// Logits, everything that some operation takes besides, and room for results.
+/// Elements of a page.
+const PAGE: usize = 4096 / size_of::<f32>();
+
+/// Logits, and everything that some operation takes besides.
 pub struct Batch {
     pub classes: usize,
     /// Logits: normal, of scale 3. They serve as gradients too.
@@ -13,8 +16,6 @@ pub struct Batch {
     pub targets: Vec<usize>,
     /// A 0 or 1 for each logit.
     pub labels: Vec<f32>,
-    /// What an operation writes; what it writes over, if it works in place.
-    pub y: Vec<f32>,
 }
 
 impl Batch {
@@ -25,7 +26,6 @@ impl Batch {
             .collect();
         let mut batch = Self {
             classes,
-            y: x.clone(),
             labels: x.iter().map(|_| random.below(2) as f32).collect(),
             targets: (0..rows).map(|_| random.below(classes)).collect(),
             probs: Vec::new(),
@@ -35,6 +35,20 @@ impl Batch {
         batch.probs = rounded(&oracle::softmax(&batch));
         batch.log_probs = rounded(&oracle::log_softmax(&batch));
         batch
+    }
+
+    /// Memory to take [`Batch::results`] from.
+    pub fn memory(&self) -> Vec<f32> {
+        vec![0.0; self.x.len() + PAGE]
+    }
+
+    /// Room for results, half a page further than the logits as far as places within a page go.
+    /// Some processors tell loads from stores by that place alone, and take those just behind a
+    /// store for conflicts; a copy can take ten times as long.
+    pub fn results<'a>(&self, memory: &'a mut [f32]) -> &'a mut [f32] {
+        let place = |x: &[f32]| x.as_ptr().addr() / size_of::<f32>() % PAGE;
+        let start = (place(&self.x) + PAGE / 2 + PAGE - place(memory)) % PAGE;
+        &mut memory[start..start + self.x.len()]
     }
 
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {

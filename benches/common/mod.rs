@@ -15,9 +15,10 @@ pub struct Workload {
     pub name: &'static str,
     /// Whether it takes rows, or one slice.
     has_rows: bool,
-    /// Runs it over a batch: what it writes is in `y`, what it returns (if anything) here.
-    pub run: fn(Exec, &mut Batch) -> Result<f32, Error>,
-    /// What should then be in `y`, in front, and after that what should be returned.
+    /// Runs it over a batch. Writes results in front of a slice that is as long as the logits, and
+    /// returns what the operation returns, if anything.
+    pub run: fn(Exec, &Batch, &mut [f32]) -> Result<f32, Error>,
+    /// What it should write, and after that what it should return.
     exact: fn(&Batch) -> Vec<Exact>,
 }
 
@@ -30,14 +31,14 @@ impl Workload {
 
     /// Runs it once, with each result compared to the exact one.
     ///
-    /// A sum of n terms in `f32` is wrong by at most n units in the last place, rounding `x - max` is
-    /// worth 64 in the exponential of the scalar path, and the rest of any formula is below 36.
-    pub fn check(&self, exec: Exec, batch: &mut Batch) {
-        batch.y.copy_from_slice(&batch.x);
-        let returned = (self.run)(exec, batch).unwrap();
+    /// In units of 2^-24, a sum of n terms in `f32` is wrong by at most n, rounding `x - max` is
+    /// worth up to 64 in the exponential of the scalar path, and the rest of any formula below 36.
+    pub fn check(&self, exec: Exec, batch: &Batch, y: &mut [f32]) {
+        y.copy_from_slice(&batch.x);
+        let returned = (self.run)(exec, batch, y).unwrap();
         let exact = (self.exact)(batch);
         let tolerance = (batch.classes as f64 + 100.0) * f64::from(f32::EPSILON) / 2.0;
-        let written = &batch.y[..exact.len() - 1];
+        let written = &y[..exact.len() - 1];
         for (i, (got, exact)) in written.iter().chain([&returned]).zip(exact).enumerate() {
             let error = (f64::from(*got) - exact.value).abs();
             assert!(
@@ -59,45 +60,45 @@ pub const WORKLOADS: [Workload; 13] = [
     Workload {
         name: "exp",
         has_rows: false,
-        run: |exec, b| exec.exp(&b.x, &mut b.y).map(|()| 0.0),
+        run: |exec, b, y| exec.exp(&b.x, y).map(|()| 0.0),
         exact: oracle::exp,
     },
     Workload {
         name: "max",
         has_rows: false,
-        run: |exec, b| exec.max(&b.x),
+        run: |exec, b, _| exec.max(&b.x),
         exact: oracle::max,
     },
     Workload {
         name: "sum",
         has_rows: false,
-        run: |exec, b| exec.sum(&b.x),
+        run: |exec, b, _| exec.sum(&b.x),
         exact: oracle::sum,
     },
     Workload {
         name: "sigmoid",
         has_rows: false,
-        run: |exec, b| exec.sigmoid(&b.x, &mut b.y).map(|()| 0.0),
+        run: |exec, b, y| exec.sigmoid(&b.x, y).map(|()| 0.0),
         exact: oracle::sigmoid,
     },
     Workload {
         name: "softmax",
         has_rows: true,
-        run: |exec, b| exec.softmax(&b.x, b.classes, &mut b.y).map(|()| 0.0),
+        run: |exec, b, y| exec.softmax(&b.x, b.classes, y).map(|()| 0.0),
         exact: oracle::softmax,
     },
     Workload {
         name: "log-softmax",
         has_rows: true,
-        run: |exec, b| exec.log_softmax(&b.x, b.classes, &mut b.y).map(|()| 0.0),
+        run: |exec, b, y| exec.log_softmax(&b.x, b.classes, y).map(|()| 0.0),
         exact: oracle::log_softmax,
     },
     Workload {
         name: "logsumexp",
         has_rows: true,
-        run: |exec, b| {
+        run: |exec, b, y| {
             let rows = b.targets.len();
-            exec.logsumexp(&b.x, b.classes, &mut b.y[..rows])
+            exec.logsumexp(&b.x, b.classes, &mut y[..rows])
                 .map(|()| 0.0)
         },
         exact: oracle::logsumexp,
@@ -105,8 +106,8 @@ pub const WORKLOADS: [Workload; 13] = [
     Workload {
         name: "softmax-backward",
         has_rows: true,
-        run: |exec, b| {
-            exec.softmax_backward(&b.probs, &b.x, b.classes, &mut b.y)
+        run: |exec, b, y| {
+            exec.softmax_backward(&b.probs, &b.x, b.classes, y)
                 .map(|()| 0.0)
         },
         exact: oracle::softmax_backward,
@@ -114,8 +115,8 @@ pub const WORKLOADS: [Workload; 13] = [
     Workload {
         name: "log-softmax-backward",
         has_rows: true,
-        run: |exec, b| {
-            exec.log_softmax_backward(&b.log_probs, &b.x, b.classes, &mut b.y)
+        run: |exec, b, y| {
+            exec.log_softmax_backward(&b.log_probs, &b.x, b.classes, y)
                 .map(|()| 0.0)
         },
         exact: oracle::log_softmax_backward,
@@ -123,7 +124,7 @@ pub const WORKLOADS: [Workload; 13] = [
     Workload {
         name: "cross-entropy",
         has_rows: true,
-        run: |exec, b| {
+        run: |exec, b, _| {
             CrossEntropy::new()
                 .exec(exec)
                 .loss(&b.x, b.classes, &b.targets)
@@ -133,29 +134,29 @@ pub const WORKLOADS: [Workload; 13] = [
     Workload {
         name: "cross-entropy-grad",
         has_rows: true,
-        run: |exec, b| {
+        run: |exec, b, y| {
             let loss = CrossEntropy::new().exec(exec);
-            loss.loss_and_grad(&b.x, b.classes, &b.targets, &mut b.y)
+            loss.loss_and_grad(&b.x, b.classes, &b.targets, y)
         },
         exact: oracle::cross_entropy_grad,
     },
-    // Over the logits of the first time, and then over the gradients of the time before, which cost
-    // the same: no way through the kernels depends on finite logits.
+    // The first run is over the logits, each other over the gradients of the one before: the time
+    // does not depend on the values.
     Workload {
         name: "cross-entropy-grad-in-place",
         has_rows: true,
-        run: |exec, b| {
+        run: |exec, b, y| {
             let loss = CrossEntropy::new().exec(exec);
-            loss.loss_and_grad_in_place(&mut b.y, b.classes, &b.targets)
+            loss.loss_and_grad_in_place(y, b.classes, &b.targets)
         },
         exact: oracle::cross_entropy_grad,
     },
     Workload {
         name: "binary-cross-entropy-grad",
         has_rows: true,
-        run: |exec, b| {
+        run: |exec, b, y| {
             let loss = BinaryCrossEntropy::new().exec(exec);
-            loss.loss_and_grad(&b.x, b.classes, &b.labels, &mut b.y)
+            loss.loss_and_grad(&b.x, b.classes, &b.labels, y)
         },
         exact: oracle::binary_cross_entropy_grad,
     },

@@ -140,8 +140,9 @@ pub fn binary_cross_entropy_grad(batch: &Batch) -> Vec<Exact> {
     let count = batch.x.len() as f64;
     let elements = || f64s(&batch.x).zip(f64s(&batch.labels));
     let losses = elements().map(|(x, t)| {
-        let likely = if t == 1.0 { x } else { -x };
-        (-likely).exp().ln_1p() / count
+        // What speaks against the label.
+        let against = if t > 0.5 { -x } else { x };
+        against.exp().ln_1p() / count
     });
     elements()
         .map(|(x, t)| sum_of([logistic(x) / count, -t / count]))
