@@ -95,14 +95,19 @@
 //!
 //! # How the numbers are kept right
 //!
-//! The usual formula rounds `x - max` first, and the exponential magnifies that: half an ULP of `x
-//! - max` is up to 64 ULP of the probability. Here the exponential is taken of `x` itself. `e^x =
-//! 2^n e^r` with `n = rint(x log2 e)`, and the row's reference enters as an integer `N`: the weight
+//! The usual formula rounds `x - max` first, and the exponential magnifies that: half an ULP of the
+//! difference is up to 64 ULP of the probability. Here the exponential is taken of `x` itself, as
+//! `2^n e^r` with `n = rint(x log2 e)`, and the row's reference enters as an integer `N`: the weight
 //! of an element is `2^(n - N) e^r`, whose scaling is exact. No rounding depends on the reference.
 //!
 //! The error of a probability, in units of 2^-24 (an ULP, where its mantissa is near 2): its own
 //! weight 1.3, the weights in the sum 1.3 at most, their addition in `f64` next to nothing, the
-//! last rounding 0.5: 3.1 for every row of finite logits. Measured errors are in the README.
+//! last rounding 0.5: 3.1 for every row of finite logits (3.6 below 2^-122, where the low part of
+//! the normaliser is rounded as a subnormal number). Measured errors are in the README.
+//!
+//! **The bounds that this documentation states are those of the backends whose multiply-add is
+//! fused** ([`Backend::is_fused`]). Without, a weight is good to 1.7 units, so a probability to 4.3;
+//! the README has the measured errors. The scalar path has the errors of the usual formula.
 //!
 //! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 +
 //! others / w_t)` and its target gradient `-others / S`, where `others` is the sum of the weights
@@ -122,10 +127,11 @@
 //!
 //! # How it is built
 //!
-//! A call goes straight down. To follow `softmax` from its public function to the instruction,
-//! read: `softmax.rs` (arguments), `rows.rs` (shapes; where source and destination meet),
-//! `kernel/softmax.rs` (the three passes over a row), `kernel/weights.rs` with `kernel/exp.rs`
-//! (weights and their sum), `simd/avx2.rs` (the instructions).
+//! A call goes straight down. Five files lead `softmax` from its public function to the instruction:
+//! `softmax.rs` (arguments), `kernel/softmax.rs` (the passes over a row), `kernel/weights.rs` and
+//! `kernel/exp.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Between the first
+//! two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
+//! `exec.rs` and `parallel.rs` choose threads, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
