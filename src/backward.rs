@@ -60,8 +60,9 @@ pub fn softmax_backward_in_place<T: Element>(
 ///
 /// All three hold rows of `classes` elements and have one length.
 ///
-/// The error is at most 3 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`. Where `y` is `-inf`,
-/// `dx` is `dy`; a NaN among `dy` makes its row NaN.
+/// The error is at most 3 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`, where a probability
+/// `e^y_i` below the normal numbers counts as the least of them. Where `y` is `-inf`, `dx` is `dy`; a
+/// NaN among `dy` makes its row NaN.
 ///
 /// # Errors
 /// [`Error::Shape`] if `y` is no whole number of rows, [`Error::Length`] if the lengths differ,

@@ -1,5 +1,6 @@
-//! The exponential over the bit patterns of `f32`: a dense sample and every pattern near a threshold in an
-//! ordinary run, all 2^32 on request (`cargo test --release --test exp -- --ignored --nocapture`).
+//! The exponential over the bit patterns of `f32`: a dense sample and every pattern near a
+//! threshold in an ordinary run, all 2^32 on request
+//! (`cargo test --release --test exp -- --ignored --nocapture`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,21 +13,23 @@ use common::oracle;
 use common::ulp::Want;
 use softlane::{Backend, Exec};
 
-/// What the error in ULP stays below, over all arguments.
+/// What the error stays below over all arguments: in ULP, and relative to a normal result, in
+/// units of `u = 2^-24`.
 ///
-/// Where multiply-add is fused, this is the promise. Where it is not, every step of the polynomial rounds twice:
-/// the worst of all arguments is 1.170, and nothing cheaper than a second multiply-add in software would
-/// change it. `scalar` is the standard library's exponential, which has no stated bound: what is usual is within 1.
-fn bound(backend: Backend) -> f64 {
+/// Fused, 0.9 is the promise; 1.3 u is what the error budget of a probability counts on, for its
+/// own weight and for those in the sum. Not fused, the worst of all arguments is 1.1764 ULP and
+/// 1.660 u: every step of the polynomial rounds twice. `scalar` is the standard library's
+/// exponential, which has no stated bound: 1 ULP is usual, and the bounds of the textbook formulas
+/// in `accuracy.rs` build on it.
+fn bounds(backend: Backend) -> (f64, f64) {
     match backend.name() {
-        "scalar" => 1.0,
-        _ if backend.is_fused() => 0.9,
-        _ => 1.2,
+        "scalar" => (1.0, 2.0),
+        _ if backend.is_fused() => (0.9, 1.3),
+        _ => (1.2, 1.7),
     }
 }
 
-/// The worst argument, and the largest relative error of a normal result in units of `2^-24`: what
-/// the error budget of a probability is made of (design of the row kernels).
+/// The worst argument in ULP, and the range of the relative errors.
 #[derive(Clone, Copy, Debug)]
 struct Worst {
     ulp: f64,
@@ -117,13 +120,18 @@ fn try_blocks(blocks: u32, block: impl Fn(u32) -> Vec<f32> + Sync) {
             below,
         } = worst;
         let line = format!(
-            "{}: {ulp:.4} ULP at {x:e} ({:#010x}), {got:e} instead of {:e}; relative errors from {below:.3} to {above:.3} u",
+            "{:8} {ulp:.4} ULP at {x:e} ({:#010x}), {got:e}, not {:e}; {below:.3} to {above:.3} u",
             backend.name(),
             x.to_bits(),
             oracle::exp(x),
         );
         println!("{line}");
-        assert!(ulp < bound(backend), "not below {}: {line}", bound(backend));
+        let (most, relative) = bounds(backend);
+        assert!(ulp < most, "not below {most} ULP: {line}");
+        assert!(
+            above.max(-below) < relative,
+            "not below {relative} u: {line}"
+        );
     }
 }
 

@@ -33,7 +33,7 @@ impl Rng {
 
     /// An integer below `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.uniform() * n as f64) as usize % n
+        ((u128::from(self.bits()) * n as u128) >> 64) as usize
     }
 
     /// Whether, with probability 1/2.

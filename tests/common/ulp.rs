@@ -3,8 +3,8 @@
 /// The one NaN that results have.
 pub const NAN_BITS: u32 = 0x7fc0_0000;
 
-/// The spacing of `f32` around `x`: `2^(e - 23)` for `2^e <= |x| < 2^(e + 1)`, and `2^-149` for zero and
-/// subnormal numbers. Beyond the range it is that of the last binade.
+/// The spacing of `f32` around `x`: `2^(e - 23)` for `2^e <= |x| < 2^(e + 1)`, and `2^-149` for
+/// zero and subnormal numbers. Beyond the range it is that of the last binade.
 pub fn ulp(x: f64) -> f64 {
     let biased = (x.to_bits() >> 52) & 0x7ff;
     // From -126 to 127 as an exponent of `f32`, less 23: still a normal `f64`.
@@ -43,8 +43,8 @@ impl Want {
     /// The error of `got`, infinite where only agreement counts: NaN (which must be the canonical
     /// one), infinities, exact values.
     ///
-    /// Infinity stands for `2^128` where the exact result is finite: to round there is an error like
-    /// any other, of less than one ULP if the result is just below.
+    /// Infinity stands for `2^128` where the exact result is finite: to round there is an error
+    /// like any other, of less than one ULP if the result is just below.
     pub fn error(self, got: f32) -> f64 {
         const OVERFLOW: f64 = 340_282_366_920_938_463_463_374_607_431_768_211_456.0; // 2^128
         let Self { value, unit } = self;
