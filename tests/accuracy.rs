@@ -107,8 +107,8 @@ const TABLE: &[Operation] = &[
     Operation {
         name: "log_softmax",
         measure: "result",
-        fused: 3.0,
-        unfused: 3.0,
+        fused: 2.5,
+        unfused: 2.5,
         exact: |b| b.rows(|row| ulps(oracle::log_softmax(row.x))),
         textbook: textbook::log_softmax,
         forms: &[
@@ -139,7 +139,7 @@ const TABLE: &[Operation] = &[
     Operation {
         name: "softmax_backward",
         measure: "larger operand",
-        fused: 3.0,
+        fused: 2.0,
         unfused: 3.0,
         exact: |b| b.rows(|row| ulps_of(oracle::softmax_backward(row.y, row.dy))),
         textbook: textbook::softmax_backward,
@@ -314,8 +314,8 @@ const TABLE: &[Operation] = &[
     Operation {
         name: "sigmoid",
         measure: "result",
-        fused: 3.0,
-        unfused: 3.0,
+        fused: 2.5,
+        unfused: 2.5,
         exact: |b| b.x.iter().map(|&x| Want::ulp(oracle::sigmoid(x))).collect(),
         textbook: textbook::sigmoid,
         forms: &[
@@ -727,6 +727,10 @@ fn cases() -> Vec<Case> {
         }
     }
     add(None, 5, 4097, 1);
+    for class in ["normal 3", "masked but one"] {
+        let class = CLASSES.iter().position(|c| c.name == class);
+        add(class, 1, 1_000_000, 0);
+    }
     // The rows for which other libraries' errors are published.
     for (rows, classes, class) in [
         (2000, 10, "normal 1"),
@@ -1003,11 +1007,12 @@ fn errors_count_in_ulp() {
 /// With `u = 2^-24`, every operation has a relative error of at most `u` (and half of `2^-149`
 /// where the result is subnormal); `exp`, `ln` and `ln_1p` of the standard library are taken to be
 /// within 1 ULP, `2u`. Errors of first order are added up; those of second order are left to a
-/// factor of 1.02: the longest sum here has `128256 u < 0.008`.
+/// factor of 1.07: the longest sum here has `10^6 u < 0.06`.
 mod textbook {
     use super::{Batch, Row, oracle};
 
     const U: f64 = 1.0 / 16_777_216.0;
+    const SECOND_ORDER: f64 = 1.07;
     /// The smallest positive `f32`.
     const TINY: f64 = 1.0 / (1_u128 << 100) as f64 / (1_u64 << 49) as f64;
 
@@ -1018,7 +1023,7 @@ mod textbook {
         } else if error == f64::INFINITY {
             error
         } else {
-            error * unit / (1.02 * bound)
+            error * unit / (SECOND_ORDER * bound)
         }
     }
 
@@ -1044,7 +1049,7 @@ mod textbook {
 
     /// Anything can come out where finite terms of these magnitudes may overflow on the way.
     fn unless_overflow(magnitudes: f64, error: f64) -> f64 {
-        if magnitudes.is_finite() && 1.02 * magnitudes > f64::from(f32::MAX) {
+        if magnitudes.is_finite() && SECOND_ORDER * magnitudes > f64::from(f32::MAX) {
             f64::INFINITY
         } else {
             error

@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use softlane::{Error, Exec, MaskedRows, Softmax};
 use softlane_fuzz::check::{
-    Bound, blank, check, length_error, outcome, output, rows_error, shape_error,
+    blank, check, length_error, outcome, output, rows_error, shape_error, within,
 };
 use softlane_fuzz::input::{Floats, Lengths, Shape};
 use softlane_fuzz::oracle;
@@ -39,14 +39,12 @@ fuzz_target!(|input: Input| {
     match input.operation {
         Operation::Softmax => forward(
             &input,
-            SOFTMAX,
             probabilities,
             Softmax::probs,
             Softmax::probs_in_place,
         ),
         Operation::LogSoftmax => forward(
             &input,
-            LOG_SOFTMAX,
             log_probabilities,
             Softmax::log_probs,
             Softmax::log_probs_in_place,
@@ -54,7 +52,6 @@ fuzz_target!(|input: Input| {
         Operation::LogSumExp => logsumexp(&input),
         Operation::SoftmaxBackward => backward(
             &input,
-            SOFTMAX_BACKWARD,
             probabilities,
             softmax_backward,
             Exec::softmax_backward,
@@ -62,7 +59,6 @@ fuzz_target!(|input: Input| {
         ),
         Operation::LogSoftmaxBackward => backward(
             &input,
-            LOG_SOFTMAX_BACKWARD,
             log_probabilities,
             log_softmax_backward,
             Exec::log_softmax_backward,
@@ -71,20 +67,12 @@ fuzz_target!(|input: Input| {
     }
 });
 
-const SOFTMAX: Bound = Bound::both(3.1);
-const LOG_SOFTMAX: Bound = Bound::both(2.5);
-const LOG_SUM_EXP: Bound = Bound::both(1.5);
-/// Half an ULP for each product, one for the sum, which may be twice as large. Fused, one product is not
-/// rounded.
-const SOFTMAX_BACKWARD: Bound = Bound {
-    fused: 2.0,
-    unfused: 2.5,
-};
-/// The same, and the exponential.
-const LOG_SOFTMAX_BACKWARD: Bound = Bound {
-    fused: 3.0,
-    unfused: 3.5,
-};
+// The bounds that the documentation states, in ULP.
+const SOFTMAX: f64 = 3.1;
+const LOG_SOFTMAX: f64 = 2.5;
+const LOG_SUM_EXP: f64 = 1.5;
+const SOFTMAX_BACKWARD: f64 = 2.0;
+const LOG_SOFTMAX_BACKWARD: f64 = 3.0;
 
 impl Input {
     fn offset(&self) -> usize {
@@ -112,7 +100,6 @@ fn few(shape: Shape) -> bool {
 
 fn forward(
     input: &Input,
-    bound: Bound,
     want: fn(&[f32], bool) -> Vec<Want>,
     call: fn(Softmax, &[f32], usize, &mut [f32]) -> Result<(), Error>,
     in_place: fn(Softmax, &mut [f32], usize) -> Result<(), Error>,
@@ -133,7 +120,7 @@ fn forward(
     let want: Vec<_> = rows(&x, classes)
         .flat_map(|row| want(row, input.masked_rows_are_zero))
         .collect();
-    check(Some(&want), bound, |exec| {
+    check(Some(&want), |exec| {
         let softmax = softmax.exec(exec);
         let (y, ()) = output(&blank(x.len()), offset, |y| call(softmax, &x, classes, y));
         let (over_x, ()) = output(&x, offset, |x| in_place(softmax, x, classes));
@@ -164,10 +151,10 @@ fn logsumexp(input: &Input) {
     let want: Vec<_> = (0..rows)
         .map(|row| {
             let lse = oracle::logsumexp(&x[row * classes..][..classes]);
-            Want::ulp_of(lse, lse.abs().max(1.0))
+            within(LOG_SUM_EXP, Want::ulp_of(lse, lse.abs().max(1.0)))
         })
         .collect();
-    check(Some(&want), LOG_SUM_EXP, |exec| {
+    check(Some(&want), |exec| {
         let call = |lse: &mut [f32]| exec.logsumexp(&x, classes, lse);
         let (batch, ()) = output(&blank(rows), input.offset(), call);
         let mut forms = vec![batch];
@@ -188,7 +175,6 @@ type BackwardInPlace = fn(Exec, &[f32], &mut [f32], usize) -> Result<(), Error>;
 
 fn backward(
     input: &Input,
-    bound: Bound,
     results: fn(&[f32], bool) -> Vec<Want>,
     want: fn(&[f32], &[f32]) -> Vec<Want>,
     call: Backward,
@@ -220,7 +206,7 @@ fn backward(
         let want: Vec<_> = pairs.flat_map(|(y, dy)| want(y, dy)).collect();
         (y, Some(want))
     };
-    check(want.as_deref(), bound, |exec| {
+    check(want.as_deref(), |exec| {
         let (dx, ()) = output(&blank(y.len()), offset, |dx| {
             call(exec, &y, &dy, classes, dx)
         });
@@ -248,7 +234,7 @@ fn probabilities(x: &[f32], masked_rows_are_zero: bool) -> Vec<Want> {
     }
     let want = |(p, &x): (f64, &f32)| match x {
         f32::NEG_INFINITY => Want::exactly(p),
-        _ => Want::ulp(p),
+        _ => within(SOFTMAX, Want::ulp(p)),
     };
     oracle::softmax(x).into_iter().zip(x).map(want).collect()
 }
@@ -257,14 +243,18 @@ fn log_probabilities(x: &[f32], masked_rows_are_zero: bool) -> Vec<Want> {
     if masked_rows_are_zero && is_masked(x) {
         return vec![Want::exactly(f64::NEG_INFINITY); x.len()];
     }
-    oracle::log_softmax(x).into_iter().map(Want::ulp).collect()
+    let want = |log_p| within(LOG_SOFTMAX, Want::ulp(log_p));
+    oracle::log_softmax(x).into_iter().map(want).collect()
 }
 
 fn softmax_backward(y: &[f32], dy: &[f32]) -> Vec<Want> {
     let slack = summation_error(oracle::products(y, dy));
     let want = |((value, operand), &y): ((f64, f64), &f32)| match y {
         0.0 => Want::exactly(value),
-        _ => difference(value, operand, f64::from(y) * slack),
+        _ => within(
+            SOFTMAX_BACKWARD,
+            difference(value, operand, f64::from(y) * slack),
+        ),
     };
     oracle::softmax_backward(y, dy)
         .into_iter()
@@ -276,7 +266,10 @@ fn softmax_backward(y: &[f32], dy: &[f32]) -> Vec<Want> {
 fn log_softmax_backward(y: &[f32], dy: &[f32]) -> Vec<Want> {
     let slack = summation_error(dy.iter().map(|&dy| f64::from(dy)));
     let want = |((value, operand), &y): ((f64, f64), &f32)| {
-        difference(value, operand, oracle::exp(y) * slack)
+        within(
+            LOG_SOFTMAX_BACKWARD,
+            difference(value, operand, oracle::exp(y) * slack),
+        )
     };
     oracle::log_softmax_backward(y, dy)
         .into_iter()

@@ -87,8 +87,8 @@ impl<'a> Arbitrary<'a> for Shape {
         let (classes, rows) = match u8::arbitrary(u)? {
             0 => (0..=0, 0..=20),
             1 => (1..=70, MANY..=MANY),
-            2..=7 => (CHUNK - 5..=CHUNK + 18, 1..=2),
-            8 | 9 => (2 * CHUNK - 5..=2 * CHUNK + 18, 1..=2),
+            2..=7 => (CHUNK - 5..=CHUNK + 18, 1..=1),
+            8 | 9 => (2 * CHUNK - 5..=2 * CHUNK + 18, 1..=1),
             10..=31 => (70..=1100, 1..=2),
             _ => (1..=70, 0..=8),
         };
