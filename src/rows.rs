@@ -565,17 +565,16 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
     #[inline(always)]
     fn load_tail<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: [T; N]) -> [V; N] {
         let whole = self.len - self.len % V::LANES;
-        core::array::from_fn(
-            #[inline(always)]
-            |i| {
-                // SAFETY: the tail lies within the row. Nothing writes while the reference lives,
-                // which is until `V::load_or` returns.
-                let tail = unsafe {
-                    core::slice::from_raw_parts(self.src[i].add(whole), self.len - whole)
-                };
-                V::load_or(simd, tail, fill[i])
-            },
-        )
+        // A loop, since the compiler leaves the functions that make arrays out of line.
+        let mut tails = [V::splat(simd, T::ZERO); N];
+        for (i, lanes) in tails.iter_mut().enumerate() {
+            // SAFETY: the tail lies within the row. Nothing writes while the reference lives,
+            // which is until `V::load_or` returns.
+            let tail =
+                unsafe { core::slice::from_raw_parts(self.src[i].add(whole), self.len - whole) };
+            *lanes = V::load_or(simd, tail, fill[i]);
+        }
+        tails
     }
 }
 

@@ -700,6 +700,7 @@ impl Deref for Source {
 /// Every class at every length up to 300, around the chunk of 4096, and at two vocabularies; from
 /// every offset. Then batches.
 fn cases() -> Vec<Case> {
+    let named = |name| Some(CLASSES.iter().position(|class| class.name == name).unwrap());
     let mut cases = Vec::new();
     let mut add = |class, rows, classes, offset| {
         // Room for the seeds of the rows.
@@ -728,8 +729,7 @@ fn cases() -> Vec<Case> {
     }
     add(None, 5, 4097, 1);
     for class in ["normal 3", "masked but one"] {
-        let class = CLASSES.iter().position(|c| c.name == class);
-        add(class, 1, 1_000_000, 0);
+        add(named(class), 1, 1_000_000, 0);
     }
     // The rows for which other libraries' errors are published.
     for (rows, classes, class) in [
@@ -740,8 +740,7 @@ fn cases() -> Vec<Case> {
         (500, 1000, "normal 20"),
         (20, 128_256, "normal 3"),
     ] {
-        let class = CLASSES.iter().position(|c| c.name == class).unwrap();
-        add(Some(class), rows, classes, 0);
+        add(named(class), rows, classes, 0);
     }
     // Longest first, so that no thread is left with one at the end.
     cases.sort_by_key(|case| core::cmp::Reverse(case.rows * case.classes));
