@@ -21,7 +21,7 @@ use crate::rows::Rows;
 /// ```
 /// let mut lse = [0.0_f32; 2];
 /// softlane::logsumexp(&[0.0, 0.0, 1000.0, 1000.0], 2, &mut lse)?;
-/// assert_eq!(lse, [0.6931472, 1000.6931]);
+/// assert_eq!(lse, [0.6931472, 1000.6932]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
 pub fn logsumexp<T: Element>(x: &[T], classes: usize, results: &mut [T]) -> Result<(), Error> {

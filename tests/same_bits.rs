@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "numbers of classes are positive and small"
 )]
 

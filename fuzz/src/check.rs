@@ -14,6 +14,13 @@ pub fn within(units: f64, want: Want) -> Want {
     }
 }
 
+/// What is wanted of a probability, or of a multiple of one: it is within 3.1 ULP, and below 2^-122
+/// within 3.6.
+pub fn probability(p: f64) -> Want {
+    const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
+    within(if p.abs() < SMALL { 3.6 } else { 3.1 }, Want::ulp(p))
+}
+
 /// Runs an operation on every backend, on one thread and on the pool, and checks every result
 /// against what is wanted, if that is known: to one unit where multiply-add is fused, and to two
 /// where it is not, since it rounds twice there.
