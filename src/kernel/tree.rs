@@ -56,7 +56,7 @@ pub fn sum(leaves: usize, mut leaf: impl FnMut(usize) -> f64) -> f64 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{split_point, sum};
 

@@ -170,8 +170,8 @@ pub fn softmax_backward(y: &[f32], dy: &[f32]) -> Vec<(f64, f64)> {
 }
 
 /// `dy_i - e^y_i sum_j dy_j` of log-probabilities `y`, and the larger of the two operands, where a
-/// probability below the normal numbers of `f32` counts as the least of them: as an `f32` it is good
-/// to half an ULP of that.
+/// probability below the normal numbers of `f32` counts as the least of them: as an `f32` it is
+/// good to half an ULP of that.
 pub fn log_softmax_backward(y: &[f32], dy: &[f32]) -> Vec<(f64, f64)> {
     let sum = sum(dy.iter().map(|&dy| f64::from(dy)));
     y.iter()
