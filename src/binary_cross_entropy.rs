@@ -19,8 +19,8 @@ use crate::rows::{Rows, RowsMut, Split as _};
 /// data, so they are not checked: others follow the formula.
 ///
 /// With labels 0 and 1, each element's loss and gradient are within 3 ULP of the exact ones, at
-/// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, the error is that
-/// many ULP of the larger term. At an infinite logit they are the limits: 0 or infinite loss.
+/// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, the error is at most
+/// 3.5 ULP of the larger term. At an infinite logit they are the limits: 0 or infinite loss.
 ///
 /// ```
 /// use softlane::BinaryCrossEntropy;
