@@ -366,6 +366,37 @@ fn forms_and_fused_backends_agree() {
     }
 }
 
+/// A large pair in any lane and two small terms anywhere in three vectors: as with
+/// [`sums_of_large_and_small`], the sum tells whether the small ones meet first.
+#[test]
+fn fused_backends_add_in_the_same_order() {
+    const TERMS: usize = 48;
+    let sums = |backend: Backend| {
+        let mut sums = vec![];
+        for lane in 0..16 {
+            for i in 0..TERMS {
+                for j in 0..i {
+                    let mut terms = [0.0; TERMS];
+                    (terms[i], terms[j]) = ((SMALL / 2.0) as f32, (SMALL / 2.0) as f32);
+                    (terms[lane], terms[lane + 16]) = (16_777_216.0, 1.0);
+                    sums.push(serial(backend).sum(&terms).unwrap().to_bits());
+                }
+            }
+        }
+        sums
+    };
+    let fused: Vec<_> = Backend::available().filter(|b| b.is_fused()).collect();
+    for &backend in &fused {
+        let (got, expected) = (sums(backend), sums(fused[0]));
+        assert_eq!(got, expected, "{backend:?} against {:?}", fused[0]);
+        let [low, high] = [16_777_216.0_f32, 16_777_218.0].map(f32::to_bits);
+        assert!(
+            got.contains(&low) && got.contains(&high),
+            "{backend:?}: the order does not show"
+        );
+    }
+}
+
 /// Prints a line that is seen when the test passes, too: the harness does not capture it.
 fn report(line: Arguments<'_>) {
     let mut terminal = io::stderr();
@@ -410,11 +441,13 @@ fn any_number_of_threads() {
     }
 }
 
-/// Sums in which the order of additions shows. The large terms add up to a tie of `f32`; the small ones
-/// turn it if they come together, but vanish one by one: all of them are 1.25 times half of what
-/// `f64` resolves beside 2^24.
+/// What small terms add up to that turn a tie of `f32` between 2^24 and 2^24 + 2, or beside it, if
+/// they come together, but vanish one by one: 1.25 times half of what `f64` resolves there.
+const SMALL: f64 = 1.25 / (1_u64 << 29) as f64;
+
+/// Sums in which the order of additions shows: a large pair that adds up to such a tie, and many
+/// small terms before it.
 fn sums_of_large_and_small(exec: Exec, reversed: bool) -> [f32; 3] {
-    const ALL: f64 = 1.25 / (1_u64 << 29) as f64;
     const CHUNKS: usize = 8 * 4096;
     const ROWS: usize = 1 << 14;
     let logit = |loss: f64| loss.ln() as f32; // of a small loss ln(1 + e^x)
@@ -426,16 +459,16 @@ fn sums_of_large_and_small(exec: Exec, reversed: bool) -> [f32; 3] {
         terms
     };
 
-    let small = vec![(ALL / CHUNKS as f64) as f32; CHUNKS];
+    let small = vec![(SMALL / CHUNKS as f64) as f32; CHUNKS];
     let terms = ordered(small, [16_777_216.0, 1.0]);
 
     // The loss of a large logit with label 0 is that logit.
-    let small = vec![logit(ALL / CHUNKS as f64); CHUNKS];
+    let small = vec![logit(SMALL / CHUNKS as f64); CHUNKS];
     let elements = ordered(small, [16_777_216.0, 33.0]);
     let labels = vec![0.0; elements.len()];
 
     // The loss of a row is how far its target is below the other class: in the last, by 2^24 + 1.
-    let small = [0.0, logit(ALL / ROWS as f64)].repeat(ROWS);
+    let small = [0.0, logit(SMALL / ROWS as f64)].repeat(ROWS);
     let rows = ordered(small, [-16_711_680.0, 65_537.0]);
     let targets = vec![i64::from(reversed); ROWS + 1];
 
