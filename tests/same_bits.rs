@@ -408,15 +408,15 @@ fn report(line: Arguments<'_>) {
 fn any_number_of_threads() {
     let normal = Some("normal 3");
     let batches = [
-        (40_003, 1, normal),
-        (15_001, 3, normal),
-        (12_345, 10, normal),
-        (70, 1000, normal),
-        (9, 4097, normal),
-        (1, 100_003, normal),
+        (300_003, 1, normal),
+        (90_001, 3, normal),
+        (27_345, 10, normal),
+        (270, 1000, normal),
+        (65, 4097, normal),
+        (3, 100_003, normal),
         // Their infinite losses would hide the others in a sum.
-        (5003, 10, None),
-        (35, 1000, None),
+        (27_003, 10, None),
+        (271, 1000, None),
     ];
     let pools = [1, 2, 3, 8].map(|threads| {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
@@ -448,8 +448,8 @@ const SMALL: f64 = 1.25 / (1_u64 << 29) as f64;
 /// Sums in which the order of additions shows: a large pair that adds up to such a tie, and many
 /// small terms before it.
 fn sums_of_large_and_small(exec: Exec, reversed: bool) -> [f32; 3] {
-    const CHUNKS: usize = 8 * 4096;
-    const ROWS: usize = 1 << 14;
+    const CHUNKS: usize = 64 * 4096;
+    const ROWS: usize = 1 << 17;
     let logit = |loss: f64| loss.ln() as f32; // of a small loss ln(1 + e^x)
     let ordered = |small: Vec<f32>, large: [f32; 2]| {
         let mut terms = [&small[..], &large].concat();
