@@ -92,11 +92,13 @@ impl Backend {
     /// assert!(error.to_string().starts_with("backend \"mmx\" is not supported here; supported: "));
     /// ```
     pub fn named(name: &str) -> Result<Self, Error> {
-        Self::available()
-            .find(|backend| backend.name() == name)
-            .ok_or(Error::Backend {
-                name: BackendName::new(name),
-            })
+        Self::find(name).ok_or_else(|| Error::Backend {
+            name: BackendName::new(name),
+        })
+    }
+
+    fn find(name: &str) -> Option<Self> {
+        Self::available().find(|backend| backend.name() == name)
     }
 
     /// The name: `scalar`, `portable`, `avx2` or `avx512`.
@@ -141,7 +143,12 @@ impl Backend {
     pub fn active() -> Result<Self, Error> {
         static ACTIVE: std::sync::LazyLock<Result<Backend, Error>> =
             std::sync::LazyLock::new(|| match std::env::var_os("SOFTLANE_BACKEND") {
-                Some(name) => Backend::named(&name.to_string_lossy()),
+                Some(name) => {
+                    let name = name.to_string_lossy();
+                    Backend::find(&name).ok_or_else(|| Error::Backend {
+                        name: BackendName::new(&name).of_environment(),
+                    })
+                }
                 None => Ok(Backend::fastest()),
             });
         *ACTIVE

@@ -14,6 +14,7 @@ pub(crate) mod sealed {
     use core::ops::{Add, Div, Mul, Neg, Sub};
 
     use super::{ExpConstants, Simd, Vector};
+    use crate::kernel::{binary_cross_entropy, exp};
 
     /// What the kernels and the scalar path need of an element type.
     pub trait Float:
@@ -39,6 +40,13 @@ pub(crate) mod sealed {
         /// The one NaN that results have, so that bits agree: quiet, positive, no payload.
         const NAN: Self;
         const EXP: ExpConstants<Self>;
+        /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first.
+        const ATANH: &'static [Self];
+        /// Less than this, subtracted from the largest number, leaves that number.
+        const LARGE: f64;
+        /// A power of two by which the range of the type can be divided without losing any number
+        /// that counts beside [`LARGE`](Self::LARGE).
+        const SCALE: f64;
 
         fn to_f64(self) -> f64;
         /// Rounds to nearest.
@@ -60,7 +68,7 @@ pub(crate) mod sealed {
 
     /// One element type: its vectors and its constants.
     macro_rules! float {
-        ($float:ident, $vector:ident, $nan:expr, $exp:expr) => {
+        ($float:ident, $vector:ident, $nan:expr, $exp:expr, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
             impl Float for $float {
                 type Vector<S: Simd> = S::$vector;
 
@@ -70,6 +78,9 @@ pub(crate) mod sealed {
                 const NEG_INFINITY: Self = $float::NEG_INFINITY;
                 const NAN: Self = $float::from_bits($nan);
                 const EXP: ExpConstants<Self> = $exp;
+                const ATANH: &'static [Self] = $atanh;
+                const LARGE: f64 = $large;
+                const SCALE: f64 = $scale;
 
                 #[inline(always)]
                 fn to_f64(self) -> f64 {
@@ -99,5 +110,9 @@ pub(crate) mod sealed {
         };
     }
 
-    float!(f32, F32, 0x7FC0_0000, crate::kernel::exp::F32);
+    float!(
+        f32, F32, 0x7FC0_0000, exp::F32, &binary_cross_entropy::ATANH_F32,
+        large: 1.267_650_600_228_229_4e30, // 2^100
+        scale: 18_446_744_073_709_551_616.0 // 2^64
+    );
 }

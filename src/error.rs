@@ -49,6 +49,8 @@ pub enum Error {
 pub struct BackendName {
     bytes: [u8; 32],
     len: usize,
+    /// Whether it is from `SOFTLANE_BACKEND`.
+    from_environment: bool,
 }
 
 impl BackendName {
@@ -57,8 +59,11 @@ impl BackendName {
         let mut bytes = [0; 32];
         if name.len() <= bytes.len() {
             bytes[..name.len()].copy_from_slice(name.as_bytes());
-            let len = name.len();
-            return Self { bytes, len };
+            return Self {
+                bytes,
+                len: name.len(),
+                from_environment: false,
+            };
         }
         let mut len = bytes.len() - CUT.len();
         while !name.is_char_boundary(len) {
@@ -66,8 +71,20 @@ impl BackendName {
         }
         bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
         bytes[len..len + CUT.len()].copy_from_slice(CUT);
-        len += CUT.len();
-        Self { bytes, len }
+        Self {
+            bytes,
+            len: len + CUT.len(),
+            from_environment: false,
+        }
+    }
+
+    /// The same, as the value of `SOFTLANE_BACKEND`: the message will say so.
+    #[cfg(feature = "std")]
+    pub(crate) fn of_environment(self) -> Self {
+        Self {
+            from_environment: true,
+            ..self
+        }
     }
 
     /// The name.
@@ -99,13 +116,18 @@ impl fmt::Display for Error {
                 classes,
             } => write!(
                 f,
-                "target {target} of row {row} is none of {classes} classes"
+                "target {target} of row {row} is none of {classes} classes, which count from 0"
             ),
             Self::Backend { name } => {
+                let variable = if name.from_environment {
+                    "SOFTLANE_BACKEND: "
+                } else {
+                    ""
+                };
+                let name = name.as_str();
                 write!(
                     f,
-                    "backend {:?} is not supported here; supported:",
-                    name.as_str()
+                    "{variable}backend {name:?} is not supported here; supported:"
                 )?;
                 for (i, backend) in Backend::available().enumerate() {
                     write!(f, "{} {}", if i == 0 { "" } else { "," }, backend.name())?;

@@ -70,3 +70,72 @@ where
     );
     head.merge(tail)
 }
+
+#[cfg(all(test, feature = "rayon"))]
+mod tests {
+    use super::{SERIAL_BELOW, serial, spread};
+    use crate::backend::Backend;
+    use crate::kernel::tree::Merge;
+    use crate::rows::{Rows, Split as _};
+    use crate::scalar::Scalar;
+    use crate::simd::{Kernel, Simd};
+
+    /// Notes how many rows each part has, and whether a thread of the pool runs it.
+    struct Note;
+
+    #[derive(Debug, PartialEq)]
+    struct Parts(Vec<(usize, bool)>);
+
+    impl Merge for Parts {
+        fn merge(mut self, right: Self) -> Self {
+            self.0.extend(right.0);
+            self
+        }
+    }
+
+    impl Kernel<Rows<'_, f32, 1>> for Note {
+        type Output = Parts;
+        fn simd<S: Simd>(&self, _: S, rows: Rows<'_, f32, 1>) -> Parts {
+            Parts(vec![(rows.rows(), rayon::current_thread_index().is_some())])
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Note {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> Parts {
+            unreachable!("the backend is another")
+        }
+    }
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn large_batches_are_spread_and_no_others() {
+        const CLASSES: usize = 32;
+        let x = vec![0.0; 3 * SERIAL_BELOW];
+        let backend = Backend::named("portable").unwrap();
+        let on = |threads: usize, elements: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let rows = Rows::new([&x[..elements]], CLASSES).unwrap();
+            let parts = pool
+                .build()
+                .unwrap()
+                .install(|| spread(backend, &Note, rows));
+            assert!(parts.0.iter().all(|&(_, pooled)| pooled));
+            parts
+                .0
+                .into_iter()
+                .map(|(rows, _)| rows)
+                .collect::<Vec<_>>()
+        };
+        let rows = |elements: usize| elements / CLASSES;
+        assert_eq!(on(1, x.len()), [rows(x.len())], "one thread");
+        let below = SERIAL_BELOW - CLASSES;
+        assert_eq!(on(2, below), [rows(below)], "a small batch");
+        let parts = on(2, x.len());
+        assert!(parts.len() > 2, "{parts:?}");
+        assert_eq!(parts.iter().sum::<usize>(), rows(x.len()), "{parts:?}");
+        // The caller's thread alone, which belongs to no pool.
+        let all = Rows::new([&x[..]], CLASSES).unwrap();
+        let parts = serial(backend, &Note, all);
+        assert_eq!(parts, Parts(vec![(rows(x.len()), false)]));
+    }
+}

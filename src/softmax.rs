@@ -55,6 +55,7 @@ impl Softmax {
     /// # Errors
     /// As there.
     pub fn probs<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+        // Made by the table in `operations.rs`, which hands on to `Exec::run`.
         T::softmax(self.exec, self.kernel(), RowsMut::new([x], classes, y)?)
     }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 
-/// An integer type of target classes: `u8`, `u16`, `u32`, `u64`, `usize`, `i32` or `i64`. Sealed.
+/// An integer type of target classes: `u8` to `u64`, `usize`, `i8` to `i64` or `isize`. Sealed.
 pub trait Target: sealed::Integer {}
 
 pub(crate) mod sealed {
@@ -64,7 +64,10 @@ macro_rules! integers {
         )*
     };
 }
-integers! { U8 u8 U16 u16 U32 u32 U64 u64 Usize usize I32 i32 I64 i64 }
+integers! {
+    U8 u8 U16 u16 U32 u32 U64 u64 Usize usize
+    I8 i8 I16 i16 I32 i32 I64 i64 Isize isize
+}
 
 /// One target per row, every one of them checked.
 #[derive(Clone, Copy, Debug)]

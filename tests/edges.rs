@@ -486,16 +486,19 @@ fn target_out_of_range() {
         assert_refused(options, &[0, u32::MAX], 10, 1, u32::MAX.into());
         assert_refused(options, &[0, u64::MAX], 10, 1, u64::MAX.into());
         assert_refused(options, &[0, usize::MAX], 10, 1, usize::MAX as i128);
+        assert_refused(options, &[0, i8::MIN], 10, 1, i8::MIN.into());
+        assert_refused(options, &[0, i16::MIN], 10, 1, i16::MIN.into());
         assert_refused(options, &[0, i32::MIN], 10, 1, i32::MIN.into());
+        assert_refused(options, &[0, isize::MAX], 10, 1, isize::MAX as i128);
         // The bits of -100, but not its value.
         assert_refused(options, &[0, u64::MAX - 99], 10, 1, (u64::MAX - 99).into());
         assert_refused(options, &[0, u32::MAX - 99], 10, 1, (u32::MAX - 99).into());
         // The first of several.
         assert_refused(options, &[0, 12, -1, 11], 10, 1, 12);
         // The last of a batch that is otherwise spread over threads.
-        let mut targets = vec![2; 20_000];
-        targets[19_999] = 4;
-        assert_refused(options, &targets, 4, 19_999, 4);
+        let mut targets = vec![2; 70_000];
+        targets[69_999] = 4;
+        assert_refused(options, &targets, 4, 69_999, 4);
         // Nothing is ignored, or something else.
         assert_refused(options.ignore_index(None), &[0, -100], 10, 1, -100);
         assert_refused(options.ignore_index(Some(-1)), &[-1, -100], 10, 1, -100);
@@ -517,7 +520,10 @@ fn every_type_of_target() {
         check(per_row(options, &x, 5, &[1_u32, 4, 3]));
         check(per_row(options, &x, 5, &[1_u64, 4, 3]));
         check(per_row(options, &x, 5, &[1_usize, 4, 3]));
+        check(per_row(options, &x, 5, &[1_i8, 4, 3]));
+        check(per_row(options, &x, 5, &[1_i16, 4, 3]));
         check(per_row(options, &x, 5, &[1_i32, 4, 3]));
+        check(per_row(options, &x, 5, &[1_isize, 4, 3]));
     }
 }
 
@@ -932,7 +938,7 @@ fn outputs_of_another_length() {
         let loss = CrossEntropy::new().exec(exec);
         let binary = BinaryCrossEntropy::new().exec(exec);
         // Too short, too long, none at all; and for a batch of nothing.
-        for (expected, found) in [(12, 11), (12, 13), (12, 16), (12, 0), (0, 4), (40_000, 4)] {
+        for (expected, found) in [(12, 11), (12, 13), (12, 16), (12, 0), (0, 4), (280_000, 4)] {
             let (x, targets) = (&ordinary(expected), &vec![0; expected / 4]);
             let call = |call: &dyn Fn(&mut [f32]) -> Result<(), Error>| {
                 refuse(&blank(found), Error::Length { expected, found }, call);
@@ -1297,7 +1303,7 @@ fn messages() {
                 target: -3,
                 classes: 10,
             },
-            "target -3 of row 7 is none of 10 classes".to_owned(),
+            "target -3 of row 7 is none of 10 classes, which count from 0".to_owned(),
         ),
         (
             backend("mmx"),

@@ -121,10 +121,11 @@ struct Less<V> {
 impl<V: Vector> Less<V> {
     #[inline(always)]
     fn new(simd: V::Simd, total: f64) -> Self {
-        // Of `f32`: less than this, subtracted from the largest number, leaves that number.
-        const LARGE: f64 = 1.267_650_600_228_229_4e30; // 2^100
-        const UP: f64 = 18_446_744_073_709_551_616.0; // 2^64
-        let up = if total.abs() < LARGE { 1.0 } else { UP };
+        let up = if total.abs() < V::Elem::LARGE {
+            1.0
+        } else {
+            V::Elem::SCALE
+        };
         Self {
             total: Factor::new(simd, -total / up),
             down: V::constant(simd, 1.0 / up),

@@ -8,8 +8,8 @@
 
 use super::backward::canonical;
 use super::elementwise::Logistic;
-use super::tree;
 use super::weights::Factor;
+use super::{polynomial, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Rows, RowsMut, Split};
@@ -137,14 +137,14 @@ fn gradient<V: Vector>(
     )
 }
 
-/// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first: a minimax
-/// fit, whose error is 2^-30 of the result once they are rounded.
-const ATANH: [f64; 5] = [
-    0.116_121_646_374,
-    0.108_532_878_941,
-    0.142_961_789_977,
-    0.199_998_531_659,
-    0.333_333_336_603,
+/// `Float::ATANH` of `f32`: a minimax fit, whose error is 2^-30 of the result once the coefficients
+/// are rounded.
+pub const ATANH_F32: [f32; 5] = [
+    0.116_121_65,
+    0.108_532_876,
+    0.142_961_8,
+    0.199_998_53,
+    0.333_333_34,
 ];
 
 /// `ln(1 + e)` for `e` from 0 to 1: `2 atanh(s)` with `s = e / (2 + e)`.
@@ -166,10 +166,6 @@ fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
         V::constant(simd, 0.0)
     };
     let q = hi * hi * V::constant(simd, 0.25);
-    let [first, others @ ..] = ATANH;
-    let mut p = V::constant(simd, first);
-    for c in others {
-        p = p.mul_add(q, V::constant(simd, c));
-    }
+    let p = polynomial(simd, V::Elem::ATANH, q);
     hi + (p * q).mul_add(hi, lo)
 }

@@ -16,6 +16,7 @@ pub mod reduce;
 pub mod softmax;
 
 use crate::element::Element;
+use crate::simd::Vector;
 
 /// What a row gets that has no element to share probability: every logit is `-inf`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,4 +39,17 @@ pub fn rounded<T: Element>(x: f64) -> T {
     } else {
         y
     }
+}
+
+/// The polynomial in `x` with these coefficients, highest power first (Horner's scheme).
+#[inline(always)]
+pub fn polynomial<V: Vector>(simd: V::Simd, coefficients: &'static [V::Elem], x: V) -> V {
+    let [first, rest @ ..] = coefficients else {
+        return V::constant(simd, 0.0);
+    };
+    let mut p = V::splat(simd, *first);
+    for &c in rest {
+        p = p.mul_add(x, V::splat(simd, c));
+    }
+    p
 }
