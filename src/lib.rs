@@ -100,14 +100,23 @@
 //! `2^n e^r` with `n = rint(x log2 e)`, and the row's reference enters as an integer `N`: the weight
 //! of an element is `2^(n - N) e^r`, whose scaling is exact. No rounding depends on the reference.
 //!
-//! The error of a probability, in units of 2^-24 (an ULP, where its mantissa is near 2): its own
-//! weight 1.3, the weights in the sum 1.3 at most, their addition in `f64` next to nothing, the
-//! last rounding 0.5: 3.1 for every row of finite logits (3.6 below 2^-122, where the low part of
-//! the normaliser is rounded as a subnormal number). Measured errors are in the README.
+//! The sum is one of weights before they are rounded. So the error of a probability, in units of
+//! 2^-24 (an ULP, where its mantissa is near 2), has these parts at most:
+//!
+//! | part | units | from |
+//! | --- | --- | --- |
+//! | its weight, against those in the sum | 1.24 | all arguments, `all_weights_are_accurate` in `kernel/shift.rs` |
+//! | the addition of the weights | 0.37 | derived in `kernel/total.rs` |
+//! | the last rounding | 0.5 | |
+//! | **any probability of any row of finite logits** | **2.2** | |
+//! | below 2^-122, where a product is rounded as a subnormal number | 2.7 | |
+//!
+//! Measured errors are in the README: below 2 ULP for every kind of row.
 //!
 //! **The bounds that this documentation states are those of the backends whose multiply-add is
-//! fused** ([`Backend::is_fused`]). Without, a weight is good to 1.7 units, so a probability to 4.3;
-//! the README has the measured errors. The scalar path has the errors of the usual formula.
+//! fused** ([`Backend::is_fused`]). Without, a weight is good to 1.8 units and the sum is one of
+//! rounded weights, so a probability is good to 4.6 (and 5.1); the README has the measured errors. The scalar path
+//! has the errors of the usual formula.
 //!
 //! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 +
 //! others / w_t)` and its target gradient `-others / S`, where `others` is the sum of the weights

@@ -10,7 +10,7 @@ use crate::rows::Rows;
 ///
 /// `x` holds rows of `classes` logits, one after the other; `results` has one element per row.
 ///
-/// Each result is within 1.5 ULP of `max(|result|, 1)`. A row with NaN gives NaN, one with `+inf`
+/// Each result is within 0.8 ULP of `max(|result|, 1)`. A row with NaN gives NaN, one with `+inf`
 /// gives `+inf`, and a row of `-inf` alone, or of no classes, gives `-inf`.
 ///
 /// # Errors

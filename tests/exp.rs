@@ -16,8 +16,8 @@ use softlane::{Backend, Exec};
 /// What the error stays below over all arguments: in ULP, and relative to a normal result, in
 /// units of `u = 2^-24`.
 ///
-/// Fused, 0.9 is the promise; 1.3 u is what the error budget of a probability counts on, for its
-/// own weight and for those in the sum. Not fused, the worst of all arguments is 1.1764 ULP and
+/// Fused, 0.9 is the promise; 1.3 u is what the bounds of the sigmoid and of the backward passes count
+/// on. Not fused, the worst of all arguments is 1.1764 ULP and
 /// 1.660 u: every step of the polynomial rounds twice. `scalar` is the standard library's
 /// exponential, which has no stated bound: 1 ULP is usual, and the bounds of the textbook formulas
 /// in `accuracy.rs` build on it.

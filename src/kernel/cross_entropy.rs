@@ -4,8 +4,8 @@
 //! `dL/dx_t = p_t - 1 = -others / sum` keep full relative accuracy, down to the last row that is
 //! not quite sure.
 
-use super::exp::Shift;
-use super::weights::{Extent, Factor, extent, weigh};
+use super::shift::Shift;
+use super::weights::{Extent, extent, scale, weigh};
 use super::{MaskedRows, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
@@ -95,25 +95,20 @@ impl CrossEntropy {
         };
         let shift = Shift::new::<V>(max);
         let x = row.get(0, target);
-        let weight = shift.accurate_weight(x);
-        let others = weigh::<V, _>(simd, row, &shift, target);
+        let weight = shift.accurate_weight::<V>(x);
+        let (others, heaviest) = weigh::<V, _>(simd, row, &shift, target);
         let sum = others + weight;
         if sum.is_nan() {
             row.fill(V::Elem::NAN);
             return f64::NAN;
         }
-        let factor = Factor::new(simd, self.grad_scale / sum);
-        row.update(
-            simd,
-            #[inline(always)]
-            |weights: V| factor.times(weights),
-        );
+        scale::<V, _>(simd, row, heaviest, self.grad_scale / sum);
         row.set(target, rounded(-self.grad_scale * (others / sum)));
         if weight > others {
             log::ln_1p(others / weight)
         } else {
             // The weight may be 0 here; the element itself is not lost.
-            (log::ln(sum) + shift.ln_unit()) - (x.to_f64() - shift.offset().to_f64())
+            (log::ln(sum) + shift.ln_unit::<V>()) - (x.to_f64() - shift.offset().to_f64())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The exponential of a vector: as a row weight, and over the whole range.
+//! The exponential of a vector, over the whole range.
 //!
 //! `e^x = 2^n e^r` with `n = rint(x log2 e)` and `r = x - n ln 2`, `|r| <= 0.347`. Adding
 //! `1.5 * 2^23` rounds `x log2 e` to an integer and leaves it in the low bits of the sum; shifted
@@ -14,8 +14,7 @@
 //!
 //! Worst error over all 2^32 arguments, fused: 0.891 ULP (`tests/exp.rs`).
 
-use super::{log, polynomial};
-use crate::element::Element;
+use super::polynomial;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
 
@@ -35,12 +34,18 @@ pub struct ExpConstants<T: 'static> {
     pub ln2_short: [T; 2],
     /// The coefficients of `e^r`, highest power first.
     pub poly: &'static [T],
+    /// `unit 2^(j / 8)`, rounded, for each `j`: see `shift.rs`.
+    pub table: [T; 8],
+    /// The factor of the table, and its natural logarithm.
+    pub unit: [f64; 2],
+    /// The coefficients of `(e^r - 1) / r` within 1/16 of an octave, highest power first.
+    pub table_poly: &'static [T],
     /// Beyond these, `e^x` overflows or rounds to 0.
     pub range: [T; 2],
     /// The largest `|x|` of which `n` is right and the first step of the reduction exact: fused,
     /// and not.
     pub reach: [T; 2],
-    /// `2^lift` is the weight of the reference of a row.
+    /// `2^lift`, times the unit of the table, is the weight of the reference of a row.
     pub lift: T,
     /// `n` of the lightest weight, above which all are normal numbers.
     pub lightest: T,
@@ -74,6 +79,22 @@ pub const F32: ExpConstants<f32> = ExpConstants {
         1.0,
         1.0,
     ],
+    // 0x1.feb052p-1, 0x1.16747cp0, 0x1.2fa848p0, 0x1.4b2404p0, 0x1.691c8ap0, 0x1.89cb7cp0, 0x1.ad6fb4p0,
+    // 0x1.d44dbcp0
+    table: [
+        0.997_438_97,
+        1.087_714_9,
+        1.186_161_5,
+        1.293_518_3,
+        1.410_591_7,
+        1.538_261_2,
+        1.677_485_7,
+        1.829_311_1,
+    ],
+    // 1 - 42967 * 2^-24
+    unit: [0.997_438_967_227_935_8, -0.002_564_317_826_447_279],
+    // 0x1.555e8p-5, 0x1.555d3p-3, 1/2, 1
+    table_poly: &[0.041_671_038, 0.166_681_65, 0.5, 1.0],
     range: [-104.0, 89.0],
     reach: [65_536.0, 512.0],
     lift: 64.0,
@@ -83,7 +104,7 @@ pub const F32: ExpConstants<f32> = ExpConstants {
 /// `(z, e^r)` for `x = n ln 2 + r`, with `z = magic + n`, where `magic` is the rounding constant
 /// plus what is to be added to `n`.
 #[inline(always)]
-fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
+pub fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
     let constants = V::Elem::EXP;
     let [hi, lo] = if V::FUSED {
         constants.ln2
@@ -113,106 +134,4 @@ pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
     let half = n.mul_add(V::constant(simd, 0.5), biased);
     let rest = n - (half - biased) + biased;
     p * half.exponent() * rest.exponent()
-}
-
-/// How the elements of a row become weights: `2^(lift - N) e^(x - offset)`, with one integer `N`
-/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
-/// row.
-#[derive(Clone, Copy, Debug)]
-pub struct Shift<T> {
-    /// Subtracted from the elements of rows beyond the reach of the reduction: their maximum. The
-    /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum,
-    /// and whatever lies lower has no weight.
-    offset: T,
-    /// `N`.
-    reference: T,
-}
-
-impl<T: Element> Shift<T> {
-    /// The shift of a row with this maximum, which is finite.
-    #[inline(always)]
-    pub fn new<V: Vector<Elem = T>>(max: T) -> Self {
-        let constants = T::EXP;
-        let reach = constants.reach[usize::from(!V::FUSED)].to_f64();
-        let max64 = max.to_f64();
-        if -reach <= max64 && max64 <= reach {
-            // Any integer near it will do.
-            let reference = T::from_f64(log::round(max64 * constants.log2_e.to_f64()));
-            Self {
-                offset: T::ZERO,
-                reference,
-            }
-        } else {
-            Self {
-                offset: max,
-                reference: T::ZERO,
-            }
-        }
-    }
-
-    /// Whether elements must have the offset subtracted.
-    #[inline(always)]
-    pub fn is_far(&self) -> bool {
-        self.offset != T::ZERO
-    }
-
-    /// What is subtracted from elements beyond the reach of the reduction.
-    #[inline(always)]
-    pub fn offset(&self) -> T {
-        self.offset
-    }
-
-    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this +
-    /// offset`.
-    #[inline(always)]
-    pub fn ln_unit(&self) -> f64 {
-        (self.reference.to_f64() - T::EXP.lift.to_f64()) * core::f64::consts::LN_2
-    }
-
-    /// The weight of one element, in more precision than [`Weigh::weight`] has.
-    #[inline(always)]
-    pub fn accurate_weight(&self, x: T) -> f64 {
-        log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit())
-    }
-}
-
-/// A [`Shift`] in vectors. `FAR`: the offset is subtracted.
-#[derive(Clone, Copy, Debug)]
-pub struct Weigh<V, const FAR: bool> {
-    offset: V,
-    lowest: V,
-    magic: V,
-}
-
-impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
-    #[inline(always)]
-    pub fn new(simd: V::Simd, shift: &Shift<V::Elem>) -> Self {
-        let constants = V::Elem::EXP;
-        let reference = shift.reference.to_f64();
-        Self {
-            offset: V::splat(simd, shift.offset),
-            lowest: V::constant(
-                simd,
-                (reference + constants.lightest.to_f64()) * core::f64::consts::LN_2,
-            ),
-            // Small integers: exact.
-            magic: V::constant(
-                simd,
-                constants.round.to_f64() + constants.bias.to_f64() + constants.lift.to_f64()
-                    - reference,
-            ),
-        }
-    }
-
-    /// The weights of a vector of elements, `-inf` and what lies too low included, which get the
-    /// lightest. NaN for NaN.
-    ///
-    /// Relative error, fused: 1.3 * 2^-24.
-    #[inline(always)]
-    pub fn weight(&self, simd: V::Simd, x: V) -> V {
-        let x = if FAR { x - self.offset } else { x };
-        let x = self.lowest.max(x);
-        let (z, p) = reduce_and_evaluate(simd, x, self.magic);
-        p * z.exponent()
-    }
 }

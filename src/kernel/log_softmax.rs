@@ -4,7 +4,7 @@
 //! gets `-ln(1 + others / w)` instead. Only the maximum can be such an element, so it is left out
 //! of the sum.
 
-use super::exp::Shift;
+use super::shift::Shift;
 use super::weights::{Extent, Factor, extent, weigh};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
@@ -43,12 +43,12 @@ impl LogSoftmax {
         // There is one: the maximum was found in the row.
         let top = row.source().find::<V>(simd, max).unwrap_or_default();
         let shift = Shift::new::<V>(max);
-        let others = weigh::<V, _>(simd, &mut row.source(), &shift, top);
-        let weight = shift.accurate_weight(max);
+        let (others, _) = weigh::<V, _>(simd, &mut row.source(), &shift, top);
+        let weight = shift.accurate_weight::<V>(max);
         if others.is_nan() {
             return row.fill(V::Elem::NAN);
         }
-        let log_sum = log::ln(others + weight) + shift.ln_unit();
+        let log_sum = log::ln(others + weight) + shift.ln_unit::<V>();
         let log_sum = Factor::new(simd, log_sum);
         let offset = V::splat(simd, shift.offset());
         row.map(

@@ -1,6 +1,6 @@
 //! Log-sum-exp: `ln sum e^x_i`.
 
-use super::exp::Shift;
+use super::shift::Shift;
 use super::weights::{Extent, NONE, extent, weigh};
 use super::{log, rounded};
 use crate::element::Element;
@@ -28,11 +28,11 @@ fn log_sum_exp<V: Vector>(simd: V::Simd, mut row: Row<'_, V::Elem, 1>) -> V::Ele
     match extent::<V>(simd, row) {
         Extent::Finite(max) => {
             let shift = Shift::new::<V>(max);
-            let sum = weigh::<V, _>(simd, &mut row, &shift, NONE);
+            let (sum, _) = weigh::<V, _>(simd, &mut row, &shift, NONE);
             if sum.is_nan() {
                 V::Elem::NAN
             } else {
-                rounded(shift.offset().to_f64() + (log::ln(sum) + shift.ln_unit()))
+                rounded(shift.offset().to_f64() + (log::ln(sum) + shift.ln_unit::<V>()))
             }
         }
         Extent::Masked => V::Elem::NEG_INFINITY,

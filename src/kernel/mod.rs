@@ -3,6 +3,8 @@
 
 pub mod exp;
 pub mod log;
+pub mod shift;
+pub mod total;
 pub mod tree;
 pub mod weights;
 

@@ -1,8 +1,8 @@
 //! Softmax: `p_i = w_i / sum w`.
 
 use super::MaskedRows;
-use super::exp::Shift;
-use super::weights::{Extent, Factor, NONE, extent, weigh};
+use super::shift::Shift;
+use super::weights::{Extent, NONE, extent, scale, weigh};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, RowMut, RowsMut};
@@ -35,15 +35,11 @@ impl Softmax {
             }
             Extent::Masked | Extent::Infinite | Extent::Nan => return row.fill(V::Elem::NAN),
         };
-        let sum = weigh::<V, _>(simd, &mut row, &Shift::new::<V>(max), NONE);
+        let shift = Shift::new::<V>(max);
+        let (sum, heaviest) = weigh::<V, _>(simd, &mut row, &shift, NONE);
         if sum.is_nan() {
             return row.fill(V::Elem::NAN);
         }
-        let factor = Factor::new(simd, 1.0 / sum);
-        row.update(
-            simd,
-            #[inline(always)]
-            |weights: V| factor.times(weights),
-        );
+        scale::<V, _>(simd, &mut row, heaviest, 1.0 / sum);
     }
 }

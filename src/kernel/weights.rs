@@ -1,7 +1,8 @@
 //! What every softmax-like kernel begins with: the extent of a row, its weights and their sum.
 
-use super::exp::{Shift, Weigh};
-use super::tree;
+use super::shift::{Shift, Weigh};
+use super::total::Total;
+use super::{rounded, tree};
 use crate::element::sealed::Float as _;
 use crate::rows::{CHUNK, Pass, Row};
 use crate::simd::Vector;
@@ -47,8 +48,17 @@ pub fn extent<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> Extent<V::E
 /// No element: see [`weigh`].
 pub const NONE: usize = usize::MAX;
 
+/// The largest weight of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Heaviest<T> {
+    /// As it is written.
+    rounded: T,
+    /// Before it is rounded.
+    exact: f64,
+}
+
 /// Turns the elements of a row into their weights, and returns the sum of all but the element
-/// `left_out`. Only where the row has a destination are the weights written.
+/// `left_out`, and the largest weight. Only where the row has a destination are the weights written.
 ///
 /// Leaving an element out, instead of subtracting it afterwards, is what keeps the relative
 /// accuracy of `1 - p` when `p` is near 1.
@@ -58,11 +68,62 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
     row: &mut P,
     shift: &Shift<V::Elem>,
     left_out: usize,
-) -> f64 {
+) -> (f64, Heaviest<V::Elem>) {
     if shift.is_far() {
-        weigh_chunks(simd, row, &Weigh::<V, true>::new(simd, shift), left_out)
+        let weigh = Weigh::<V, true>::new(simd, shift);
+        let sum = weigh_chunks(simd, row, &weigh, left_out);
+        (sum, heaviest(simd, &weigh, shift))
     } else {
-        weigh_chunks(simd, row, &Weigh::<V, false>::new(simd, shift), left_out)
+        let weigh = Weigh::<V, false>::new(simd, shift);
+        let sum = weigh_chunks(simd, row, &weigh, left_out);
+        (sum, heaviest(simd, &weigh, shift))
+    }
+}
+
+#[inline(always)]
+fn heaviest<V: Vector, const FAR: bool>(
+    simd: V::Simd,
+    weigh: &Weigh<V, FAR>,
+    shift: &Shift<V::Elem>,
+) -> Heaviest<V::Elem> {
+    let weights = weigh.weights(simd, V::splat(simd, shift.max()));
+    let (base, growth) = (
+        weights.base.first().to_f64(),
+        weights.growth.first().to_f64(),
+    );
+    Heaviest {
+        rounded: weights.rounded.first(),
+        exact: base + base * growth,
+    }
+}
+
+/// Multiplies the weights of a row by a positive factor.
+///
+/// The factor stands for a sum of weights before they were rounded. So the product of the largest
+/// weight is replaced by that of its exact value: a class without rivals has probability 1, and `n`
+/// equal classes have `1 / n`, within 0.6 ULP. No other product becomes larger than that.
+#[inline(always)]
+pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
+    simd: V::Simd,
+    row: &mut P,
+    heaviest: Heaviest<V::Elem>,
+    factor: f64,
+) {
+    let top = V::splat(simd, rounded(heaviest.exact * factor));
+    let heaviest = V::splat(simd, heaviest.rounded);
+    let factor = Factor::new(simd, factor);
+    if factor.times(heaviest).first() == top.first() {
+        row.update(
+            simd,
+            #[inline(always)]
+            |weights: V| factor.times(weights),
+        );
+    } else {
+        row.update(
+            simd,
+            #[inline(always)]
+            |weights: V| V::select(weights.eq(heaviest), top, factor.times(weights).min(top)),
+        );
     }
 }
 
@@ -82,31 +143,24 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
             let mut part = row.part(start, len.min(start + CHUNK));
             let left_out = left_out.wrapping_sub(start);
             let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
-            let mut sum = V::sum_zero(simd);
+            let mut total = Total::<V>::new(simd);
             part.map(
                 simd,
                 [V::Elem::NEG_INFINITY],
                 #[inline(always)]
                 |i, [x]: [V; 1]| {
-                    let weights = weigh.weight(simd, x);
-                    let counted = if i == block {
-                        without(simd, weights, lane)
-                    } else {
-                        weights
-                    };
-                    sum = V::sum_add(sum, counted);
-                    weights
+                    let weights = weigh.weights(simd, x);
+                    let mut counted = weights;
+                    if i == block {
+                        counted = counted.without(simd, lane);
+                    }
+                    total.add(i, counted);
+                    weights.rounded
                 },
             );
-            V::sum_total(sum)
+            total.finish()
         },
     )
-}
-
-/// The vector with 0 in one lane.
-#[inline(always)]
-fn without<V: Vector>(simd: V::Simd, x: V, lane: usize) -> V {
-    V::select(V::lane(simd, lane), V::splat(simd, V::Elem::ZERO), x)
 }
 
 /// A factor in more precision than one element has.

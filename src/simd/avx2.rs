@@ -1,6 +1,6 @@
 //! AVX2 with FMA: sixteen lanes in two registers.
 
-use core::arch::x86_64::{__m256, __m256d};
+use core::arch::x86_64::{__m256, __m256d, __m256i};
 
 use super::{Kernel, Simd, impl_vector};
 
@@ -59,23 +59,28 @@ pub struct Mask(__m256, __m256);
 #[derive(Clone, Copy, Debug)]
 pub struct Sum([__m256d; 4]);
 
-impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, fused: true);
+/// The bits of eight numbers, number `j` less `j` eighths of a step of the exponent.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(__m256i);
+
+impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, fused: true);
 
 mod op {
     use core::arch::x86_64::{
-        __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd, _mm_cvtsd_f64,
-        _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd,
-        _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd256_pd128,
-        _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
-        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtps_pd, _mm256_div_ps,
-        _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps,
-        _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps,
-        _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_set1_epi32,
+        __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
+        _mm_cvtsd_f64, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_shuffle_ps,
+        _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps,
+        _mm256_blendv_ps, _mm256_castpd256_pd128, _mm256_castps_si256, _mm256_castps256_ps128,
+        _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cmpgt_epi32,
+        _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd,
+        _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps,
+        _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
+        _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
         _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_ps,
-        _mm256_sub_ps,
+        _mm256_sub_epi32, _mm256_sub_ps,
     };
 
-    use super::{Avx2, F32x16, Mask, Sum};
+    use super::{Avx2, F32x16, Mask, Sum, Table};
 
     /// The half registers of the two operands, through one intrinsic.
     macro_rules! lanewise {
@@ -117,7 +122,7 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn load_or(_: Avx2, src: &[f32], fill: f32) -> F32x16 {
-        let Mask(lo, hi) = first(src.len());
+        let Mask(lo, hi) = prefix(src.len());
         let p = src.as_ptr();
         // SAFETY: a masked load touches the lanes that are set, which are the elements of `src`;
         // the address of the upper half is not formed beyond it by more than wrapping.
@@ -145,7 +150,7 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
-        let Mask(lo, hi) = first(dst.len());
+        let Mask(lo, hi) = prefix(dst.len());
         let p = dst.as_mut_ptr();
         // SAFETY: a masked store touches the lanes that are set, which are the elements of `dst`.
         unsafe {
@@ -157,7 +162,7 @@ mod op {
     /// The first `count` lanes (all sixteen, if there are more).
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn first(count: usize) -> Mask {
+    fn prefix(count: usize) -> Mask {
         let count = _mm256_set1_epi32(i32::from(count.min(16) as u8));
         let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let hi = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
@@ -181,6 +186,30 @@ mod op {
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.0))),
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.1))),
         )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn table(_: Avx2, entries: &[f32; 8]) -> Table {
+        // SAFETY: there are eight entries; the load asks for no alignment.
+        let entries = _mm256_castps_si256(unsafe { _mm256_loadu_ps(entries.as_ptr()) });
+        let j = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        Table(_mm256_sub_epi32(entries, _mm256_slli_epi32::<20>(j)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn power(z: F32x16, table: Table) -> F32x16 {
+        F32x16(power_of(z.0, table), power_of(z.1, table))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn power_of(z: __m256, table: Table) -> __m256 {
+        let z = _mm256_castps_si256(z);
+        // The lookup takes the three lowest bits of an index.
+        let entry = _mm256_permutevar8x32_epi32(table.0, z);
+        _mm256_castsi256_ps(_mm256_add_epi32(entry, _mm256_slli_epi32::<20>(z)))
     }
 
     #[inline]
@@ -241,6 +270,12 @@ mod op {
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn bits(mask: Mask) -> u32 {
         (_mm256_movemask_ps(mask.0) | _mm256_movemask_ps(mask.1) << 8).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn first(x: F32x16) -> f32 {
+        _mm256_cvtss_f32(x.0)
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! AVX-512F: sixteen lanes in one register. Nothing beyond the foundation set is used, so every
 //! AVX-512 processor qualifies, the first ones included.
 
-use core::arch::x86_64::{__m512, __m512d, __mmask16};
+use core::arch::x86_64::{__m512, __m512d, __m512i, __mmask16};
 
 use super::{Kernel, Simd, impl_vector};
 
@@ -64,22 +64,28 @@ pub struct Mask(__mmask16);
 #[derive(Clone, Copy, Debug)]
 pub struct Sum(__m512d, __m512d);
 
-impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, fused: true);
+/// The bits of eight numbers, twice, number `j` less `j` eighths of a step of the exponent.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(__m512i);
+
+impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, fused: true);
 
 mod op {
     use core::arch::x86_64::{
         __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
         _mm_cvtsd_f64, _mm_unpackhi_pd, _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128,
-        _mm256_extractf128_pd, _mm512_abs_ps, _mm512_add_pd, _mm512_add_ps, _mm512_castpd512_pd256,
-        _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps,
-        _mm512_cmp_ps_mask, _mm512_cvtps_pd, _mm512_div_ps, _mm512_extractf64x4_pd,
-        _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
-        _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-        _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_pd, _mm512_slli_epi32,
-        _mm512_storeu_ps, _mm512_sub_ps,
+        _mm256_castps_si256, _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps,
+        _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_broadcast_i64x4,
+        _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256,
+        _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps,
+        _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+        _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps,
+        _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_epi32,
+        _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
+        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
     };
 
-    use super::{Avx512, F32x16, Mask, Sum};
+    use super::{Avx512, F32x16, Mask, Sum, Table};
 
     /// One intrinsic each.
     macro_rules! lanewise {
@@ -122,7 +128,7 @@ mod op {
     pub(super) fn load_or(_: Avx512, src: &[f32], fill: f32) -> F32x16 {
         let fill = _mm512_set1_ps(fill);
         // SAFETY: a masked load touches the lanes that are set, which are the elements of `src`.
-        F32x16(unsafe { _mm512_mask_loadu_ps(fill, first(src.len()), src.as_ptr()) })
+        F32x16(unsafe { _mm512_mask_loadu_ps(fill, prefix(src.len()), src.as_ptr()) })
     }
 
     #[inline]
@@ -136,12 +142,12 @@ mod op {
     #[target_feature(enable = "avx512f")]
     pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
         // SAFETY: a masked store touches the lanes that are set, which are the elements of `dst`.
-        unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), first(dst.len()), x.0) }
+        unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), prefix(dst.len()), x.0) }
     }
 
     /// The first `count` lanes (all sixteen, if there are more).
     #[inline]
-    fn first(count: usize) -> __mmask16 {
+    fn prefix(count: usize) -> __mmask16 {
         ((1_u32 << count.min(16)) - 1) as __mmask16
     }
 
@@ -150,6 +156,28 @@ mod op {
     pub(super) fn exponent(x: F32x16) -> F32x16 {
         F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(
             _mm512_castps_si512(x.0),
+        )))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn table(_: Avx512, entries: &[f32; 8]) -> Table {
+        // SAFETY: there are eight entries; the load asks for no alignment.
+        let entries = _mm256_castps_si256(unsafe { _mm256_loadu_ps(entries.as_ptr()) });
+        let twice = _mm512_broadcast_i64x4(entries);
+        let j = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+        Table(_mm512_sub_epi32(twice, _mm512_slli_epi32::<20>(j)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn power(z: F32x16, table: Table) -> F32x16 {
+        let z = _mm512_castps_si512(z.0);
+        // The lookup takes the four lowest bits of an index, of which the highest makes no difference.
+        let entry = _mm512_permutexvar_epi32(z, table.0);
+        F32x16(_mm512_castsi512_ps(_mm512_add_epi32(
+            entry,
+            _mm512_slli_epi32::<20>(z),
         )))
     }
 
@@ -190,6 +218,12 @@ mod op {
     #[inline]
     pub(super) fn bits(mask: Mask) -> u32 {
         u32::from(mask.0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn first(x: F32x16) -> f32 {
+        _mm512_cvtss_f32(x.0)
     }
 
     #[inline]

@@ -56,6 +56,8 @@ pub trait Vector:
     type Mask: Copy;
     /// One `f64` per lane: what rows are summed in.
     type Sum: Copy;
+    /// Eight numbers to look up.
+    type Table: Copy;
 
     /// Lanes in a vector.
     const LANES: usize;
@@ -91,6 +93,11 @@ pub trait Vector:
     /// The low bits of the mantissa moved to where the exponent stands: makes `2^k` of
     /// `1.5 * 2^(mantissa bits) + bias + k`.
     fn exponent(self) -> Self;
+    /// Prepares eight numbers for [`power`](Self::power).
+    fn table(simd: Self::Simd, entries: &[Self::Elem; 8]) -> Self::Table;
+    /// `2^k table[j]` of `1.5 * 2^(mantissa bits) + 8 k + j`, for `j` from 0 to 7. `2^k table[j]` must be
+    /// a normal number.
+    fn power(self, table: Self::Table) -> Self;
 
     /// Lanes where `self < other`.
     fn lt(self, other: Self) -> Self::Mask;
@@ -107,6 +114,8 @@ pub trait Vector:
     /// The mask as bits, lane 0 lowest.
     fn bits(mask: Self::Mask) -> u32;
 
+    /// The first lane.
+    fn first(self) -> Self::Elem;
     /// The largest lane, if none is NaN.
     fn reduce_max(self) -> Self::Elem;
 
@@ -124,13 +133,14 @@ pub trait Vector:
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
 /// same names in the module `op` beside the invocation.
 macro_rules! impl_vector {
-    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, fused: $fused:expr) => {
+    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, fused: $fused:expr) => {
         impl $crate::simd::Vector for $vector {
             type Simd = $simd;
             type Elem = $elem;
             type Array = [$elem; $lanes];
             type Mask = $mask;
             type Sum = $sum;
+            type Table = $table;
             const LANES: usize = $lanes;
             const FUSED: bool = $fused;
 
@@ -146,6 +156,8 @@ macro_rules! impl_vector {
                 fn min(self: Self, other: Self) -> Self;
                 fn abs(self: Self) -> Self;
                 fn exponent(self: Self) -> Self;
+                fn table(simd: $simd, entries: &[$elem; 8]) -> $table;
+                fn power(self: Self, table: $table) -> Self;
                 fn lt(self: Self, other: Self) -> $mask;
                 fn eq(self: Self, other: Self) -> $mask;
                 fn is_nan(self: Self) -> $mask;
@@ -153,6 +165,7 @@ macro_rules! impl_vector {
                 fn lane(simd: $simd, i: usize) -> $mask;
                 fn select(mask: $mask, yes: Self, no: Self) -> Self;
                 fn bits(mask: $mask) -> u32;
+                fn first(self: Self) -> $elem;
                 fn reduce_max(self: Self) -> $elem;
                 fn sum_zero(simd: $simd) -> $sum;
                 fn sum_add(sum: $sum, x: Self) -> $sum;
@@ -188,8 +201,8 @@ macro_rules! forward {
     (op::$name:ident($($arg:expr),*)) => {{
         #[allow(unused_unsafe, reason = "the portable functions need no features")]
         // SAFETY: a token or a vector of this instruction set is among the arguments, and both
-        // exist only where detection found the features that the function enables. (A mask or a
-        // sum is only ever made from a vector or a token.)
+        // exist only where detection found the features that the function enables. (A mask, a sum
+        // or a table is only ever made from a vector or a token.)
         unsafe {
             op::$name($($arg),*)
         }

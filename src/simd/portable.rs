@@ -1,7 +1,7 @@
 //! The portable backend: sixteen lanes of the crate `wide`, which is SSE2, NEON, wasm `simd128` or
 //! plain arrays, as the compiler's target has it.
 
-use wide::{f32x16, f64x8};
+use wide::{f32x16, f64x8, u32x16};
 
 use super::{Simd, impl_vector};
 
@@ -34,10 +34,14 @@ pub struct Mask(f32x16);
 #[derive(Clone, Copy, Debug)]
 pub struct Sum(f64x8, f64x8);
 
-impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, fused: FUSED);
+/// The bits of eight numbers, number `j` less `j` eighths of a step of the exponent.
+#[derive(Clone, Copy, Debug)]
+pub struct Table([u32; 8]);
+
+impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, fused: FUSED);
 
 mod op {
-    use super::{F32x16, Mask, Portable, Sum, f32x16, f64x8};
+    use super::{F32x16, Mask, Portable, Sum, Table, f32x16, f64x8, u32x16};
 
     #[inline(always)]
     pub(super) fn splat(_: Portable, x: f32) -> F32x16 {
@@ -136,6 +140,25 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn table(_: Portable, entries: &[f32; 8]) -> Table {
+        let mut table = entries.map(f32::to_bits);
+        for (j, entry) in (0..).zip(&mut table) {
+            *entry -= j << 20_u32;
+        }
+        Table(table)
+    }
+
+    /// `wide` has no lookup: one lane at a time.
+    #[inline(always)]
+    pub(super) fn power(z: F32x16, table: Table) -> F32x16 {
+        let mut lanes = z.0.to_bits().to_array();
+        for lane in &mut lanes {
+            *lane = table.0[(*lane % 8) as usize].wrapping_add(*lane << 20_u32);
+        }
+        F32x16(f32x16::from_bits(u32x16::new(lanes)))
+    }
+
+    #[inline(always)]
     pub(super) fn lt(a: F32x16, b: F32x16) -> Mask {
         Mask(a.0.simd_lt(b.0))
     }
@@ -169,6 +192,11 @@ mod op {
     #[inline(always)]
     pub(super) fn bits(mask: Mask) -> u32 {
         mask.0.to_bitmask()
+    }
+
+    #[inline(always)]
+    pub(super) fn first(x: F32x16) -> f32 {
+        x.0.to_array()[0]
     }
 
     #[inline(always)]

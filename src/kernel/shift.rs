@@ -1,0 +1,393 @@
+//! How the elements of a row become weights: the exponential, shifted in the exponent.
+//!
+//! Where multiply-add is fused, an octave is cut into eight: `e^x = 2^k 2^(j/8) (1 + g)` with `8 k + j
+//! = rint(8 x log2 e)`, `r = x - (8 k + j) ln 2 / 8`, `|r| <= 0.0434` and `g = e^r - 1`. With the weight
+//! `T + T g`, where `T` comes from a table of eight, only that last step rounds noticeably.
+//!
+//! A factor that all weights of a row share cancels. So the table holds `c 2^(j/8)`, rounded, for a `c`
+//! (the *unit*) with which that rounding is small: of those that are floats near 1, it is the one
+//! for which the largest error of an entry plus the largest of a weight is least.
+//!
+//! Relative errors of a weight, in `u = 2^-24`: -1.055 to 1.099; of `T + T g` before it is rounded: -0.121
+//! to 0.179 (all of them: `all_weights_are_accurate` below). (A float cannot do better than 1.0 just above a
+//! power of two.)
+//!
+//! Where multiply-add is not fused, the table would not help, and SSE2 has no lookup: weights come
+//! from the polynomial of `exp.rs`, within 1.8 u.
+
+use super::exp::reduce_and_evaluate;
+use super::{log, polynomial};
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::simd::Vector;
+
+/// How the elements of a row become weights: `c 2^(lift - N) e^(x - offset)`, with one integer `N`
+/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
+/// row.
+#[derive(Clone, Copy, Debug)]
+pub struct Shift<T> {
+    /// Subtracted from the elements of rows beyond the reach of the reduction: their maximum. The
+    /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum,
+    /// and whatever lies lower has no weight.
+    offset: T,
+    /// `N`.
+    reference: T,
+    /// The largest element.
+    max: T,
+}
+
+impl<T: Element> Shift<T> {
+    /// The shift of a row with this maximum, which is finite.
+    #[inline(always)]
+    pub fn new<V: Vector<Elem = T>>(max: T) -> Self {
+        let constants = T::EXP;
+        let reach = constants.reach[usize::from(!V::FUSED)].to_f64();
+        let max64 = max.to_f64();
+        if -reach <= max64 && max64 <= reach {
+            // Any integer near it will do.
+            let reference = T::from_f64(log::round(max64 * constants.log2_e.to_f64()));
+            Self {
+                offset: T::ZERO,
+                reference,
+                max,
+            }
+        } else {
+            Self {
+                offset: max,
+                reference: T::ZERO,
+                max,
+            }
+        }
+    }
+
+    /// The largest element.
+    #[inline(always)]
+    pub fn max(&self) -> T {
+        self.max
+    }
+
+    /// Whether elements must have the offset subtracted.
+    #[inline(always)]
+    pub fn is_far(&self) -> bool {
+        self.offset != T::ZERO
+    }
+
+    /// What is subtracted from elements beyond the reach of the reduction.
+    #[inline(always)]
+    pub fn offset(&self) -> T {
+        self.offset
+    }
+
+    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this +
+    /// offset`.
+    #[inline(always)]
+    pub fn ln_unit<V: Vector<Elem = T>>(&self) -> f64 {
+        let [_, ln_unit] = T::EXP.unit;
+        let octaves = (self.reference.to_f64() - T::EXP.lift.to_f64()) * core::f64::consts::LN_2;
+        if V::FUSED { octaves - ln_unit } else { octaves }
+    }
+
+    /// The weight of one element, in more precision than [`Weigh::weight`] has.
+    #[inline(always)]
+    pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
+        log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit::<V>())
+    }
+}
+
+/// Weights `T + T g`: rounded, and in two parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<V> {
+    /// `T + T g`, rounded once.
+    pub rounded: V,
+    /// `T`.
+    pub base: V,
+    /// `g`.
+    pub growth: V,
+}
+
+impl<V: Vector> Weights<V> {
+    /// The same with 0 in one lane.
+    #[inline(always)]
+    pub fn without(self, simd: V::Simd, lane: usize) -> Self {
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let lane = V::lane(simd, lane);
+        Self {
+            rounded: V::select(lane, zero, self.rounded),
+            base: V::select(lane, zero, self.base),
+            ..self
+        }
+    }
+}
+
+/// A [`Shift`] in vectors. `FAR`: the offset is subtracted.
+#[derive(Clone, Copy, Debug)]
+pub struct Weigh<V: Vector, const FAR: bool> {
+    offset: V,
+    lowest: V,
+    magic: V,
+    table: V::Table,
+}
+
+impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
+    #[inline(always)]
+    pub fn new(simd: V::Simd, shift: &Shift<V::Elem>) -> Self {
+        let constants = V::Elem::EXP;
+        let reference = shift.reference.to_f64();
+        let octaves = constants.lift.to_f64() - reference;
+        Self {
+            offset: V::splat(simd, shift.offset),
+            lowest: V::constant(
+                simd,
+                (reference + constants.lightest.to_f64()) * core::f64::consts::LN_2,
+            ),
+            // Integers of few bits: exact.
+            magic: V::constant(
+                simd,
+                constants.round.to_f64()
+                    + if V::FUSED {
+                        8.0 * octaves
+                    } else {
+                        octaves + constants.bias.to_f64()
+                    },
+            ),
+            table: V::table(simd, &constants.table),
+        }
+    }
+
+    /// The weights of a vector of elements, `-inf` and what lies too low included, which get the
+    /// lightest. NaN for NaN.
+    #[inline(always)]
+    pub fn weights(&self, simd: V::Simd, x: V) -> Weights<V> {
+        let constants = V::Elem::EXP;
+        let x = if FAR { x - self.offset } else { x };
+        let x = self.lowest.max(x);
+        if !V::FUSED {
+            let (z, p) = reduce_and_evaluate(simd, x, self.magic);
+            let rounded = p * z.exponent();
+            return Weights {
+                rounded,
+                base: rounded,
+                growth: V::splat(simd, V::Elem::ZERO),
+            };
+        }
+        // Eighths and multiples by eight: as exact as what they are of.
+        let hi = V::constant(simd, constants.ln2[0].to_f64() / 8.0);
+        let lo = V::constant(simd, constants.ln2[1].to_f64() / 8.0);
+        let z = x.mul_add(
+            V::constant(simd, 8.0 * constants.log2_e.to_f64()),
+            self.magic,
+        );
+        let n = z - self.magic;
+        let r = n.neg_mul_add(lo, n.neg_mul_add(hi, x));
+        let growth = polynomial(simd, constants.table_poly, r) * r;
+        let base = z.power(self.table);
+        Weights {
+            rounded: base.mul_add(growth, base),
+            base,
+            growth,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::{Shift, Weigh};
+    use crate::backend::Backend;
+    use crate::kernel::exp;
+    use crate::rows::{Pass as _, Rows};
+    use crate::scalar::Scalar;
+    use crate::simd::{Kernel, Simd, Vector};
+
+    /// One unit of the errors.
+    const U: f64 = 1.0 / (1 << 24) as f64;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "rounding is exact")]
+    fn the_table_is_rounded_once() {
+        let [unit, ln_unit] = exp::F32.unit;
+        assert_eq!(unit, 1.0 - 42_967.0 * U);
+        assert!((unit.ln() - ln_unit).abs() < 1e-17);
+        for (j, entry) in (0..).zip(exp::F32.table) {
+            assert_eq!(entry, (unit * (f64::from(j) / 8.0).exp2()) as f32, "{j}");
+        }
+    }
+
+    /// The ranges of the relative errors of the weights of a row whose maximum is `max`, rounded and
+    /// not, in units of `U`.
+    struct Errors {
+        max: f32,
+    }
+
+    impl Kernel<Rows<'_, f32, 1>> for Errors {
+        type Output = [f64; 4];
+
+        #[inline(always)]
+        fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> [f64; 4] {
+            let shift = Shift::new::<S::F32>(self.max);
+            if shift.is_far() {
+                errors(simd, rows, shift, &Weigh::<S::F32, true>::new(simd, &shift))
+            } else {
+                errors(
+                    simd,
+                    rows,
+                    shift,
+                    &Weigh::<S::F32, false>::new(simd, &shift),
+                )
+            }
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Errors {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> [f64; 4] {
+            unreachable!("the scalar path has no weights")
+        }
+    }
+
+    fn errors<V: Vector<Elem = f32>, const FAR: bool>(
+        simd: V::Simd,
+        rows: Rows<'_, f32, 1>,
+        shift: Shift<f32>,
+        weigh: &Weigh<V, FAR>,
+    ) -> [f64; 4] {
+        let mut range = [0.0_f64; 4];
+        for row in rows {
+            let mut i = 0;
+            row.visit(simd, [0.0], |[x]: [V; 1]| {
+                let weights = weigh.weights(simd, x);
+                let mut lanes = [[0.0; 16]; 3];
+                for (lanes, parts) in
+                    lanes
+                        .iter_mut()
+                        .zip([weights.rounded, weights.base, weights.growth])
+                {
+                    parts.store_prefix(lanes);
+                }
+                for lane in 0..V::LANES.min(row.len() - i) {
+                    let [rounded, base, growth] = lanes.map(|lanes| f64::from(lanes[lane]));
+                    let x = f64::from(row.get(0, i + lane)) - f64::from(shift.offset());
+                    // Exact to 2^-50, as are the standard library's functions.
+                    let exact = (x - shift.ln_unit::<V>()).exp();
+                    for (k, weight) in [rounded, base + base * growth].into_iter().enumerate() {
+                        let error = (weight / exact - 1.0) / U;
+                        range[2 * k] = range[2 * k].min(error);
+                        range[2 * k + 1] = range[2 * k + 1].max(error);
+                    }
+                }
+                i += V::LANES;
+            });
+        }
+        range
+    }
+
+    /// What the bound of a probability builds on.
+    #[test]
+    fn weights_are_accurate() {
+        let normal = |steps: u32, from: f32, to: f32| {
+            (0..steps).map(move |i| from + (to - from) * (i as f32 / steps as f32))
+        };
+        // The exponents down to 2^-13 and every 41st mantissa, up to the cut-off and both sides of 0.
+        let dense: Vec<f32> = (0x3900_0000..130_f32.to_bits())
+            .step_by(41)
+            .flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)])
+            .collect();
+        let near = |max: f32| -> Vec<f32> {
+            dense
+                .iter()
+                .filter(|x| x.abs() >= f32::EPSILON * max.abs())
+                .map(|x| max + x)
+                .filter(|&x| x <= max && x > max - 130.0)
+                .collect()
+        };
+        let cases = [
+            (0.0, near(0.0)),
+            (40.0, near(40.0)),
+            (-300.0, near(-300.0)),
+            (500.5, normal(1 << 20, 370.5, 500.5).collect()),
+            (30_000.0, normal(1 << 16, 29_871.0, 30_000.0).collect()),
+            (-65_536.0, normal(1 << 15, -65_660.0, -65_536.0).collect()),
+            (1e5, normal(1 << 15, 99_871.0, 1e5).collect()),
+            (-3e7, normal(1 << 6, -30_000_128.0, -3e7).collect()),
+        ];
+        for backend in vector_backends() {
+            let mut range = [0.0; 4];
+            for (max, x) in &cases {
+                let found = backend.run(&Errors { max: *max }, Rows::flat(x));
+                println!("{backend:?}: {} below {max}: {found:.3?} u", x.len());
+                range = merge(range, found);
+            }
+            assert_within_bounds(backend, range);
+        }
+    }
+
+    /// The weight of every argument that is weighed without an offset, beside a maximum that is near it.
+    #[test]
+    #[ignore = "half a minute per backend"]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn all_weights_are_accurate() {
+        const BLOCK: u32 = 1 << 16;
+        // What is smaller in magnitude than u / 4 has the weight of 0.
+        let [first, end] = [U as f32 / 4.0, 65_536.0].map(|x| x.to_bits() / BLOCK);
+        for backend in vector_backends() {
+            let next = AtomicU32::new(first);
+            let work = || {
+                let mut range = [0.0; 4];
+                loop {
+                    let block = next.fetch_add(1, Ordering::Relaxed);
+                    if block >= end {
+                        return range;
+                    }
+                    let bits = block * BLOCK..(block + 1) * BLOCK;
+                    for sign in [1.0, -1.0] {
+                        let x: Vec<f32> = bits.clone().map(|x| sign * f32::from_bits(x)).collect();
+                        // Beside a maximum so near, no weight is cut off.
+                        let hundred = |x: &f32| (x / 100.0) as i32;
+                        for part in x.chunk_by(|a, b| hundred(a) == hundred(b)) {
+                            let max = part[0].max(part[part.len() - 1]);
+                            range = merge(range, backend.run(&Errors { max }, Rows::flat(part)));
+                        }
+                    }
+                }
+            };
+            let range = thread::scope(|scope| {
+                let threads = thread::available_parallelism().map_or(1, usize::from);
+                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let found = workers.into_iter().map(|worker| worker.join().unwrap());
+                found.fold([0.0; 4], merge)
+            });
+            println!("{backend:?}: {range:.4?} u");
+            assert_within_bounds(backend, range);
+        }
+    }
+
+    fn vector_backends() -> impl Iterator<Item = Backend> {
+        Backend::available().filter(|backend| backend.name() != "scalar")
+    }
+
+    /// Of ranges: lowest and highest, twice.
+    fn merge(a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        [
+            a[0].min(b[0]),
+            a[1].max(b[1]),
+            a[2].min(b[2]),
+            a[3].max(b[3]),
+        ]
+    }
+
+    /// The bounds that the head of this file states.
+    fn assert_within_bounds(backend: Backend, range: [f64; 4]) {
+        let bounds: [f64; 4] = if backend.is_fused() {
+            [1.055, 1.099, 0.121, 0.179]
+        } else {
+            [1.8; 4]
+        };
+        for (error, bound) in range.into_iter().zip(bounds) {
+            assert!(
+                error.abs() <= bound,
+                "{backend:?}: {range:?} beyond {bounds:?}"
+            );
+        }
+    }
+}
