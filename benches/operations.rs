@@ -61,7 +61,7 @@ fn group(criterion: &mut Criterion, name: &str, workload: Workload, exec: Exec, 
                 let (batch, memory) = made.get_or_insert_with(|| {
                     let batch = Batch::new(rows, classes);
                     let mut memory = batch.memory();
-                    workload.check(exec, &batch, batch.results(&mut memory));
+                    workload.check(backend, exec, &batch, batch.results(&mut memory));
                     (batch, memory)
                 });
                 let y = batch.results(memory);

@@ -11,12 +11,16 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use common::batch::{Batch, Random};
+use common::batch::Batch;
+use common::shared::inputs::Rng;
 use common::{IN_CACHE, WORKLOADS};
 use softlane::{Backend, Exec};
 
 /// Operation, elements, classes.
 type Work = (&'static str, usize, usize);
+
+/// A way to execute, and what it is called.
+type Contestant = (String, Backend, Exec);
 
 /// Elements of a batch that no second-level cache holds.
 const LARGE: usize = 4 * 1024 * 1024;
@@ -69,22 +73,23 @@ fn main() {
 
     let serial = Exec::new().serial();
     let backends: Vec<_> = Backend::available()
-        .map(|backend| (backend.name().to_owned(), serial.backend(backend)))
+        .map(|backend| (backend.name().to_owned(), backend, serial.backend(backend)))
         .collect();
     let title = format!("{}, 1 thread", processor());
     table(&title, &wanted(&SERIAL), &backends, time);
 
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    let active = Backend::active().unwrap();
     let threads = [
-        ("1 thread".to_owned(), serial),
-        (format!("{threads} threads"), Exec::new()),
+        ("1 thread".to_owned(), active, serial),
+        (format!("{threads} threads"), active, Exec::new()),
     ];
-    let title = format!("Backend {}", Backend::active().unwrap().name());
+    let title = format!("Backend {}", active.name());
     table(&title, &wanted(&THREADED), &threads, time);
 }
 
 /// A row for each work; a column for a copy of the logits, and for each way to execute.
-fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) {
+fn table(title: &str, works: &[Work], execs: &[Contestant], time: Duration) {
     if works.is_empty() {
         return;
     }
@@ -92,7 +97,7 @@ fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) 
     println!(
         "{title}: nanoseconds per element (how many times the speed of {first}, measured twice)\n"
     );
-    let names: Vec<_> = execs.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<_> = execs.iter().map(|(name, ..)| name.as_str()).collect();
     println!(
         "| operation | rows x classes | copy | {} |",
         names.join(" | ")
@@ -104,15 +109,15 @@ fn table(title: &str, works: &[Work], execs: &[(String, Exec)], time: Duration) 
         let batch = Batch::new(rows, classes);
         let mut memory = batch.memory();
         let y = batch.results(&mut memory);
-        for &(_, exec) in execs {
-            workload.check(exec, &batch, y);
+        for &(_, backend, exec) in execs {
+            workload.check(backend, exec, &batch, y);
         }
         let mut run = |who: usize| {
             let batch = black_box(&batch);
             match who.checked_sub(1) {
                 None => black_box(&mut *y).copy_from_slice(&batch.x),
                 Some(exec) => {
-                    black_box((workload.run)(execs[exec].1, batch, y)).unwrap();
+                    black_box((workload.run)(execs[exec].2, batch, y)).unwrap();
                 }
             }
         };
@@ -154,7 +159,7 @@ fn medians(contestants: usize, time: Duration, mut run: impl FnMut(usize)) -> Ve
         .collect();
     let mut times = vec![Vec::new(); contestants];
     let mut order: Vec<usize> = (0..contestants).collect();
-    let mut random = Random::new();
+    let mut random = Rng::new(0);
     let start = Instant::now();
     while times[0].is_empty() || start.elapsed() < time {
         for i in 1..contestants {

@@ -1,6 +1,7 @@
 //! A batch of rows to run an operation over.
 
-use super::oracle;
+use super::shared::inputs::{self, Rng};
+use super::shared::oracle;
 
 /// Elements of a page.
 const PAGE: usize = 4096 / size_of::<f32>();
@@ -20,21 +21,20 @@ pub struct Batch {
 
 impl Batch {
     pub fn new(rows: usize, classes: usize) -> Self {
-        let mut random = Random::new();
-        let x: Vec<f32> = (0..rows * classes)
-            .map(|_| 3.0 * random.normal() as f32)
-            .collect();
-        let mut batch = Self {
-            classes,
-            labels: x.iter().map(|_| random.below(2) as f32).collect(),
-            targets: (0..rows).map(|_| random.below(classes)).collect(),
-            probs: Vec::new(),
-            log_probs: Vec::new(),
-            x,
+        let rng = &mut Rng::new(0);
+        let x = inputs::normal(rng, rows * classes, 0.0, 3.0);
+        let each = |f: fn(&[f32]) -> Vec<f64>| {
+            let rows = x.chunks(classes).flat_map(f);
+            rows.map(|y| y as f32).collect()
         };
-        batch.probs = rounded(&oracle::softmax(&batch));
-        batch.log_probs = rounded(&oracle::log_softmax(&batch));
-        batch
+        Self {
+            classes,
+            probs: each(oracle::softmax),
+            log_probs: each(oracle::log_softmax),
+            targets: (0..rows).map(|_| rng.below(classes)).collect(),
+            labels: x.iter().map(|_| rng.below(2) as f32).collect(),
+            x,
+        }
     }
 
     /// Memory to take [`Batch::results`] from.
@@ -53,38 +53,5 @@ impl Batch {
 
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.x.chunks(self.classes)
-    }
-}
-
-/// Results of an operation that returns nothing.
-fn rounded(exact: &[oracle::Exact]) -> Vec<f32> {
-    let written = &exact[..exact.len() - 1];
-    written.iter().map(|exact| exact.value as f32).collect()
-}
-
-/// Random numbers, always the same (splitmix64).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new() -> Self {
-        Self(0)
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// An integer from 0 to `end - 1`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.bits() % end as u64) as usize
-    }
-
-    /// Normally distributed (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let [u, v] = [(); 2].map(|()| (self.bits() >> 11) as f64 / (1_u64 << 53) as f64);
-        (-2.0 * (1.0 - u).ln()).sqrt() * (core::f64::consts::TAU * v).cos()
     }
 }

@@ -2,162 +2,284 @@
 //! and its exact results.
 
 pub mod batch;
-mod oracle;
+#[path = "../../tests/common/mod.rs"]
+pub mod shared;
 
 use batch::Batch;
-use oracle::Exact;
+use shared::oracle::{self, Row};
+use shared::ulp::Want;
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec};
 
-use softlane::{BinaryCrossEntropy, CrossEntropy, Error, Exec};
+/// Elements of a batch that a second-level cache holds, with its results.
+pub const IN_CACHE: usize = 64 * 1024;
+
+/// ULP that a vector backend may be off: the most that `tests/accuracy.rs` allows any of them in any
+/// operation. There, each has a bound of its own, and rows that come close to it.
+const VECTOR: f64 = 4.0;
+
+/// ULP that the scalar path may be off, beside one for each class, as a sum of n terms in `f32` is
+/// wrong by at most n: 64 for rounding `x - max`, and below 36 for the rest of any formula.
+const SCALAR: f64 = 100.0;
+
+/// Runs an operation over a batch. Writes results in front of a slice that is as long as the logits,
+/// or over the logits there, and returns what the operation returns, if anything.
+type Run = fn(Exec, &Batch, &mut [f32]) -> Result<Option<f32>, Error>;
+
+/// What an operation should write, and after that what it should return, if anything.
+type Results = fn(&Batch) -> Vec<Exact>;
 
 /// An operation to time.
 #[derive(Clone, Copy)]
 pub struct Workload {
     pub name: &'static str,
-    /// Whether it takes rows, or one slice.
-    has_rows: bool,
-    /// Runs it over a batch. Writes results in front of a slice that is as long as the logits, and
-    /// returns what the operation returns, if anything.
-    pub run: fn(Exec, &Batch, &mut [f32]) -> Result<f32, Error>,
-    /// What it should write, and after that what it should return.
-    exact: fn(&Batch) -> Vec<Exact>,
+    pub run: Run,
+    exact: Results,
+}
+
+/// An exact result: in the unit that is promised of the vector backends, and in ULP of what the
+/// textbook formula adds or subtracts.
+struct Exact {
+    vector: Want,
+    scalar: Want,
 }
 
 impl Workload {
     /// Rows of a batch with about so many elements, at least one; one slice counts as a row.
     pub fn rows(&self, elements: usize, classes: usize) -> usize {
-        let rows = if self.has_rows { elements / classes } else { 1 };
-        rows.max(1)
+        match self.name {
+            "exp" | "max" | "sum" | "sigmoid" => 1,
+            _ => (elements / classes).max(1),
+        }
     }
 
     /// Runs it once, with each result compared to the exact one.
-    ///
-    /// In units of 2^-24, a sum of n terms in `f32` is wrong by at most n, rounding `x - max` is
-    /// worth up to 64 in the exponential of the scalar path, and the rest of any formula below 36.
-    pub fn check(&self, exec: Exec, batch: &Batch, y: &mut [f32]) {
+    pub fn check(&self, backend: Backend, exec: Exec, batch: &Batch, y: &mut [f32]) {
         y.copy_from_slice(&batch.x);
         let returned = (self.run)(exec, batch, y).unwrap();
         let exact = (self.exact)(batch);
-        let tolerance = (batch.classes as f64 + 100.0) * f64::from(f32::EPSILON) / 2.0;
-        let written = &y[..exact.len() - 1];
-        for (i, (got, exact)) in written.iter().chain([&returned]).zip(exact).enumerate() {
-            let error = (f64::from(*got) - exact.value).abs();
+        let written = &y[..exact.len() - usize::from(returned.is_some())];
+        for (i, (got, exact)) in written.iter().chain(&returned).zip(exact).enumerate() {
+            let (want, bound) = match backend.name() {
+                "scalar" => (exact.scalar, SCALAR + batch.classes as f64),
+                _ => (exact.vector, VECTOR),
+            };
+            let error = want.error(*got);
             assert!(
-                error <= tolerance * exact.magnitude,
-                "{} over {} classes, {exec:?}: result {i} is {got}, not {}",
+                error <= bound,
+                "{} over {} classes, {exec:?}: result {i} is {got:e}, not {:e}: {error} ULP",
                 self.name,
                 batch.classes,
-                exact.value,
+                want.value,
             );
         }
     }
 }
 
-/// Elements of a batch that a second-level cache holds, with its results.
-pub const IN_CACHE: usize = 64 * 1024;
-
 /// Every operation.
+///
+/// In place, the first run is over the logits, each other over the results of the one before: the
+/// time does not depend on the values.
 pub const WORKLOADS: [Workload; 13] = [
-    Workload {
-        name: "exp",
-        has_rows: false,
-        run: |exec, b, y| exec.exp(&b.x, y).map(|()| 0.0),
-        exact: oracle::exp,
-    },
-    Workload {
-        name: "max",
-        has_rows: false,
-        run: |exec, b, _| exec.max(&b.x),
-        exact: oracle::max,
-    },
-    Workload {
-        name: "sum",
-        has_rows: false,
-        run: |exec, b, _| exec.sum(&b.x),
-        exact: oracle::sum,
-    },
-    Workload {
-        name: "sigmoid",
-        has_rows: false,
-        run: |exec, b, y| exec.sigmoid(&b.x, y).map(|()| 0.0),
-        exact: oracle::sigmoid,
-    },
-    Workload {
-        name: "softmax",
-        has_rows: true,
-        run: |exec, b, y| exec.softmax(&b.x, b.classes, y).map(|()| 0.0),
-        exact: oracle::softmax,
-    },
-    Workload {
-        name: "log-softmax",
-        has_rows: true,
-        run: |exec, b, y| exec.log_softmax(&b.x, b.classes, y).map(|()| 0.0),
-        exact: oracle::log_softmax,
-    },
-    Workload {
-        name: "logsumexp",
-        has_rows: true,
-        run: |exec, b, y| {
-            let rows = b.targets.len();
-            exec.logsumexp(&b.x, b.classes, &mut y[..rows])
-                .map(|()| 0.0)
+    workload(
+        "exp",
+        |exec, b, y| exec.exp(&b.x, y).map(|()| None),
+        |b| b.x.iter().map(|&x| plain(oracle::exp(x))).collect(),
+    ),
+    workload(
+        "max",
+        |exec, b, _| exec.max(&b.x).map(Some),
+        |b| {
+            let vector = Want::exactly(oracle::max(&b.x));
+            let scalar = vector;
+            vec![Exact { vector, scalar }]
         },
-        exact: oracle::logsumexp,
-    },
-    Workload {
-        name: "softmax-backward",
-        has_rows: true,
-        run: |exec, b, y| {
-            exec.softmax_backward(&b.probs, &b.x, b.classes, y)
-                .map(|()| 0.0)
+    ),
+    workload(
+        "sum",
+        |exec, b, _| exec.sum(&b.x).map(Some),
+        |b| {
+            let magnitudes = oracle::sum_of_magnitudes(f64s(&b.x));
+            let sum = Want::ulp_of(oracle::sum(f64s(&b.x)), magnitudes);
+            vec![exact(sum, magnitudes)]
         },
-        exact: oracle::softmax_backward,
-    },
-    Workload {
-        name: "log-softmax-backward",
-        has_rows: true,
-        run: |exec, b, y| {
-            exec.log_softmax_backward(&b.log_probs, &b.x, b.classes, y)
-                .map(|()| 0.0)
+    ),
+    workload(
+        "sigmoid",
+        |exec, b, y| exec.sigmoid(&b.x, y).map(|()| None),
+        |b| b.x.iter().map(|&x| plain(oracle::sigmoid(x))).collect(),
+    ),
+    workload(
+        "softmax",
+        |exec, b, y| exec.softmax(&b.x, b.classes, y).map(|()| None),
+        softmax,
+    ),
+    workload(
+        "log-softmax",
+        |exec, b, y| exec.log_softmax(&b.x, b.classes, y).map(|()| None),
+        log_softmax,
+    ),
+    workload(
+        "logsumexp",
+        |exec, b, y| {
+            let lse = &mut y[..b.targets.len()];
+            exec.logsumexp(&b.x, b.classes, lse).map(|()| None)
         },
-        exact: oracle::log_softmax_backward,
-    },
-    Workload {
-        name: "cross-entropy",
-        has_rows: true,
-        run: |exec, b, _| {
-            CrossEntropy::new()
-                .exec(exec)
-                .loss(&b.x, b.classes, &b.targets)
+        |b| {
+            let lse = |x| {
+                let (row, lse) = (Row::new(x), oracle::logsumexp(x));
+                let magnitudes = row.max.abs() + row.log_sum() + 1.0;
+                exact(Want::ulp_of(lse, lse.abs().max(1.0)), magnitudes)
+            };
+            b.rows().map(lse).collect()
         },
-        exact: oracle::cross_entropy,
-    },
-    Workload {
-        name: "cross-entropy-grad",
-        has_rows: true,
-        run: |exec, b, y| {
+    ),
+    workload(
+        "softmax-backward",
+        |exec, b, y| {
+            let dx = exec.softmax_backward(&b.probs, &b.x, b.classes, y);
+            dx.map(|()| None)
+        },
+        |b| {
+            let rows = b.probs.chunks(b.classes).zip(b.rows());
+            rows.flat_map(|(y, dy)| {
+                let dot = oracle::sum_of_magnitudes(oracle::products(y, dy));
+                let dx = oracle::softmax_backward(y, dy).into_iter();
+                dx.zip(f64s(y))
+                    .map(move |((dx, larger), y)| exact(Want::ulp_of(dx, larger), larger + y * dot))
+            })
+            .collect()
+        },
+    ),
+    workload(
+        "log-softmax-backward",
+        |exec, b, y| {
+            let dx = exec.log_softmax_backward(&b.log_probs, &b.x, b.classes, y);
+            dx.map(|()| None)
+        },
+        |b| {
+            let rows = b.log_probs.chunks(b.classes).zip(b.rows());
+            rows.flat_map(|(y, dy)| {
+                let sum = oracle::sum_of_magnitudes(f64s(dy));
+                let dx = oracle::log_softmax_backward(y, dy).into_iter();
+                dx.zip(f64s(y)).map(move |((dx, larger), y)| {
+                    exact(Want::ulp_of(dx, larger), larger + y.exp() * sum)
+                })
+            })
+            .collect()
+        },
+    ),
+    workload(
+        "cross-entropy",
+        |exec, b, _| {
             let loss = CrossEntropy::new().exec(exec);
-            loss.loss_and_grad(&b.x, b.classes, &b.targets, y)
+            loss.loss(&b.x, b.classes, &b.targets).map(Some)
         },
-        exact: oracle::cross_entropy_grad,
-    },
-    // The first run is over the logits, each other over the gradients of the one before: the time
-    // does not depend on the values.
-    Workload {
-        name: "cross-entropy-grad-in-place",
-        has_rows: true,
-        run: |exec, b, y| {
+        |b| vec![mean(&losses(b))],
+    ),
+    workload(
+        "cross-entropy-grad",
+        |exec, b, y| {
+            let loss = CrossEntropy::new().exec(exec);
+            loss.loss_and_grad(&b.x, b.classes, &b.targets, y).map(Some)
+        },
+        gradient,
+    ),
+    workload(
+        "cross-entropy-grad-in-place",
+        |exec, b, y| {
             let loss = CrossEntropy::new().exec(exec);
             loss.loss_and_grad_in_place(y, b.classes, &b.targets)
+                .map(Some)
         },
-        exact: oracle::cross_entropy_grad,
-    },
-    Workload {
-        name: "binary-cross-entropy-grad",
-        has_rows: true,
-        run: |exec, b, y| {
+        gradient,
+    ),
+    workload(
+        "binary-cross-entropy-grad",
+        |exec, b, y| {
             let loss = BinaryCrossEntropy::new().exec(exec);
-            loss.loss_and_grad(&b.x, b.classes, &b.labels, y)
+            loss.loss_and_grad(&b.x, b.classes, &b.labels, y).map(Some)
         },
-        exact: oracle::binary_cross_entropy_grad,
-    },
+        |b| {
+            let g = 1.0 / b.x.len() as f64;
+            let grads = b.x.iter().zip(&b.labels).map(|(&x, &t)| {
+                let (grad, larger) = oracle::binary_cross_entropy_gradient(x, t, g);
+                exact(Want::ulp_of(grad, larger), g)
+            });
+            grads.chain([mean(&binary_losses(b))]).collect()
+        },
+    ),
 ];
+
+const fn workload(name: &'static str, run: Run, exact: Results) -> Workload {
+    Workload { name, run, exact }
+}
+
+fn exact(vector: Want, magnitudes: f64) -> Exact {
+    let scalar = Want::ulp_of(vector.value, magnitudes);
+    Exact { vector, scalar }
+}
+
+/// A result of which no formula subtracts anything.
+fn plain(value: f64) -> Exact {
+    exact(Want::ulp(value), value)
+}
+
+/// The mean of results whose errors add up.
+fn mean(results: &[Exact]) -> Exact {
+    let count = results.len() as f64;
+    let value = oracle::sum(results.iter().map(|x| x.scalar.value)) / count;
+    let unit = oracle::sum(results.iter().map(|x| x.scalar.unit)) / count;
+    Exact {
+        vector: Want::ulp(value),
+        scalar: Want { value, unit },
+    }
+}
+
+fn f64s(x: &[f32]) -> impl Iterator<Item = f64> {
+    x.iter().copied().map(f64::from)
+}
+
+fn softmax(b: &Batch) -> Vec<Exact> {
+    b.rows().flat_map(oracle::softmax).map(plain).collect()
+}
+
+/// `sign ln p_i`. Textbook: `x_i - max - ln sum`, where a relative error of the sum is an absolute
+/// one.
+fn log_probability(row: &Row, i: usize, sign: f64) -> Exact {
+    let magnitudes = row.d[i].abs() + row.log_sum() + 1.0;
+    exact(Want::ulp(sign * row.log_probability(i)), magnitudes)
+}
+
+fn log_softmax(b: &Batch) -> Vec<Exact> {
+    b.rows()
+        .flat_map(|x| {
+            let row = Row::new(x);
+            (0..x.len()).map(move |i| log_probability(&row, i, 1.0))
+        })
+        .collect()
+}
+
+fn losses(b: &Batch) -> Vec<Exact> {
+    let rows = b.rows().zip(&b.targets);
+    rows.map(|(x, &t)| log_probability(&Row::new(x), t, -1.0))
+        .collect()
+}
+
+/// The gradient of the mean, and the mean.
+fn gradient(b: &Batch) -> Vec<Exact> {
+    let g = 1.0 / b.targets.len() as f64;
+    let rows = b.rows().zip(&b.targets).flat_map(|(x, &t)| {
+        let grads = oracle::cross_entropy_gradient(x, t, g).into_iter();
+        grads
+            .enumerate()
+            .map(move |(i, grad)| exact(Want::ulp(grad), if i == t { g } else { grad }))
+    });
+    rows.chain([mean(&losses(b))]).collect()
+}
+
+fn binary_losses(b: &Batch) -> Vec<Exact> {
+    let pairs = b.x.iter().zip(&b.labels);
+    pairs
+        .map(|(&x, &t)| plain(oracle::binary_cross_entropy(x, t).0))
+        .collect()
+}
