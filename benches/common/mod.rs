@@ -75,11 +75,11 @@ impl Workload {
     }
 }
 
-/// Every operation.
+/// Every operation; the usual ones in place too.
 ///
 /// In place, the first run is over the logits, each other over the results of the one before: the
 /// time does not depend on the values.
-pub const WORKLOADS: [Workload; 13] = [
+pub const WORKLOADS: [Workload; 18] = [
     workload(
         "exp",
         |exec, b, y| exec.exp(&b.x, y).map(|()| None),
@@ -114,8 +114,18 @@ pub const WORKLOADS: [Workload; 13] = [
         softmax,
     ),
     workload(
+        "softmax-in-place",
+        |exec, b, y| exec.softmax_in_place(y, b.classes).map(|()| None),
+        softmax,
+    ),
+    workload(
         "log-softmax",
         |exec, b, y| exec.log_softmax(&b.x, b.classes, y).map(|()| None),
+        log_softmax,
+    ),
+    workload(
+        "log-softmax-in-place",
+        |exec, b, y| exec.log_softmax_in_place(y, b.classes).map(|()| None),
         log_softmax,
     ),
     workload(
@@ -177,6 +187,16 @@ pub const WORKLOADS: [Workload; 13] = [
         |b| vec![mean(&losses(b))],
     ),
     workload(
+        "cross-entropy-per-row",
+        |exec, b, y| {
+            let loss = CrossEntropy::new().exec(exec);
+            let losses = &mut y[..b.targets.len()];
+            loss.loss_per_row(&b.x, b.classes, &b.targets, losses)
+                .map(|()| None)
+        },
+        losses,
+    ),
+    workload(
         "cross-entropy-grad",
         |exec, b, y| {
             let loss = CrossEntropy::new().exec(exec);
@@ -192,6 +212,23 @@ pub const WORKLOADS: [Workload; 13] = [
                 .map(Some)
         },
         gradient,
+    ),
+    workload(
+        "binary-cross-entropy",
+        |exec, b, _| {
+            let loss = BinaryCrossEntropy::new().exec(exec);
+            loss.loss(&b.x, b.classes, &b.labels).map(Some)
+        },
+        |b| vec![mean(&binary_losses(b))],
+    ),
+    workload(
+        "binary-cross-entropy-per-element",
+        |exec, b, y| {
+            let loss = BinaryCrossEntropy::new().exec(exec);
+            loss.loss_per_element(&b.x, b.classes, &b.labels, y)
+                .map(|()| None)
+        },
+        binary_losses,
     ),
     workload(
         "binary-cross-entropy-grad",
