@@ -1,5 +1,7 @@
-//! Every operation once, without the standard library. The exit code is 0 if all results are right,
-//! else the number of the first wrong one (255 for an unexpected error).
+//! Every operation once on every backend, without the standard library. The exit code is 0 if all
+//! results are right, else the number of the first wrong one (255 for an unexpected error, 254 if
+//! calls use another backend than the one that the variable `EXPECTED_BACKEND` named when this was
+//! compiled).
 //!
 //! The panic handler is this program's own: it would not compile if anything brought `std` in.
 
@@ -33,6 +35,11 @@ extern "C" fn rust_eh_personality() {
 // SAFETY: the one `main` of this program, of the type that the C runtime calls.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
+    if let (Some(expected), Ok(active)) = (option_env!("EXPECTED_BACKEND"), Backend::active())
+        && active.name() != expected
+    {
+        return 254;
+    }
     for backend in Backend::available() {
         let Ok(results) = results(Exec::new().backend(backend)) else {
             return 255;
