@@ -1,7 +1,11 @@
 //! The scalar path: the textbook formula of every operation, one element at a time, with the
 //! exponential of the standard library. The baseline that benchmarks compare with, and the place to
-//! check the formulas. It shares no arithmetic with the kernels, and has the error of its formulas:
-//! rounding `x - max` alone costs up to 64 ULP of a probability.
+//! check the formulas. It has their error: rounding `x - max` alone costs up to 64 ULP of a
+//! probability.
+//!
+//! Within a row (of a slice: 4096 elements) it shares no arithmetic with the kernels. What is found
+//! of many rows it combines as they do, by [`tree::sum`] and [`Merge`]: a batch is cut along that
+//! tree for its threads (`parallel.rs`), and with any other order a loss would depend on where.
 
 use crate::element::Element;
 use crate::kernel::MaskedRows;
@@ -245,12 +249,18 @@ impl<T: Element> Scalar<Rows<'_, T, 1>> for Sum {
 
 impl<T: Element> Scalar<Rows<'_, T, 1>> for Max {
     fn scalar(&self, rows: Rows<'_, T, 1>) -> Largest<T> {
-        rows.fold(Largest(T::NEG_INFINITY), |largest, row| {
-            (0..row.len()).fold(largest, |largest, i| {
-                let x = row.get(0, i);
-                largest.merge(Largest(if x.is_nan() { T::NAN } else { x }))
-            })
-        })
+        let mut found = Largest(T::NEG_INFINITY);
+        for row in rows {
+            let mut max = canonical(largest(row));
+            if max == T::ZERO {
+                // The first zero. A sum of zeros is +0 if any of them is.
+                for i in (0..row.len()).filter(|&i| row.get(0, i) == T::ZERO) {
+                    max = max + row.get(0, i);
+                }
+            }
+            found = found.merge(Largest(max));
+        }
+        found
     }
 }
 
