@@ -67,6 +67,7 @@ pub struct Function<'a> {
 
 /// The functions of an assembly text.
 pub fn functions(text: &str) -> Vec<Function<'_>> {
+    let tables: Vec<_> = text.lines().filter_map(table_entry).collect();
     let mut functions = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -78,16 +79,26 @@ pub fn functions(text: &str) -> Vec<Function<'_>> {
             let body = lines.by_ref().take_while(|line| !line.contains(".size"));
             functions.push(Function {
                 name,
-                blocks: blocks(body),
+                blocks: blocks(body, &tables),
             });
         }
     }
     functions
 }
 
-fn blocks<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Block<'a>> {
+/// A jump table, and a label in it.
+fn table_entry(line: &str) -> Option<(&str, &str)> {
+    let (label, table) = line.trim().strip_prefix(".long")?.split_once('-')?;
+    Some((table, label.trim()))
+}
+
+fn blocks<'a>(
+    lines: impl Iterator<Item = &'a str>,
+    tables: &[(&'a str, &'a str)],
+) -> Vec<Block<'a>> {
     let mut blocks = vec![Block::default()];
     let mut labels = Vec::new();
+    let mut table = None;
     for line in lines {
         let code = line.split('#').next().unwrap_or_default().trim();
         if let Some(label) = code.strip_suffix(':') {
@@ -95,10 +106,16 @@ fn blocks<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Block<'a>> {
             labels.push((label, blocks.len() - 1));
         } else if !code.is_empty() && !code.starts_with('.') {
             let (name, operands) = code.split_once(char::is_whitespace).unwrap_or((code, ""));
-            let instruction = Instruction {
-                name,
-                operands: operands.trim(),
-            };
+            let mut operands = operands.trim();
+            if let Some((loaded, _)) = operands.split_once("(%rip)")
+                && loaded.starts_with(".LJTI")
+            {
+                table = Some(loaded);
+            } else if name.starts_with('j') && operands.starts_with("*%") {
+                // By the table whose address was loaded; else it leaves the function.
+                operands = table.unwrap_or(operands);
+            }
+            let instruction = Instruction { name, operands };
             let last = blocks.len() - 1;
             blocks[last].instructions.push(instruction);
             if name.starts_with('j') || !instruction.falls_through() {
@@ -112,8 +129,10 @@ fn blocks<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Block<'a>> {
             blocks[i].next.push(i + 1);
         }
         if let Some(jump) = last.filter(|last| last.name.starts_with('j')) {
-            let target = labels.iter().find(|(label, _)| *label == jump.operands);
-            blocks[i].next.extend(target.map(|&(_, block)| block));
+            let is_target =
+                |label| label == jump.operands || tables.contains(&(jump.operands, label));
+            let targets = labels.iter().filter(|(label, _)| is_target(*label));
+            blocks[i].next.extend(targets.map(|&(_, block)| block));
         }
     }
     blocks
@@ -234,6 +253,20 @@ tail:
 	callq	*%rax
 	jmp	other
 	.size	tail, .Lfunc_end1-tail
+	.type	switch,@function
+switch:
+	leaq	.LJTI2_0(%rip), %rcx
+	jmpq	*%rax
+.LBB2_1:
+	mulps	%xmm0, %xmm0
+	jne	.LBB2_1
+.LBB2_2:
+	retq
+	.size	switch, .Lfunc_end2-switch
+	.section	.rodata
+.LJTI2_0:
+	.long	.LBB2_1-.LJTI2_0
+	.long	.LBB2_2-.LJTI2_0
 ";
 
     #[test]
@@ -242,7 +275,9 @@ tail:
         let panic = "_RNvNtCsgEmfK2I1SDS_4core9panicking18panic_bounds_check";
         assert_eq!(functions[0].calls(), [panic, "memcpy", "memset"].into());
         assert_eq!(functions[1].calls(), ["*%rax", "other"].into());
-        assert_eq!([functions[0].name, functions[1].name], ["rows", "tail"]);
+        assert!(functions[2].calls().is_empty());
+        let names: Vec<_> = functions.iter().map(|f| f.name).collect();
+        assert_eq!(names, ["rows", "tail", "switch"]);
     }
 
     #[test]
@@ -263,5 +298,8 @@ tail:
         assert_eq!(loops[0].iter().filter(|i| i.is_fused()).count(), 1);
         assert_eq!(loops[0].iter().filter(|i| i.uses_stack()).count(), 1);
         assert_eq!(loops[1].iter().find_map(|i| i.callee()), Some("*%r14"));
+        // Behind a jump table.
+        let loops = functions[2].innermost_loops();
+        assert_eq!((loops.len(), loops[0][0].name), (1, "mulps"));
     }
 }
