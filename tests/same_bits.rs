@@ -76,10 +76,16 @@ impl Owned {
             kind.row(seed + i as u64, classes)
         };
         let kind = kind.unwrap_or("every kind");
+        let x = (0..rows).flat_map(row).collect();
+        Self::of(x, rows, classes, kind, &mut rng)
+    }
+
+    /// These logits, with labels and targets to go with them.
+    fn of(x: Vec<f32>, rows: usize, classes: usize, kind: &str, rng: &mut Rng) -> Self {
         Self {
             name: format!("{rows} rows of {classes} classes, {kind}"),
             classes,
-            x: (0..rows).flat_map(row).collect(),
+            x,
             y: (0..rows * classes)
                 .map(|_| rng.between(-0.2, 1.2).clamp(0.0, 1.0) as f32)
                 .collect(),
@@ -394,6 +400,72 @@ fn fused_backends_add_in_the_same_order() {
             got.contains(&low) && got.contains(&high),
             "{backend:?}: the order does not show"
         );
+    }
+}
+
+/// Rows that are the same on every machine: made by arithmetic that is rounded alike everywhere, without
+/// a library's functions. (Those of [`corpus`] need logarithms and cosines.)
+fn portable_corpus() -> impl Iterator<Item = Owned> {
+    const SPREADS: [f64; 5] = [0.1, 1.0, 8.0, 80.0, 1e30];
+    const OFFSETS: [f64; 5] = [0.0, 1e3, -3e4, 1e5, -1e30];
+    let rows = SPREADS.len() * OFFSETS.len();
+    let batch = move |classes: usize| {
+        let mut rng = Rng::new(classes as u64);
+        let mut x = vec![];
+        for (spread, offset) in SPREADS.iter().flat_map(|s| OFFSETS.map(|o| (s, o))) {
+            let masked = rng.coin();
+            let kept = rng.below(classes);
+            x.extend((0..classes).map(|i| {
+                let sum: f64 = (0..4).map(|_| rng.between(-1.0, 1.0)).sum();
+                if masked && i != kept && rng.below(3) == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    (offset + spread * sum) as f32
+                }
+            }));
+        }
+        Owned::of(x, rows, classes, "portable", &mut rng)
+    };
+    (1..=70).chain([1000, 4096, 4097, 10_000]).map(batch)
+}
+
+/// FNV-1a of the bits of some numbers.
+fn hash(results: impl IntoIterator<Item = f32>) -> u64 {
+    let bytes = results.into_iter().flat_map(|x| x.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The bits of every operation are those that are committed: the same on every processor, and the same as
+/// before. Only vector backends: the scalar path has those of the standard library.
+#[test]
+fn bits_are_as_committed() {
+    let committed = include_str!("same_bits/hashes.txt");
+    for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+        let kind = if backend.is_fused() {
+            "fused"
+        } else {
+            "unfused"
+        };
+        let lines = OPERATIONS.iter().map(|operation| {
+            let results = portable_corpus().flat_map(|owned| {
+                let context = format_args!("{backend:?}, {}", owned.name);
+                operation.run(serial(backend), owned.batch(), context)
+            });
+            format!("{kind}, {}: {:016x}", operation.name, hash(results))
+        });
+        let lines: Vec<_> = lines.collect();
+        let same = lines
+            .iter()
+            .all(|line| committed.lines().any(|l| l == line));
+        assert!(
+            same,
+            "{backend:?} has other bits than tests/same_bits/hashes.txt. If that is meant, put these lines \
+             there, and a line into the changelog:\n{}",
+            lines.join("\n")
+        );
+        report(format_args!("{backend:?}: the bits that are committed"));
     }
 }
 

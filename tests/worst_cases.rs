@@ -1,0 +1,212 @@
+//! A search for the rows with the largest errors, on the backends with fused multiply-add: hill climbing over the
+//! bits of rows, which comes near the bounds that the documentation derives and must never exceed
+//! them. `SOFTLANE_SEARCH_SECONDS=600 cargo test --test worst_cases -- --nocapture` searches longer than
+//! the few seconds of an ordinary run.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use common::inputs::Rng;
+use common::oracle;
+use common::ulp::Want;
+use softlane::{Backend, CrossEntropy, Exec, Reduction};
+
+/// What is searched.
+struct Search {
+    name: &'static str,
+    /// What the documentation says, in ULP.
+    bound: f64,
+    /// What even a short search finds: if it does not, it is no search.
+    near: f64,
+    /// The error of the worst result for a row.
+    error: fn(Exec, &[f32]) -> f64,
+}
+
+const SEARCHES: [Search; 6] = [
+    Search {
+        name: "probability",
+        bound: 2.2,
+        near: 1.5,
+        error: |exec, x| probabilities(exec, x, NORMAL),
+    },
+    Search {
+        name: "probability near the least normal number",
+        bound: 2.7,
+        near: 1.5,
+        error: |exec, x| probabilities(exec, x, LEAST),
+    },
+    Search {
+        name: "log-probability",
+        bound: 1.6,
+        near: 0.9,
+        error: |exec, x| {
+            let mut y = x.to_vec();
+            exec.log_softmax_in_place(&mut y, x.len()).unwrap();
+            largest(&y, oracle::log_softmax(x).into_iter().map(Want::ulp))
+        },
+    },
+    Search {
+        name: "log-sum-exp",
+        bound: 0.8,
+        near: 0.5,
+        error: |exec, x| {
+            let mut lse = [0.0];
+            exec.logsumexp(x, x.len(), &mut lse).unwrap();
+            let want = oracle::logsumexp(x);
+            largest(&lse, [Want::ulp_of(want, want.abs().max(1.0))])
+        },
+    },
+    Search {
+        name: "loss",
+        bound: 1.1,
+        near: 0.55,
+        error: |exec, x| {
+            let (mut losses, mut worst) = ([0.0], 0.0_f64);
+            for target in [0, x.len() - 1] {
+                let targets = [target];
+                CrossEntropy::new()
+                    .exec(exec)
+                    .loss_per_row(x, x.len(), &targets, &mut losses)
+                    .unwrap();
+                let want = Want::ulp(oracle::cross_entropy(x, target));
+                worst = worst.max(largest(&losses, [want]));
+            }
+            worst
+        },
+    },
+    Search {
+        name: "gradient at the target",
+        bound: 2.2,
+        near: 0.55,
+        error: |exec, x| {
+            let mut worst = 0.0_f64;
+            for target in [0, x.len() - 1] {
+                let mut grad = x.to_vec();
+                CrossEntropy::new()
+                    .exec(exec)
+                    .reduction(Reduction::Sum)
+                    .loss_and_grad_in_place(&mut grad, x.len(), &[target])
+                    .unwrap();
+                let want = oracle::cross_entropy_gradient(x, target, 1.0)[target];
+                worst = worst.max(largest(&grad[target..=target], [Want::ulp(want)]));
+            }
+            worst
+        },
+    },
+];
+
+/// The largest error.
+fn largest(got: &[f32], want: impl IntoIterator<Item = Want>) -> f64 {
+    let errors = got.iter().zip(want).map(|(&got, want)| want.error(got));
+    errors.fold(0.0, f64::max)
+}
+
+/// How far below the largest logit probes lie: so low that they do not show in the sum of the weights,
+/// and their probabilities are normal numbers above `2^-122`; or around `2^-126`.
+const NORMAL: (f64, f64) = (-70.0, -40.0);
+const LEAST: (f64, f64) = (-87.5, -86.5);
+
+/// The largest error of the probabilities of a row to which probes are added: elements that try many
+/// weights against one sum. They are those of ordinary elements, too: a weight has the same bits
+/// beside any maximum.
+fn probabilities(exec: Exec, x: &[f32], (low, high): (f64, f64)) -> f64 {
+    const PROBES: usize = 512;
+    // Always the same for a maximum, so that the search climbs the errors of the sum.
+    let max = oracle::max(x);
+    let mut rng = Rng::new(max.to_bits());
+    let probes = (0..PROBES).map(|_| (max + rng.between(low, high)) as f32);
+    let row: Vec<f32> = x.iter().copied().chain(probes).collect();
+    let mut p = row.clone();
+    exec.softmax_in_place(&mut p, row.len()).unwrap();
+    largest(&p, oracle::softmax(&row).into_iter().map(Want::ulp))
+}
+
+/// A row to begin with: of any size up to 300, a few elements or most of them heavy.
+fn start(rng: &mut Rng) -> Vec<f32> {
+    let n = 1 + match rng.below(4) {
+        0 => rng.below(4),
+        1 => rng.below(16),
+        2 => rng.below(64),
+        _ => rng.below(300),
+    };
+    let offset = match rng.below(4) {
+        0 => 0.0,
+        1 => rng.between(-20.0, 20.0),
+        2 => rng.between(-1e3, 1e3),
+        _ => rng.between(-6e4, 6e4),
+    };
+    let spread = rng.between(-10.0, 4.0).exp2();
+    let x = (0..n).map(|_| (offset - spread * rng.uniform()) as f32);
+    x.collect()
+}
+
+/// Changes one element: by some ULP, or to somewhere near the others.
+fn step(rng: &mut Rng, x: &mut [f32]) {
+    let (i, j) = (rng.below(x.len()), rng.below(x.len()));
+    x[i] = match rng.below(4) {
+        0 => f32::from_bits(x[i].to_bits() ^ (1 << rng.below(12))),
+        1 => x[j],
+        2 => x[j] - (rng.between(-12.0, 2.0)).exp2() as f32,
+        _ => f32::from_bits(x[i].to_bits() ^ (rng.bits() & 0xffff) as u32),
+    };
+}
+
+/// Climbs from many rows until the time is over; returns the largest error and its row.
+fn search(search: &Search, exec: Exec, time: Duration, seed: u64) -> (f64, Vec<f32>, usize) {
+    const PATIENCE: usize = 60;
+    let (mut rng, begin) = (Rng::new(seed), Instant::now());
+    let (mut worst, mut worst_row, mut tried) = (0.0, vec![], 0);
+    while tried == 0 || begin.elapsed() < time {
+        // Now and then from the worst so far.
+        let mut row = if rng.below(3) == 0 && !worst_row.is_empty() {
+            worst_row.clone()
+        } else {
+            start(&mut rng)
+        };
+        let mut error = (search.error)(exec, &row);
+        let mut failed = 0;
+        while failed < PATIENCE {
+            let mut changed = row.clone();
+            step(&mut rng, &mut changed);
+            let changed_error = (search.error)(exec, &changed);
+            tried += 1;
+            failed += 1;
+            if changed_error >= error {
+                if changed_error > error {
+                    failed = 0;
+                }
+                (row, error) = (changed, changed_error);
+            }
+        }
+        if error > worst {
+            (worst, worst_row) = (error, row);
+        }
+    }
+    (worst, worst_row, tried)
+}
+
+#[test]
+fn no_row_exceeds_the_derived_bounds() {
+    let seconds = env::var("SOFTLANE_SEARCH_SECONDS").map_or(12.0, |s| s.parse().unwrap());
+    let time = Duration::from_secs_f64(seconds / SEARCHES.len() as f64);
+    // They all have the same bits (`same_bits.rs`): one is searched.
+    let Some(backend) = Backend::available().filter(|b| b.is_fused()).last() else {
+        eprintln!("no backend here fuses multiply-add: nothing was searched");
+        return;
+    };
+    let exec = Exec::new().backend(backend).serial();
+    for s in &SEARCHES {
+        let (error, row, tried) = search(s, exec, time, 1);
+        println!(
+            "{:42} {error:.4} ULP of {} derived, {tried} rows tried; {:?}",
+            s.name,
+            s.bound,
+            &row[..row.len().min(6)],
+        );
+        assert!(error <= s.bound, "{}: {error} of {row:?}", s.name);
+        assert!(error >= s.near, "{}: only {error}: no search", s.name);
+    }
+}
