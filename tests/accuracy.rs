@@ -1,5 +1,6 @@
 //! Every operation on every backend, over every class of row, against exact results, in ULP, with
 //! guard values around every output. Prints the worst case of each (`-- --nocapture`).
+//! `SOFTLANE_SAMPLE=15` tries every fifteenth batch only, for emulators.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,14 +9,16 @@
 
 mod common;
 
+use std::env;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use common::guard::{UNTOUCHED, guarded};
 use common::inputs::{self, CLASSES, Rng};
 use common::oracle::{self, Row};
+use common::threads::on_all_cores;
 use common::ulp::Want;
 use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Reduction};
 
@@ -742,9 +745,32 @@ fn cases() -> Vec<Case> {
     ] {
         add(named(class), rows, classes, 0);
     }
+    sample(&mut cases);
     // Longest first, so that no thread is left with one at the end.
     cases.sort_by_key(|case| core::cmp::Reverse(case.rows * case.classes));
     cases
+}
+
+/// Keeps every nth case, if `SOFTLANE_SAMPLE` is n, and some of each class.
+fn sample(cases: &mut Vec<Case>) {
+    let Some(n) = env::var_os("SOFTLANE_SAMPLE") else {
+        return;
+    };
+    let n: usize = n.to_str().unwrap().parse().unwrap();
+    let all = cases.len();
+    let mut number = 0..all;
+    cases.retain(|_| number.next().unwrap() % n == 0);
+    for class in (0..CLASSES.len()).map(Some).chain([None]) {
+        let kept = |case: &Case| case.class == class;
+        assert!(cases.iter().any(kept), "SOFTLANE_SAMPLE={n}: too few");
+    }
+    // Not captured by the harness: also seen when the test passes.
+    let (mut terminal, kept) = (io::stderr(), cases.len());
+    writeln!(
+        terminal,
+        "SOFTLANE_SAMPLE={n}: {kept} batches of {all}, some of each class"
+    )
+    .unwrap();
 }
 
 /// The worst results of one operation on one backend: by ULP, and by share of the textbook bound.
@@ -863,29 +889,19 @@ fn within_the_bounds() {
     let backends: Vec<Backend> = Backend::available().collect();
     let nothing = vec![vec![Worst::default(); backends.len()]; TABLE.len()];
     let (cases, next) = (cases(), AtomicUsize::new(0));
-    let mut worst = nothing.clone();
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut worst = nothing.clone();
-                    while let Some(&case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        run(&Batch::new(case), &backends, &mut worst);
-                    }
-                    worst
-                })
-            })
-            .collect();
-        for worker in workers {
-            let found = worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            for (mine, found) in worst.iter_mut().flatten().zip(found.into_iter().flatten()) {
-                mine.merge(found);
-            }
+    let found = on_all_cores(|| {
+        let mut worst = nothing.clone();
+        while let Some(&case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            run(&Batch::new(case), &backends, &mut worst);
         }
+        worst
     });
+    let mut worst = nothing.clone();
+    for found in found {
+        for (mine, found) in worst.iter_mut().flatten().zip(found.into_iter().flatten()) {
+            mine.merge(found);
+        }
+    }
 
     let names: Vec<_> = backends.iter().map(|backend| backend.name()).collect();
     println!("{} batches on {}", cases.len(), names.join(", "));

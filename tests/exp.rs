@@ -7,9 +7,9 @@ mod common;
 
 use core::f64::consts::LN_2;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use common::oracle;
+use common::threads::on_all_cores;
 use common::ulp::Want;
 use softlane::{Backend, Exec};
 
@@ -106,12 +106,9 @@ fn try_blocks(blocks: u32, block: impl Fn(u32) -> Vec<f32> + Sync) {
                 worst = worst.merge(worst_of(exec, &block(i)));
             }
         };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let worst = thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let found = workers.into_iter().map(|worker| worker.join().unwrap());
-            found.fold(Worst::NONE, Worst::merge)
-        });
+        let worst = on_all_cores(work)
+            .into_iter()
+            .fold(Worst::NONE, Worst::merge);
         let Worst {
             ulp,
             x,
