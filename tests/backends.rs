@@ -2,7 +2,7 @@
 //! that names no backend, and `SOFTLANE_REQUIRE`, which makes a missing backend a failure here.
 //!
 //! A process reads `SOFTLANE_BACKEND` once. So this program runs one of its own tests again, in
-//! a child process for each value.
+//! a child process for each value; in an emulator, if `SOFTLANE_RUNNER` is its command line.
 
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -204,7 +204,14 @@ fn every_call_obeys_softlane_backend() {
 
 /// Runs one test of this program in a child process.
 fn child(test: &str, variable: &str, value: Option<&OsStr>) -> Output {
-    let mut command = Command::new(env::current_exe().unwrap());
+    let runner = env::var("SOFTLANE_RUNNER").unwrap_or_default();
+    let program = env::current_exe().unwrap();
+    let mut words = runner.split_whitespace().map(OsStr::new);
+    let mut command = Command::new(words.next().unwrap_or(program.as_os_str()));
+    command.args(words);
+    if !runner.trim().is_empty() {
+        command.arg(&program);
+    }
     command.args(["--exact", test, "--nocapture"]);
     match value {
         Some(value) => command.env(variable, value),
