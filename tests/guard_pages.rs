@@ -1,0 +1,290 @@
+//! Guard pages: every form of every operation on slices that end where memory ends, or begin where it
+//! begins, on every backend. A vector that is loaded or stored beyond a slice faults.
+//!
+//! A fault ends the process. So the calls are made in a child process, which says before each one
+//! what it is about to do; the test shows the last of these lines. Tried on Linux only.
+
+#![cfg(any(unix, windows))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
+
+#[path = "common/calls.rs"]
+mod calls;
+#[path = "guard_pages/fence.rs"]
+mod fence;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/guard.rs"]
+mod guard;
+#[path = "common/inputs.rs"]
+mod inputs;
+
+use std::env;
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{Command, ExitStatus, Stdio};
+
+use calls::{CALLS, Call, Contents, KINDS, OUT, OVER, PER_ROW, Slices, TARGETS, X, Y};
+use fence::{Fenced, Place, Plain};
+use guard::UNTOUCHED;
+use rayon::ThreadPoolBuilder;
+use softlane::{Backend, Exec};
+
+/// Tells a child process what to do.
+const VARIABLE: &str = "SOFTLANE_GUARD_PAGES";
+
+/// Begins a line that says what comes next.
+const NEXT: &str = "next: ";
+
+/// What is placed together. In place, the source goes with the output.
+const SOURCES: u8 = X | Y | TARGETS;
+const DESTINATIONS: u8 = PER_ROW | OUT | OVER;
+
+/// A batch that is spread over threads, of each of whose slices a part ends or begins at the page.
+const SPREAD: (usize, usize) = (26_301, 10);
+
+/// Memory at either place.
+struct Pair<T> {
+    starts: Fenced<T>,
+    ends: Fenced<T>,
+}
+
+impl<T: Plain> Pair<T> {
+    fn new(elements: usize) -> Self {
+        Self {
+            starts: Fenced::new(elements),
+            ends: Fenced::new(elements),
+        }
+    }
+
+    /// The slice at the place that `placement` has for the slices `bits`: a bit is set for the end.
+    fn slice(&mut self, len: usize, placement: u8, bits: u8) -> &mut [T] {
+        if placement & bits == 0 {
+            self.starts.slice(len, Place::Start)
+        } else {
+            self.ends.slice(len, Place::End)
+        }
+    }
+
+    fn fill(&mut self, content: &[T]) {
+        for placement in [0, u8::MAX] {
+            self.slice(content.len(), placement, u8::MAX)
+                .copy_from_slice(content);
+        }
+    }
+}
+
+/// The memory of all slices of a call.
+struct Memory {
+    x: Pair<f32>,
+    y: Pair<f32>,
+    targets: Pair<i64>,
+    out: Pair<f32>,
+    per_row: Pair<f32>,
+    /// What comes next.
+    line: String,
+    calls: usize,
+}
+
+impl Memory {
+    fn new(rows: usize, elements: usize) -> Self {
+        Self {
+            x: Pair::new(elements),
+            y: Pair::new(elements),
+            targets: Pair::new(rows),
+            out: Pair::new(elements),
+            per_row: Pair::new(rows),
+            line: String::new(),
+            calls: 0,
+        }
+    }
+
+    /// Every call on every backend, with sources and destinations at either end.
+    fn all(&mut self, rows: usize, classes: usize, kind: &str, exec: impl Fn(Backend) -> Exec) {
+        let contents = Contents::new(rows, classes, kind);
+        self.x.fill(&contents.x);
+        self.y.fill(&contents.y);
+        self.targets.fill(&contents.targets);
+        for backend in Backend::available() {
+            for call in CALLS {
+                // Sources and destinations, each at either end.
+                let mut placements = [0, SOURCES, DESTINATIONS, u8::MAX].map(|p| p & call.uses);
+                placements.sort_unstable();
+                for (i, &placement) in placements.iter().enumerate() {
+                    if i == 0 || placement != placements[i - 1] {
+                        let name = backend.name();
+                        self.announce(
+                            format_args!("{} on {name}, {rows} x {classes}, {kind}", call.name),
+                            *call,
+                            placement,
+                        );
+                        self.one(*call, exec(backend), classes, placement, &contents);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says what comes next, past any buffer.
+    fn announce(&mut self, what: std::fmt::Arguments<'_>, call: Call, placement: u8) {
+        let line = &mut self.line;
+        line.clear();
+        write!(line, "{NEXT}{what}").unwrap();
+        let names = [
+            (X, "first source"),
+            (Y, "second source"),
+            (TARGETS, "targets"),
+            (PER_ROW, "results per row"),
+            (OUT, "output"),
+            (OVER, "source and output"),
+        ];
+        for (bit, name) in names {
+            if call.uses & bit != 0 {
+                let place = if placement & bit == 0 {
+                    "begins"
+                } else {
+                    "ends"
+                };
+                write!(line, ", {name} {place}").unwrap();
+            }
+        }
+        line.push_str(" at a guard page\n");
+        let mut stdout = io::stdout();
+        stdout.write_all(line.as_bytes()).unwrap();
+        stdout.flush().unwrap();
+    }
+
+    fn one(&mut self, call: Call, exec: Exec, classes: usize, placement: u8, contents: &Contents) {
+        let (len, rows) = (contents.x.len(), contents.targets.len());
+        let out = self.out.slice(len, placement, OUT | OVER);
+        if call.uses & OVER == 0 {
+            out.fill(UNTOUCHED);
+        } else {
+            out.copy_from_slice(&contents.x);
+        }
+        let per_row = self.per_row.slice(rows, placement, PER_ROW);
+        per_row.fill(UNTOUCHED);
+        let slices = Slices {
+            classes,
+            x: self.x.slice(len, placement, X),
+            y: self.y.slice(len, placement, Y),
+            targets: self.targets.slice(rows, placement, TARGETS),
+            out: &mut *out,
+            per_row: &mut *per_row,
+        };
+        (call.run)(exec, slices).unwrap();
+        let written = |slice: &[f32]| slice.iter().all(|x| x.to_bits() != UNTOUCHED.to_bits());
+        assert!(call.uses & OUT == 0 || written(out), "elements left out");
+        assert!(
+            call.uses & PER_ROW == 0 || written(per_row),
+            "rows left out"
+        );
+        self.calls += 1;
+    }
+}
+
+/// Runs this test again in a child process. Returns the last line that says what comes next, the
+/// other lines, and how it ended. What the child says of a panic or a fault is seen as it comes.
+fn child(test: &str, what: &str) -> (String, Vec<String>, ExitStatus) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(VARIABLE, what)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut next, mut others) = (String::new(), vec![]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while stdout.read_line(&mut line).unwrap() > 0 {
+        if line.contains(NEXT) {
+            std::mem::swap(&mut next, &mut line);
+        } else {
+            others.push(line.clone());
+        }
+        line.clear();
+    }
+    (next, others, child.wait().unwrap())
+}
+
+#[test]
+fn no_access_beyond_a_slice() {
+    if env::var_os(VARIABLE).is_some() {
+        println!("{} calls between guard pages", every_call());
+        return;
+    }
+    let (next, others, status) = child("no_access_beyond_a_slice", "every call");
+    assert!(status.success(), "{status}; {next}");
+    let summary = others.iter().find(|line| line.contains(" calls "));
+    println!("{}", summary.unwrap().trim());
+}
+
+fn every_call() -> usize {
+    let shapes = calls::shapes();
+    let largest = |size: fn(&(usize, usize)) -> usize| shapes.iter().map(size).max().unwrap();
+    let mut memory = Memory::new(largest(|s| s.0), largest(|s| s.0 * s.1));
+    for (rows, classes) in shapes {
+        for kind in KINDS {
+            memory.all(rows, classes, kind, |backend| {
+                Exec::new().backend(backend).serial()
+            });
+        }
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let spread = pool.install(|| {
+        let (rows, classes) = SPREAD;
+        let mut memory = Memory::new(rows, rows * classes);
+        memory.all(rows, classes, "normal 3", |backend| {
+            Exec::new().backend(backend)
+        });
+        memory.calls
+    });
+    memory.calls + spread
+}
+
+/// A step of one element over either fence faults, reading and writing; a step up to it does not.
+#[test]
+fn a_step_beyond_faults() {
+    const STEPS: [(&str, Place, bool, isize); 8] = [
+        ("read the first element", Place::Start, false, 0),
+        ("write the first element", Place::Start, true, 0),
+        ("read the last element", Place::End, false, -1),
+        ("write the last element", Place::End, true, -1),
+        ("read before the first element", Place::Start, false, -1),
+        ("write before the first element", Place::Start, true, -1),
+        ("read beyond the last element", Place::End, false, 0),
+        ("write beyond the last element", Place::End, true, 0),
+    ];
+    if let Some(what) = env::var_os(VARIABLE) {
+        let (name, place, write, step) = STEPS.into_iter().find(|step| what == step.0).unwrap();
+        let mut fenced = Fenced::<f32>::new(1);
+        let slice = fenced.slice(37, place);
+        let end = if place == Place::Start {
+            0
+        } else {
+            slice.len()
+        };
+        let element = slice.as_mut_ptr().wrapping_add(end).wrapping_offset(step);
+        println!("\n{NEXT}{name}");
+        // SAFETY: none, where the element is no part of the slice: that the access faults is what is
+        // tried here. The others are in it.
+        unsafe {
+            if write {
+                element.write_volatile(1.0);
+            } else {
+                element.read_volatile();
+            }
+        }
+        println!("survived");
+        return;
+    }
+    for (name, place, _, step) in STEPS {
+        let (next, others, status) = child("a_step_beyond_faults", name);
+        assert_eq!(next.trim(), format!("{NEXT}{name}"), "{others:?}");
+        let survived = others.iter().any(|line| line.contains("survived"));
+        let within = (place == Place::Start) == (step == 0);
+        assert_eq!(
+            (survived, status.success()),
+            (within, within),
+            "{name}: {status}"
+        );
+    }
+}
