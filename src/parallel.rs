@@ -25,7 +25,9 @@ fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
 /// one: two threads do 65 536 elements (rows of 1000) at 0.66 of the speed of one, 131 072 at 0.94 and
 /// 262 144 at 1.33. Waking threads is what it costs; where they have slept for a millisecond, they win
 /// from 1 000 000 elements on.
-const SERIAL_BELOW: usize = 256 * 1024;
+///
+/// Miri, which takes minutes for as many elements, sees the same code split less.
+const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 256 * 1024 };
 
 /// Runs a kernel over a batch on the calling thread.
 pub(crate) fn serial<D: Split, K: Operation<D>>(
