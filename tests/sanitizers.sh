@@ -25,6 +25,10 @@ current='the tools'
 summary=()
 trap '(($? == 0)) || printf "\nsanitizers: failed: %s\n" "$current"' EXIT
 
+heading() {
+    printf '\n==== %s\n' "$1"
+}
+
 note() {
     printf '   %s\n' "$1"
 }
@@ -72,6 +76,7 @@ has_source() {
 }
 
 address() {
+    heading AddressSanitizer
     if ! nightly; then skip AddressSanitizer 'it needs the nightly compiler'; return; fi
     require avx512
     note 'left out: kernels_are_inlined, which reads assembly that the sanitizer adds to, and'
@@ -86,6 +91,7 @@ address() {
 # A standard library that was not compiled with the sanitizer hides its synchronisation, and then rayon
 # seems to race. With its source, it is compiled too; without, there is nothing to learn.
 thread() {
+    heading ThreadSanitizer
     if ! nightly; then skip ThreadSanitizer 'it needs the nightly compiler'; return; fi
     if ! has_source; then
         skip ThreadSanitizer 'it needs the source of the standard library: rustup +nightly component add rust-src'
@@ -112,6 +118,7 @@ memcheck() {
 }
 
 valgrind_() {
+    heading valgrind
     if ! valgrind --version >/dev/null 2>&1; then skip valgrind 'it is not installed'; return; fi
     require
     note 'left out: avx512, which valgrind does not know; everything but the tests of memory, of edges'
@@ -131,11 +138,12 @@ interpret() {
 }
 
 miri() {
+    heading Miri
     if ! cargo +nightly miri --version >/dev/null 2>&1 || ! has_source; then
         skip Miri 'it needs rustup +nightly component add miri rust-src'
         return
     fi
-    note 'left out: avx512, most of whose instructions Miri does not know; every test but that of memory'
+    note 'left out: avx512, whose maxima and comparisons Miri does not know; every test but those of memory'
     step 'Miri, scalar and portable' interpret '' every_call_on_allocations_of_its_own
     export RUSTFLAGS='-Ctarget-feature=+avx2,+fma'
     step 'Miri, avx2 and fused portable' interpret '' every_call_on_allocations_of_its_own
