@@ -4,41 +4,173 @@
 use softlane::{Backend, Error, Exec};
 
 use crate::guard::{UNTOUCHED, guarded};
-use crate::ulp::Want;
+use crate::input::Batch;
+use crate::ulp::{Want, ulp};
 
-/// What is wanted, where the error may be that many of its units.
-pub fn within(units: f64, want: Want) -> Want {
-    Want {
-        value: want.value,
-        unit: units * want.unit,
+/// The largest error that an operation may have, in ULP: where multiply-add is fused, and where it is
+/// not. The scalar path has the errors of its formulas, so it has no bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    fused: f64,
+    unfused: f64,
+}
+
+/// The bounds of all operations. Fused: what the documentation states. Not fused: what is derived here, in
+/// `u = 2^-24`, which is an ULP where a mantissa is near 2. An exponential is off by up to 1.7 u there, a
+/// sum of weights by as much, and each rounding by 0.5 ULP, or, if a factor follows, which may move the
+/// mantissa from 1 to 2, by 1.
+pub mod bounds {
+    use super::Bound;
+
+    /// In ULP of the result; not fused: of all arguments, 1.18.
+    pub const EXP: Bound = bound(0.9, 1.2);
+    /// In ULP of the sum of the magnitudes. It is taken in `f64` everywhere.
+    pub const SUM: Bound = bound(0.51, 0.51);
+    /// In ULP of the result; not fused: `e` 1.7, the quotient 0.5, what is added to it 0.5.
+    pub const SIGMOID: Bound = bound(2.5, 2.7);
+    /// A probability, or a multiple of one, in ULP of the result; not fused: two weights of 1.65, and each
+    /// of two products with the factor 0.5.
+    pub const PROBABILITY: Bound = bound(3.1, 4.3);
+    /// The same below 2^-122, where the low part of the factor gives a subnormal number.
+    pub const SMALL_PROBABILITY: Bound = bound(3.6, 4.8);
+    /// In ULP of the result; not fused: the sum 1.7 (the result is at least ln 2, or `ln(1 + others)`), two
+    /// subtractions 1.
+    pub const LOG_SOFTMAX: Bound = bound(2.5, 2.9);
+    /// In ULP of the larger of the result and 1; not fused: the sum 0.85, the result 0.5.
+    pub const LOG_SUM_EXP: Bound = bound(1.5, 1.5);
+    /// In ULP of the larger operand; not fused: the operands 0.5 and 1, their difference, which may be
+    /// twice as large, 1; and 0.5 since the product may be just above a power of two.
+    pub const SOFTMAX_BACKWARD: Bound = bound(2.0, 3.0);
+    /// In ULP of the larger operand; not fused: the exponential 1.7, its product with the sum 0.5, the two
+    /// differences 0.5 and 1.
+    pub const LOG_SOFTMAX_BACKWARD: Bound = bound(3.0, 3.7);
+    /// In ULP of the result; not fused: the sum 1.7, the result 0.5. (So what is stated holds there too.)
+    pub const CROSS_ENTROPY: Bound = bound(3.0, 3.0);
+    /// With labels 0 and 1, in ULP of the result; not fused: `e` 1.7, `2 + e` 1, the quotient 0.5, the
+    /// polynomial 0.1, the result 0.5.
+    pub const BINARY: Bound = bound(3.0, 3.8);
+    /// With soft labels, in ULP of the larger term, of which `ln(1 + e)` may be twice; not fused: `e` 1.4
+    /// where that is so, `2 + e` 0.8, the quotient, the polynomial and their sum 1.1, all of it twice; the
+    /// product 0.5, the result, twice as large too, 1.
+    pub const SOFT_BINARY: Bound = bound(3.5, 8.1);
+    /// With labels 0 and 1, in ULP of the result; not fused: `e` 1.7, the quotient 1, two products with the
+    /// factor 0.5 each.
+    pub const BINARY_GRADIENT: Bound = bound(3.0, 3.7);
+    /// With soft labels, in ULP of the larger term; not fused: `e` 1.7 in both terms together, two
+    /// quotients, two products and the difference 1 each, two products with the factor 0.5 each.
+    pub const SOFT_BINARY_GRADIENT: Bound = bound(3.5, 7.7);
+
+    const fn bound(fused: f64, unfused: f64) -> Bound {
+        Bound { fused, unfused }
     }
 }
 
-/// What is wanted of a probability, or of a multiple of one: it is within 3.1 ULP, and below 2^-122
-/// within 3.6.
-pub fn probability(p: f64) -> Want {
-    const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
-    within(if p.abs() < SMALL { 3.6 } else { 3.1 }, Want::ulp(p))
+impl Bound {
+    /// A result that may have this error, which counts in units of `want`.
+    pub fn around(self, want: Want) -> Expected {
+        Expected {
+            value: want.value,
+            fused: self.fused * want.unit,
+            unfused: self.unfused * want.unit,
+        }
+    }
 }
 
-/// Runs an operation on every backend, on one thread and on the pool, and checks every result
-/// against what is wanted, if that is known: to one unit where multiply-add is fused, and to two
-/// where it is not, since it rounds twice there.
+/// An exact result, and how far off one may be that is not exact.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// The result, in more precision than the library has.
+    pub value: f64,
+    fused: f64,
+    unfused: f64,
+}
+
+impl Expected {
+    /// Nothing else will do.
+    pub fn exactly(value: f64) -> Self {
+        Self {
+            value,
+            fused: 0.0,
+            unfused: 0.0,
+        }
+    }
+
+    /// A probability, or a multiple of one.
+    pub fn probability(p: f64) -> Self {
+        const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
+        let bound = if p.abs() < SMALL {
+            bounds::SMALL_PROBABILITY
+        } else {
+            bounds::PROBABILITY
+        };
+        bound.around(Want::ulp(p))
+    }
+
+    /// May be off by this much more.
+    pub fn or(self, more: f64) -> Self {
+        Self {
+            value: self.value,
+            fused: self.fused + more,
+            unfused: self.unfused + more,
+        }
+    }
+
+    /// The rounded sum of results with errors of their own, times `scale`, where the sum is that.
+    pub fn scaled_sum(of: &[Self], value: f64, scale: f64) -> Self {
+        let sum = |error: fn(&Self) -> f64| of.iter().map(error).sum::<f64>() * scale;
+        Self {
+            value,
+            fused: sum(|x| x.fused),
+            unfused: sum(|x| x.unfused),
+        }
+        .or(ulp(value) / 2.0)
+    }
+
+    /// Whether a backend may give this.
+    fn allows(self, got: f32, backend: Backend) -> bool {
+        let unit = if backend.is_fused() {
+            self.fused
+        } else {
+            self.unfused
+        };
+        let value = self.value;
+        let inexact = value.is_finite() && unit > 0.0;
+        // Only what has no error at all is checked of the scalar path: NaN, infinities, exact zeros.
+        (backend.name() == "scalar" && inexact) || Want { value, unit }.error(got) <= 1.0
+    }
+}
+
+/// How far off a sum in `f64` may be: terms that cancel leave the rounding of the partial sums. 0 where
+/// the sum is no number.
+pub fn summation_error(terms: impl Iterator<Item = f64>) -> f64 {
+    let (count, magnitudes) = terms.fold((0.0, 0.0), |(n, sum), x| (n + 1.0, sum + x.abs()));
+    let error = count * magnitudes * f64::EPSILON / 2.0;
+    if error.is_finite() { error } else { 0.0 }
+}
+
+/// Runs an operation on every backend, and checks every result against what is expected, if that is known.
 ///
 /// `forms` calls the operation in every form there is (in place or not), which must give the same
-/// bits; so must all backends that fuse multiply-add. The scalar path has the errors of its
-/// formulas, so only what has no error at all is checked of it: NaN, infinities, exact zeros.
-pub fn check(want: Option<&[Want]>, forms: impl Fn(Exec) -> Vec<Vec<f32>>) {
+/// bits; so must all backends that fuse multiply-add, one thread and several, and the backend that is
+/// chosen where none is named.
+pub fn check(batch: Batch, expected: Option<&[Expected]>, forms: impl Fn(Exec) -> Vec<Vec<f32>>) {
+    let active = Backend::active().expect("a supported backend");
     let mut fused: Option<(Backend, Vec<f32>)> = None;
     for backend in Backend::available() {
         let exec = Exec::new().backend(backend);
-        let results = forms(exec.serial());
+        let mut results = forms(exec);
+        if batch.is_spread() {
+            results.extend(forms(exec.serial()));
+        }
+        if backend == active {
+            results.extend(forms(Exec::new()));
+        }
         let got = &results[0];
-        for other in results.iter().chain(&forms(exec)) {
+        for other in &results {
             assert_same(other, got, "another form", backend.name());
         }
-        if let Some(want) = want {
-            assert_near(got, want, backend);
+        if let Some(expected) = expected {
+            assert_near(got, expected, backend);
         }
         if backend.is_fused() {
             let (first, expected) = fused.get_or_insert_with(|| (backend, got.clone()));
@@ -47,17 +179,13 @@ pub fn check(want: Option<&[Want]>, forms: impl Fn(Exec) -> Vec<Vec<f32>>) {
     }
 }
 
-fn assert_near(got: &[f32], want: &[Want], backend: Backend) {
-    assert_eq!(got.len(), want.len());
-    let bound = if backend.is_fused() { 1.0 } else { 2.0 };
-    for (i, (&got, want)) in got.iter().zip(want).enumerate() {
-        let inexact = want.value.is_finite() && want.unit > 0.0;
+fn assert_near(got: &[f32], expected: &[Expected], backend: Backend) {
+    assert_eq!(got.len(), expected.len());
+    for (i, (&got, expected)) in got.iter().zip(expected).enumerate() {
         assert!(
-            want.error(got) <= bound || (backend.name() == "scalar" && inexact),
-            "{}: [{i}] is {got:e}, not {:e}; allowed: {:e}",
+            expected.allows(got, backend),
+            "{}: [{i}] is {got:e}, not {expected:?}",
             backend.name(),
-            want.value,
-            bound * want.unit,
         );
     }
 }
@@ -88,7 +216,13 @@ pub fn blank(len: usize) -> Vec<f32> {
     vec![UNTOUCHED; len]
 }
 
-/// Checks that a call returns this error and then leaves its output alone, or that it succeeds.
+/// One slice after the other.
+pub fn joined(a: &[f32], b: &[f32]) -> Vec<f32> {
+    [a, b].concat()
+}
+
+/// Checks that a call returns this error, which says what is wrong, and then leaves its output alone; or
+/// that it succeeds.
 pub fn outcome<T>(
     expected: Option<Error>,
     content: &[f32],
@@ -96,8 +230,27 @@ pub fn outcome<T>(
 ) {
     let (output, result) = guarded(content, 0, call);
     assert_eq!(result.err(), expected);
-    if expected.is_some() {
+    if let Some(error) = expected {
         assert_same(&output, content, "the output", "its content before");
+        assert_names_numbers(error);
+    }
+}
+
+fn assert_names_numbers(error: Error) {
+    let message = error.to_string();
+    let numbers = match error {
+        Error::Shape { len, classes } => vec![len as i128, classes as i128],
+        Error::Length { expected, found } => vec![expected as i128, found as i128],
+        Error::Target {
+            row,
+            target,
+            classes,
+        } => vec![row as i128, target, classes as i128],
+        other => panic!("unexpected: {other}"),
+    };
+    for number in numbers {
+        let named = message.contains(&number.to_string());
+        assert!(named, "{message:?} does not name {number}");
     }
 }
 
