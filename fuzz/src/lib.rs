@@ -7,6 +7,7 @@ pub mod code;
 pub mod cross_entropy;
 pub mod input;
 pub mod reducing;
+pub mod seeds;
 pub mod slices;
 pub mod softmax;
 
@@ -89,10 +90,10 @@ arbitrary! { Spread }
 
 impl Spread {
     /// Runs it and checks what comes of it.
-    pub fn run(self) {
+    pub fn run(&self) {
         match self {
-            Self::Forward(input) => input.spread().run(),
-            Self::Loss(input) => input.spread().run(),
+            Self::Forward(input) => input.clone().spread().run(),
+            Self::Loss(input) => input.clone().spread().run(),
         }
     }
 }

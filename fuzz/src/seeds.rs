@@ -1,0 +1,396 @@
+//! The inputs that fuzzing begins with: cases that users of other libraries have stumbled over, and the
+//! edges of every operation.
+
+use crate::backend;
+use crate::binary_cross_entropy as labels;
+use crate::cross_entropy::{self as classes, Choice, Ignore, Integer};
+use crate::input::{Floats, Lengths, Offsets, Shape};
+use crate::reducing::Reducing;
+use crate::slices;
+use crate::softmax as rows;
+use crate::{Forward, Loss, Spread};
+
+const INF: f32 = f32::INFINITY;
+const NAN: f32 = f32::NAN;
+
+/// A batch: its shape and its logits.
+type Batch = (Shape, Floats);
+
+fn batch(rows: usize, classes: usize, x: Floats) -> Batch {
+    (Shape::new(rows, classes), x)
+}
+
+fn row(x: &[f32]) -> Batch {
+    batch(1, x.len(), Floats::repeated(x))
+}
+
+/// Batches that others got wrong, and edges.
+fn batches() -> Vec<Batch> {
+    let mut batches = Vec::new();
+    // Fully masked, where lengths meet the ends of vectors.
+    for n in [1, 7, 8, 15, 16, 17, 127, 128] {
+        batches.push(batch(1, n, Floats::repeated(&[-INF])));
+    }
+    let lone: [&[f32]; 20] = [
+        &[0.0, INF],
+        &[INF, INF],
+        &[-INF, 0.0, INF],
+        &[-INF, INF, NAN],
+        // Far from 0, where a difference or a sum rounds or overflows.
+        &[1e8, 1e8],
+        &[1e20, 1e20],
+        &[-1e10; 11],
+        &[f32::MAX; 4],
+        &[f32::MIN; 4],
+        &[f32::MAX, f32::MIN],
+        &[890.25, -2174.7, 0.0],
+        &[90.0, 2.0, -2.0],
+        &[-2e4, -2e4, -2e4 - 30.0],
+        // Sure of a class.
+        &[0.0, -17.0],
+        &[0.0, -88.0],
+        &[0.0, -103.0],
+        &[20.0, 0.0, 1.0, 2.0],
+        // Too low to have a probability, beside one that has.
+        &[0.0, -104.0, -200.0, -1e30, -INF],
+        &[1e-45, -1e-45, 0.0, -0.0],
+        // A certain row.
+        &[5.0],
+    ];
+    batches.extend(lone.map(row));
+    // Equal throughout.
+    batches.push(batch(1, 4096, Floats::repeated(&[1.0])));
+    batches.push(batch(1, 512, Floats::repeated(&[-3.0])));
+    // NaN and +inf in each lane and in the tail; beside rows that are not to notice.
+    let ordinary = Floats::repeated(&[0.5, -1.25, 2.0, 0.0, -0.75]);
+    for at in 21..42 {
+        batches.push(batch(3, 21, ordinary.clone().with(at, NAN)));
+        batches.push(batch(3, 21, ordinary.clone().with(at, INF)));
+    }
+    for at in [0, 4095, 4096, 4105] {
+        batches.push(batch(1, 4106, ordinary.clone().with(at, NAN)));
+        batches.push(batch(1, 4106, ordinary.clone().with(at, 15.0)));
+    }
+    // Few or none.
+    for (rows, classes) in [
+        (0, 3),
+        (0, 0),
+        (5, 0),
+        (1, 1),
+        (20, 1),
+        (255, 2),
+        (200, 8),
+        (2, 1100),
+    ] {
+        batches.push(batch(rows, classes, ordinary.clone()));
+    }
+    batches
+}
+
+/// Where slices begin: read and written anywhere.
+fn offsets(i: usize) -> Offsets {
+    Offsets::new(i % 4, i / 4 % 4)
+}
+
+/// Lengths that do not fit together in one way or another.
+fn misfits() -> Vec<Lengths> {
+    let few = [
+        (3, [7, 7, 7]),
+        (3, [6, 7, 6]),
+        (3, [6, 6, 7]),
+        (3, [6, 2, 3]),
+        (0, [0, 4, 4]),
+        (0, [1, 1, 1]),
+        (7, [0, 0, 0]),
+        (u64::MAX, [8, 8, 8]),
+    ];
+    few.map(|(classes, slices)| Lengths::new(classes, slices))
+        .into()
+}
+
+/// For the target `softmax`.
+pub fn forward() -> Vec<Forward> {
+    let mut seeds = Vec::new();
+    use rows::Operation::{LogSoftmax, LogSoftmaxBackward, LogSumExp, Softmax, SoftmaxBackward};
+    for operation in [
+        Softmax,
+        LogSoftmax,
+        LogSumExp,
+        SoftmaxBackward,
+        LogSoftmaxBackward,
+    ] {
+        let call = |i, (shape, x), misfit| {
+            Forward::Rows(rows::Input {
+                operation: operation.clone(),
+                misfit,
+                shape,
+                offsets: offsets(i),
+                masked_rows_are_zero: i % 2 == 1,
+                x,
+                dy: Floats::repeated(&[1.0, -2.0, 0.25]),
+                y: None,
+            })
+        };
+        // Twice, so that each comes with both options.
+        let twice = batches()
+            .into_iter()
+            .flat_map(|batch| [batch.clone(), batch]);
+        let all = twice.enumerate();
+        seeds.extend(all.map(|(i, batch)| call(i, batch, None)));
+        let misfits = misfits().into_iter();
+        seeds.extend(misfits.map(|misfit| call(0, row(&[1.0, NAN]), Some(misfit))));
+    }
+    seeds.extend(gradients());
+    seeds.extend(slices());
+    seeds.extend(backends());
+    seeds
+}
+
+/// Backward passes of what no softmax gives, and of gradients that are no numbers.
+fn gradients() -> Vec<Forward> {
+    let mut seeds = Vec::new();
+    let gradients: [&[f32]; 6] = [
+        &[NAN, 1.0, 1.0],
+        &[INF, 1.0, 1.0],
+        &[1.0, INF, -INF],
+        &[f32::MAX, f32::MIN, f32::MAX],
+        &[1e38, 1e38, 1e38],
+        &[1.0, -1.0, 0.0],
+    ];
+    let results: [Option<&[f32]>; 4] = [
+        None,
+        Some(&[0.0, 0.5, 0.5]),
+        Some(&[-INF, 0.0, -120.0]),
+        Some(&[NAN, 1e38, -1e38]),
+    ];
+    for operation in [
+        rows::Operation::SoftmaxBackward,
+        rows::Operation::LogSoftmaxBackward,
+    ] {
+        for (i, dy) in gradients.iter().enumerate() {
+            seeds.extend(results.map(|y| {
+                Forward::Rows(rows::Input {
+                    operation: operation.clone(),
+                    misfit: None,
+                    shape: Shape::new(1, 3),
+                    offsets: offsets(i),
+                    masked_rows_are_zero: false,
+                    x: Floats::repeated(&[-INF, 2.0, 1.0]),
+                    dy: Floats::repeated(dy),
+                    y: y.map(Floats::repeated),
+                })
+            }));
+        }
+    }
+    seeds
+}
+
+fn slices() -> Vec<Forward> {
+    let edges: [&[f32]; 8] = [
+        // Where the exponential overflows, and where it becomes subnormal and 0.
+        &[88.722_83, 88.722_84, 89.0, INF],
+        &[
+            -87.336_54,
+            -87.336_55,
+            -103.278_9,
+            -103.972_08,
+            -103.972_09,
+            -104.0,
+            -INF,
+        ],
+        &[0.0, -0.0, 1e-45, -1e-45, NAN],
+        // Zeros of both signs: which one is the maximum?
+        &[-0.0, 0.0, -1.0],
+        &[-0.0, -0.0, -INF],
+        // Sums that cancel, and partial sums that overflow.
+        &[1e8, 1.0, -1e8],
+        &[f32::MAX, f32::MAX, f32::MIN, f32::MIN],
+        &[INF, -INF],
+    ];
+    let mut seeds = Vec::new();
+    use slices::Operation::{Exp, Max, Sigmoid, Sum};
+    for operation in [Exp, Sigmoid, Max, Sum] {
+        let call = |i, (shape, x), misfit| {
+            Forward::Slice(slices::Input {
+                operation: operation.clone(),
+                misfit,
+                shape,
+                offsets: offsets(i),
+                x,
+            })
+        };
+        let all = edges.map(row).into_iter().chain(batches());
+        seeds.extend(all.enumerate().map(|(i, batch)| call(i, batch, None)));
+        let misfits = misfits().into_iter();
+        seeds.extend(misfits.map(|misfit| call(0, row(&[1.0]), Some(misfit))));
+    }
+    seeds
+}
+
+fn backends() -> Vec<Forward> {
+    let known = (0..4).flat_map(|which| ["", " ", "x"].map(|more| (which, more.into())));
+    let known = known.map(|(which, more)| backend::Input::Known(which, more));
+    let others = ["", "AVX2", "sse2", "neon", "\0", "auto"];
+    let others = others.map(|name| backend::Input::Any(name.into()));
+    // On either side of the length at which names are cut, within a character too.
+    let long = [
+        (32, "a"),
+        (33, "a"),
+        (10, "äß"),
+        (11, "…"),
+        (12, "…"),
+        (9, "🙂"),
+    ];
+    let long = long.map(|(times, name)| backend::Input::Repeated(times, name.into()));
+    known
+        .chain(others)
+        .chain(long)
+        .map(Forward::Backend)
+        .collect()
+}
+
+fn reducing() -> [Reducing; 4] {
+    [(false, false), (false, true), (true, false), (true, true)].map(|(sum, zero)| Reducing {
+        sum,
+        empty_mean_is_zero: zero,
+    })
+}
+
+/// For the target `cross_entropy`.
+pub fn loss() -> Vec<Loss> {
+    let mut seeds = target_classes();
+    seeds.extend(labels());
+    seeds
+}
+
+fn target_classes() -> Vec<Loss> {
+    use Integer::{I32, I64, U8, U16, U32, U64, Usize};
+    let integers = [U8, U16, U32, U64, Usize, I32, I64];
+    let mut seeds = Vec::new();
+    let mut call = |(shape, x), targets: &[Choice], ignore_index: &Ignore, misfit| {
+        let i = seeds.len();
+        seeds.push(Loss::Classes(classes::Input {
+            integer: integers[i % integers.len()].clone(),
+            ignore_index: ignore_index.clone(),
+            masked_rows_are_zero: i % 2 == 1,
+            reducing: reducing()[i % 4].clone(),
+            misfit,
+            shape,
+            offsets: offsets(i),
+            targets: targets.to_vec(),
+            x,
+        }));
+    };
+    let targets = [Choice::First, Choice::Last, Choice::Class(1)];
+    for batch in batches() {
+        for target in &targets {
+            call(
+                batch.clone(),
+                std::slice::from_ref(target),
+                &Ignore::Default,
+                None,
+            );
+        }
+        call(batch, &targets, &Ignore::None, None);
+    }
+    // Every row ignored; a class that is the ignored one.
+    let few = || batch(4, 5, Floats::repeated(&[0.0, 1.0, -2.0, INF, NAN]));
+    for ignored in [
+        Ignore::Default,
+        Ignore::None,
+        Ignore::Some(0),
+        Ignore::Some(255),
+        Ignore::Any(-1),
+    ] {
+        // As often as there are types and reductions.
+        for _ in 0..integers.len() * 4 {
+            call(few(), &[Choice::Ignored], &ignored, None);
+            call(
+                few(),
+                &[Choice::Ignored, Choice::Class(2), Choice::First],
+                &ignored,
+                None,
+            );
+        }
+    }
+    // Targets that are none.
+    for target in [
+        -1,
+        -99,
+        -100,
+        -101,
+        5,
+        255,
+        256,
+        1 << 32,
+        i64::MAX,
+        i64::MIN,
+    ] {
+        for ignored in [Ignore::Default, Ignore::None, Ignore::Any(target)] {
+            for _ in &integers {
+                call(few(), &[Choice::Last, Choice::Any(target)], &ignored, None);
+            }
+        }
+    }
+    for misfit in misfits() {
+        call(few(), &targets, &Ignore::Default, Some(misfit));
+    }
+    seeds
+}
+
+fn labels() -> Vec<Loss> {
+    let mut seeds = Vec::new();
+    let mut call = |(shape, x), labels: &[f32], any_label, misfit| {
+        let i = seeds.len();
+        seeds.push(Loss::Labels(labels::Input {
+            reducing: reducing()[i % 4].clone(),
+            any_label,
+            misfit,
+            shape,
+            offsets: offsets(i),
+            labels: Floats::repeated(labels),
+            x,
+        }));
+    };
+    let usual: [&[f32]; 5] = [
+        &[0.0],
+        &[1.0],
+        &[0.5],
+        &[0.0, 1.0, 1e-7, 0.999_999_9, 0.3],
+        &[NAN],
+    ];
+    let odd: [&[f32]; 2] = [&[-1.0, 2.0, 1e38], &[INF, -INF, -0.0]];
+    let edges: [&[f32]; 3] = [
+        &[1e4, -1e4, 100.0, -100.0, 17.0, -17.0],
+        &[INF, -INF, f32::MAX, f32::MIN],
+        &[0.0, -0.0, 1e-45, 0.34, -0.34],
+    ];
+    for batch in edges.map(row).into_iter().chain(batches()) {
+        for labels in usual {
+            call(batch.clone(), labels, false, None);
+        }
+        for labels in odd {
+            call(batch.clone(), labels, true, None);
+        }
+    }
+    for misfit in misfits() {
+        call(row(&[1.0]), &[1.0], false, Some(misfit));
+    }
+    seeds
+}
+
+/// For the target `threads`: every hundredth of all the others, and a sum that depends on the order of
+/// additions. The batches become large ones.
+pub fn spread() -> Vec<Spread> {
+    let forward = forward().into_iter().map(Spread::Forward);
+    let others = forward.chain(loss().into_iter().map(Spread::Loss));
+    let sum = Forward::Slice(slices::Input {
+        operation: slices::Operation::Sum,
+        misfit: None,
+        shape: Shape::new(1, 1),
+        offsets: offsets(0),
+        // No multiple of their number is that of the lanes or of a chunk.
+        x: Floats::repeated(&[1e30, 3.0, -1e30, 7e22, 0.1, -7e22, 1e15]),
+    });
+    others.step_by(100).chain([Spread::Forward(sum)]).collect()
+}
