@@ -68,11 +68,7 @@ pub mod bounds {
 impl Bound {
     /// A result that may have this error, which counts in units of `want`.
     pub fn around(self, want: Want) -> Expected {
-        Expected {
-            value: want.value,
-            fused: self.fused * want.unit,
-            unfused: self.unfused * want.unit,
-        }
+        Expected::new(want.value, self.fused * want.unit, self.unfused * want.unit)
     }
 }
 
@@ -83,16 +79,24 @@ pub struct Expected {
     pub value: f64,
     fused: f64,
     unfused: f64,
+    /// Whether the scalar path has to give it too: only if it has no error at all (NaN, infinities, exact
+    /// zeros) and no sum on the way overflows.
+    scalar: bool,
 }
 
 impl Expected {
-    /// Nothing else will do.
-    pub fn exactly(value: f64) -> Self {
+    fn new(value: f64, fused: f64, unfused: f64) -> Self {
         Self {
             value,
-            fused: 0.0,
-            unfused: 0.0,
+            fused,
+            unfused,
+            scalar: !value.is_finite() || (fused == 0.0 && unfused == 0.0),
         }
+    }
+
+    /// Nothing else will do.
+    pub fn exactly(value: f64) -> Self {
+        Self::new(value, 0.0, 0.0)
     }
 
     /// A probability, or a multiple of one.
@@ -109,21 +113,24 @@ impl Expected {
     /// May be off by this much more.
     pub fn or(self, more: f64) -> Self {
         Self {
-            value: self.value,
             fused: self.fused + more,
             unfused: self.unfused + more,
+            ..self
+        }
+    }
+
+    /// Comes of a sum that the scalar path cannot take if it does not fit: see [`fits_f32`].
+    pub fn of_sum(self, fits: bool) -> Self {
+        Self {
+            scalar: self.scalar && fits,
+            ..self
         }
     }
 
     /// The rounded sum of results with errors of their own, times `scale`, where the sum is that.
     pub fn scaled_sum(of: &[Self], value: f64, scale: f64) -> Self {
         let sum = |error: fn(&Self) -> f64| of.iter().map(error).sum::<f64>() * scale;
-        Self {
-            value,
-            fused: sum(|x| x.fused),
-            unfused: sum(|x| x.unfused),
-        }
-        .or(ulp(value) / 2.0)
+        Self::new(value, sum(|x| x.fused), sum(|x| x.unfused)).or(ulp(value) / 2.0)
     }
 
     /// Whether a backend may give this.
@@ -133,10 +140,9 @@ impl Expected {
         } else {
             self.unfused
         };
+        let known = self.scalar || backend.name() != "scalar";
         let value = self.value;
-        let inexact = value.is_finite() && unit > 0.0;
-        // Only what has no error at all is checked of the scalar path: NaN, infinities, exact zeros.
-        (backend.name() == "scalar" && inexact) || Want { value, unit }.error(got) <= 1.0
+        !known || Want { value, unit }.error(got) <= 1.0
     }
 }
 
@@ -146,6 +152,13 @@ pub fn summation_error(terms: impl Iterator<Item = f64>) -> f64 {
     let (count, magnitudes) = terms.fold((0.0, 0.0), |(n, sum), x| (n + 1.0, sum + x.abs()));
     let error = count * magnitudes * f64::EPSILON / 2.0;
     if error.is_finite() { error } else { 0.0 }
+}
+
+/// Whether `f32` holds the sum of those terms that are finite, in any order. If not, the scalar path may have
+/// an infinity in its place, and NaN once that meets an infinite term.
+pub fn fits_f32(terms: impl Iterator<Item = f64>) -> bool {
+    let magnitudes: f64 = terms.map(f64::abs).filter(|x| x.is_finite()).sum();
+    magnitudes < f64::from(f32::MAX) / 2.0
 }
 
 /// Runs an operation on every backend, and checks every result against what is expected, if that is known.

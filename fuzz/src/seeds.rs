@@ -186,7 +186,7 @@ fn gradients() -> Vec<Forward> {
 }
 
 fn slices() -> Vec<Forward> {
-    let edges: [&[f32]; 8] = [
+    let edges: [&[f32]; 9] = [
         // Where the exponential overflows, and where it becomes subnormal and 0.
         &[88.722_83, 88.722_84, 89.0, INF],
         &[
@@ -205,6 +205,7 @@ fn slices() -> Vec<Forward> {
         // Sums that cancel, and partial sums that overflow.
         &[1e8, 1.0, -1e8],
         &[f32::MAX, f32::MAX, f32::MIN, f32::MIN],
+        &[f32::MAX, f32::MAX, -INF],
         &[INF, -INF],
     ];
     let mut seeds = Vec::new();

@@ -3,7 +3,7 @@
 use softlane::{Error, Exec};
 
 use crate::check::{
-    Expected, blank, bounds, check, length_error, outcome, output, summation_error,
+    Expected, blank, bounds, check, fits_f32, length_error, outcome, output, summation_error,
 };
 use crate::code::coded;
 use crate::input::{Floats, Lengths, Offsets, Placed, Shape};
@@ -96,5 +96,6 @@ fn max(exec: Exec, x: &[f32]) -> Result<f32, Error> {
 fn sum(x: &[f32]) -> Expected {
     let terms = || x.iter().map(|&x| f64::from(x));
     let sum = Want::ulp_of(oracle::sum(terms()), oracle::sum_of_magnitudes(terms()));
-    bounds::SUM.around(sum).or(summation_error(terms()))
+    let expected = bounds::SUM.around(sum).or(summation_error(terms()));
+    expected.of_sum(fits_f32(terms()))
 }

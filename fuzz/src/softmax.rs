@@ -3,8 +3,8 @@
 use softlane::{Error, Exec, MaskedRows, Softmax};
 
 use crate::check::{
-    Expected, blank, bounds, check, length_error, outcome, output, rows_error, shape_error,
-    summation_error,
+    Expected, blank, bounds, check, fits_f32, length_error, outcome, output, rows_error,
+    shape_error, summation_error,
 };
 use crate::code::coded;
 use crate::input::{Floats, Lengths, Offsets, Placed, Shape};
@@ -248,8 +248,9 @@ fn softmax_backward(y: &[f32], dy: &[f32]) -> Option<Vec<Expected>> {
             .around(Want::ulp_of(value, operand))
             .or(f64::from(y) * slack),
     };
-    let exact = oracle::softmax_backward(y, dy);
-    Some(exact.into_iter().zip(y).map(expected).collect())
+    let fits = fits_f32(oracle::products(y, dy));
+    let exact = oracle::softmax_backward(y, dy).into_iter().zip(y);
+    Some(exact.map(|pair| expected(pair).of_sum(fits)).collect())
 }
 
 /// Not known where an infinite sum meets probabilities so small that they may round to 0.
