@@ -390,8 +390,8 @@ pub fn spread() -> Vec<Spread> {
         misfit: None,
         shape: Shape::new(1, 1),
         offsets: offsets(0),
-        // No multiple of their number is that of the lanes or of a chunk.
-        x: Floats::repeated(&[1e30, 3.0, -1e30, 7e22, 0.1, -7e22, 1e15]),
+        // Exactly 0; what comes of it tells the tree of the chunks from one that is cut in halves.
+        x: Floats::repeated(&[0.0, 1e20, 1e10, 1.0, -1e20, -1e10, -1.0]),
     });
     others.step_by(100).chain([Spread::Forward(sum)]).collect()
 }
