@@ -1127,6 +1127,25 @@ fn partial_sums_do_not_overflow() {
     }
 }
 
+/// Found by fuzzing: the scalar path, whose partial sum is `+inf` already, makes NaN of it.
+#[test]
+fn huge_elements_before_minus_inf_do_not_make_nan_of_the_sum() {
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend);
+        let expected = if backend.name() == "scalar" {
+            NAN
+        } else {
+            -INF
+        };
+        for n in lengths().filter(|&n| n > 1) {
+            let mut x = vec![f32::MAX; n + 1];
+            x[n] = -INF;
+            let context = format_args!("{exec:?}, {n} huge elements");
+            assert_bits(&[exec.sum(&x).unwrap()], &[expected], context);
+        }
+    }
+}
+
 #[test]
 fn exp_of_a_slice() {
     let largest = f32::from_bits(0x42B1_7217); // the last below ln(2^128)
