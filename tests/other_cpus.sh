@@ -8,7 +8,7 @@
 #     neon      aarch64                                 qemu-aarch64
 #     wasm      wasm32 with simd128, one thread         node
 #
-# Then compares the bits of what comes from a fused multiply-add, on this processor too. For root on
+# That all of them give the bits that are committed is one of the tests (tests/same_bits.rs). For root on
 # Debian 12 or 13 on x86-64: it installs what it needs. qemu has no AVX-512. On two cores, qemu takes a
 # quarter of an hour for each processor, wasm three minutes; and every target is compiled, once.
 set -euo pipefail
@@ -80,13 +80,7 @@ suite() {
     local name=$1
     shift
     cargo test "$@" --tests --no-fail-fast -- --exact --show-output "${skips[@]}" 2>&1 |
-        tee "$logs/$name" | grep --line-buffered -E '^test |^ +Running|SOFTLANE_|panicked|^error'
-    hashes "$name" "$logs/$name"
-}
-
-# Keeps the hashes that tests/same_bits.rs printed to a file, as those of the processor $1.
-hashes() {
-    sed -n 's/.*\(bits of [^:]*: [0-9a-f]\{16\}\)$/\1/p' "$2" >"$logs/$1.bits"
+        grep --line-buffered -E '^test |^ +Running|SOFTLANE_|the bits that|panicked|^error'
 }
 
 # Everything on the processor $1 of the target $2, by the emulator $3, with the backends $4.
@@ -162,26 +156,6 @@ wasm() (
     step 'wasm: tests' suite wasm "${args[@]}"
 )
 
-# This processor's bits, outside an emulator, then those of the others.
-same_bits() {
-    local name first=''
-    cargo test --target "$x86_64" --test same_bits -- --show-output forms_and_fused_backends_agree \
-        >"$logs/this" 2>&1 || fail "this processor: $(cat "$logs/this")"
-    hashes this "$logs/this"
-    for name in this "$@"; do
-        if [[ ! -s $logs/$name.bits ]]; then
-            [[ $name != @(haswell|neon) ]] || fail "$name: no bits"
-            printf '%s: its multiply-add is not fused, so its bits are its own\n' "$name"
-        elif [[ -z $first ]]; then
-            first=$name
-        else
-            diff "$logs/$first.bits" "$logs/$name.bits" || fail "$first and $name differ"
-            printf '%s and %s: the same bits, %d hashes\n' "$first" "$name" \
-                "$(wc -l <"$logs/$name.bits")"
-        fi
-    done
-}
-
 [[ $(uname -sm) == 'Linux x86_64' ]] || fail "for x86-64 and Linux, not $(uname -sm)"
 command -v cargo >/dev/null || packages cargo-web rustc-web
 processors=("$@")
@@ -192,5 +166,4 @@ done
 for processor in "${processors[@]}"; do
     "$processor"
 done
-step 'the same bits' same_bits "${processors[@]}"
 printf '\nother_cpus: passed on %s in %d s\n' "${processors[*]}" "$SECONDS"

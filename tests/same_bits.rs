@@ -365,33 +365,10 @@ fn forms_and_fused_backends_agree() {
             "{a:?} and {b:?}: the same bits in {count} results"
         ));
     }
-    if let Some((_, results)) = results.first() {
-        print_hashes(results);
-    }
     if results.len() < 2 {
         // With `SOFTLANE_REQUIRE`, a missing backend is a failure: see tests/backends.rs.
         let fused: Vec<Backend> = results.iter().map(|(backend, _)| *backend).collect();
         report(format_args!("fused here: {fused:?}; no two to compare"));
-    }
-}
-
-/// Prints a hash of the corpus, and of what each operation makes of it: those of any two processors
-/// with a fused backend must agree (`tests/other_cpus.sh` compares them).
-fn print_hashes(results: &[Vec<f32>]) {
-    // FNV-1a.
-    let hash = |values: &mut dyn Iterator<Item = u32>| {
-        let bytes = values.flat_map(u32::to_le_bytes);
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    let inputs = |owned: Owned| [owned.x, owned.y].concat();
-    let inputs = hash(&mut corpus().flat_map(inputs).map(f32::to_bits));
-    println!("bits of the corpus: {inputs:016x}");
-    for (i, operation) in OPERATIONS.iter().enumerate() {
-        let of_it = results.iter().skip(i).step_by(OPERATIONS.len());
-        let hash = hash(&mut of_it.flatten().map(|x| x.to_bits()));
-        println!("bits of {}: {hash:016x}", operation.name);
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Bound {
 
 /// The bounds of all operations. Fused: what the documentation states. Not fused: what is derived here, in
 /// `u = 2^-24`, which is an ULP where a mantissa is near 2. An exponential is off by up to 1.7 u there, a
-/// sum of weights by as much, and each rounding by 0.5 ULP, or, if a factor follows, which may move the
+/// weight and a sum of weights by 1.8, and each rounding by 0.5 ULP, or, if a factor follows, which may move the
 /// mantissa from 1 to 2, by 1.
 pub mod bounds {
     use super::Bound;
@@ -28,24 +28,24 @@ pub mod bounds {
     pub const SUM: Bound = bound(0.51, 0.51);
     /// In ULP of the result; not fused: `e` 1.7, the quotient 0.5, what is added to it 0.5.
     pub const SIGMOID: Bound = bound(2.5, 2.7);
-    /// A probability, or a multiple of one, in ULP of the result; not fused: two weights of 1.65, and each
-    /// of two products with the factor 0.5.
-    pub const PROBABILITY: Bound = bound(3.1, 4.3);
+    /// A probability, or a multiple of one, in ULP of the result; not fused: two weights of 1.8, and each of
+    /// two products with the factor 0.5.
+    pub const PROBABILITY: Bound = bound(2.2, 4.6);
     /// The same below 2^-122, where the low part of the factor gives a subnormal number.
-    pub const SMALL_PROBABILITY: Bound = bound(3.6, 4.8);
-    /// In ULP of the result; not fused: the sum 1.7 (the result is at least ln 2, or `ln(1 + others)`), two
+    pub const SMALL_PROBABILITY: Bound = bound(2.7, 5.1);
+    /// In ULP of the result; not fused: the sum 1.8 (the result is at least ln 2, or `ln(1 + others)`), two
     /// subtractions 1.
-    pub const LOG_SOFTMAX: Bound = bound(2.5, 2.9);
-    /// In ULP of the larger of the result and 1; not fused: the sum 0.85, the result 0.5.
-    pub const LOG_SUM_EXP: Bound = bound(1.5, 1.5);
+    pub const LOG_SOFTMAX: Bound = bound(1.6, 2.8);
+    /// In ULP of the larger of the result and 1; not fused: the sum 0.9, the result 0.5.
+    pub const LOG_SUM_EXP: Bound = bound(0.8, 1.4);
     /// In ULP of the larger operand; not fused: the operands 0.5 and 1, their difference, which may be
     /// twice as large, 1; and 0.5 since the product may be just above a power of two.
     pub const SOFTMAX_BACKWARD: Bound = bound(2.0, 3.0);
     /// In ULP of the larger operand; not fused: the exponential 1.7, its product with the sum 0.5, the two
     /// differences 0.5 and 1.
     pub const LOG_SOFTMAX_BACKWARD: Bound = bound(3.0, 3.7);
-    /// In ULP of the result; not fused: the sum 1.7, the result 0.5. (So what is stated holds there too.)
-    pub const CROSS_ENTROPY: Bound = bound(3.0, 3.0);
+    /// In ULP of the result; not fused: the sum 1.8, the result 0.5.
+    pub const CROSS_ENTROPY: Bound = bound(1.1, 2.3);
     /// With labels 0 and 1, in ULP of the result; not fused: `e` 1.7, `2 + e` 1, the quotient 0.5, the
     /// polynomial 0.1, the result 0.5.
     pub const BINARY: Bound = bound(3.0, 3.8);
