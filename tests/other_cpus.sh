@@ -16,8 +16,8 @@ cd "$(dirname "$0")/.."
 
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-logs=$CARGO_TARGET_DIR/other_cpus
-mkdir -p "$logs"
+mkdir -p "$CARGO_TARGET_DIR"
+log=$CARGO_TARGET_DIR/other_cpus.log
 
 # qemu takes 50 times as long. So tests/accuracy.rs tries one batch of 15, and some of each class of
 # rows; it says so.
@@ -58,7 +58,7 @@ packages() {
     [[ ${missing[*]} != *:arm64* ]] || dpkg --add-architecture arm64
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" \
-        >"$logs/apt" 2>&1 || { cat "$logs/apt" >&2; fail "cannot install: ${missing[*]}"; }
+        >"$log" 2>&1 || { cat "$log" >&2; fail "cannot install: ${missing[*]}"; }
 }
 
 # The processor $1 has exactly the backends $2, and calls use the last one. The rest is for cargo.
