@@ -9,6 +9,7 @@
 
 #[path = "common/guard.rs"]
 mod guard;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/inputs.rs"]
 mod inputs;
 

@@ -128,6 +128,38 @@ pub fn huge(rng: &mut Rng, n: usize) -> Vec<f32> {
         .collect()
 }
 
+/// A gradient with respect to probabilities.
+pub fn upstream(rng: &mut Rng, n: usize) -> Vec<f32> {
+    match rng.below(8) {
+        0 => normal(rng, n, 1e3, 1.0),
+        1 => wide(rng, n),
+        2 => huge(rng, n),
+        3 => vec![rng.normal() as f32; n],
+        4 => {
+            let mut one_hot = vec![0.0; n];
+            let at = rng.below(n.max(1));
+            one_hot
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|dy| *dy = -1.0);
+            one_hot
+        }
+        _ => normal(rng, n, 0.0, 1.0),
+    }
+}
+
+/// A label of a binary classifier: 0 or 1, or anything between.
+pub fn label(rng: &mut Rng, soft: bool) -> f32 {
+    match (soft, rng.below(4)) {
+        (false, _) => f32::from(u8::from(rng.coin())),
+        // Near 0, and near 1.
+        (true, 0) => rng.between(-40.0, 0.0).exp2() as f32,
+        (true, 1) => 1.0 - rng.between(-40.0, 0.0).exp2() as f32,
+        (true, _) => rng.uniform() as f32,
+    }
+}
+
 /// One element above all others by 0 to 120.
 fn confident(rng: &mut Rng, n: usize) -> Vec<f32> {
     let (margin, at) = (rng.between(0.0, 120.0), rng.below(n.max(1)));
