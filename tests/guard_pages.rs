@@ -15,6 +15,7 @@ mod fence;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/guard.rs"]
 mod guard;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/inputs.rs"]
 mod inputs;
 

@@ -8,6 +8,7 @@
 
 #[path = "common/calls.rs"]
 mod calls;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/inputs.rs"]
 mod inputs;
 
