@@ -37,8 +37,11 @@ coded! {
         1 => U32,
         1 => U64,
         1 => Usize,
+        1 => I8,
+        1 => I16,
         1 => I32,
         1 => I64,
+        1 => Isize,
     }
 }
 
@@ -86,8 +89,11 @@ impl Input {
             Integer::U32 => typed!(u32),
             Integer::U64 => typed!(u64),
             Integer::Usize => typed!(usize),
+            Integer::I8 => typed!(i8),
+            Integer::I16 => typed!(i16),
             Integer::I32 => typed!(i32),
             Integer::I64 => typed!(i64),
+            Integer::Isize => typed!(isize),
         }
     }
 
