@@ -169,3 +169,21 @@ fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
     let p = polynomial(simd, V::Elem::ATANH, q);
     hi + (p * q).mul_add(hi, lo)
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::ATANH_F32;
+
+    /// No coefficient can be changed noticeably without a worse fit, or one that is not this one.
+    #[test]
+    fn the_polynomial_fits_as_well_as_is_said() {
+        let steps = (1..=10_000).map(|i| (f64::from(i) / 10_000.0).sqrt() / 3.0);
+        let errors = steps.map(|s| {
+            let q = s * s;
+            let p = ATANH_F32.iter().fold(0.0, |p, &c| p * q + f64::from(c));
+            (s * (1.0 + q * p) / s.atanh() - 1.0).abs()
+        });
+        let error = errors.fold(0.0, f64::max).log2();
+        assert!((-29.941..-29.938).contains(&error), "2^{error}");
+    }
+}

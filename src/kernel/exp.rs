@@ -135,3 +135,32 @@ pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
     let rest = n - (half - biased) + biased;
     p * half.exponent() * rest.exponent()
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use core::f64::consts::LN_2;
+
+    use super::F32;
+
+    /// The polynomial in `f64`, which rounds next to nothing.
+    fn value(coefficients: &[f32], r: f64) -> f64 {
+        let horner = |p: f64, &c: &f32| p * r + f64::from(c);
+        coefficients.iter().fold(0.0, horner)
+    }
+
+    /// The largest relative error of an approximation of `e^r`, up to `|r| = width`: as a power of two.
+    fn error(width: f64, approximation: impl Fn(f64) -> f64) -> f64 {
+        let steps = (-10_000..=10_000).map(|i| width * f64::from(i) / 10_000.0);
+        let errors = steps.map(|r| (approximation(r) / r.exp() - 1.0).abs());
+        errors.fold(0.0, f64::max).log2()
+    }
+
+    /// No coefficient can be changed noticeably without a worse fit.
+    #[test]
+    fn the_polynomials_fit_as_well_as_they_can() {
+        let exp = error(LN_2 / 2.0, |r| value(F32.poly, r));
+        assert!((-28.23..-28.226).contains(&exp), "2^{exp}");
+        let table = error(LN_2 / 16.0, |r| 1.0 + r * value(F32.table_poly, r));
+        assert!((-32.11..-32.108).contains(&table), "2^{table}");
+    }
+}

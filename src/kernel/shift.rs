@@ -199,6 +199,9 @@ mod tests {
     use crate::kernel::exp;
     use crate::rows::{Pass as _, Rows};
     use crate::scalar::Scalar;
+    #[cfg(target_arch = "x86_64")]
+    use crate::simd::avx2::Avx2;
+    use crate::simd::portable::Portable;
     use crate::simd::{Kernel, Simd, Vector};
 
     /// One unit of the errors.
@@ -212,6 +215,24 @@ mod tests {
         assert!((unit.ln() - ln_unit).abs() < 1e-17);
         for (j, entry) in (0..).zip(exp::F32.table) {
             assert_eq!(entry, (unit * (f64::from(j) / 8.0).exp2()) as f32, "{j}");
+        }
+    }
+
+    fn is_far<S: Simd>(max: f32) -> bool {
+        Shift::new::<S::F32>(max).is_far()
+    }
+
+    #[test]
+    fn rows_within_the_reach_need_no_offset() {
+        let [fused, unfused] = exp::F32.reach;
+        for sign in [1.0, -1.0] {
+            assert!(!is_far::<Portable>(sign * unfused));
+            assert!(is_far::<Portable>(sign * fused.next_up()));
+            #[cfg(target_arch = "x86_64")]
+            {
+                assert!(!is_far::<Avx2>(sign * fused));
+                assert!(is_far::<Avx2>(sign * fused.next_up()));
+            }
         }
     }
 

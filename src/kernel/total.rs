@@ -58,3 +58,63 @@ impl<V: Vector> Total<V> {
         })
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::Total;
+    use crate::backend::Backend;
+    use crate::kernel::shift::{Shift, Weigh};
+    use crate::rows::{CHUNK, Pass as _, Rows};
+    use crate::scalar::Scalar;
+    use crate::simd::{Kernel, Simd, Vector};
+
+    /// The largest relative error of the sum of a row, in units of `2^-24`.
+    struct Error;
+
+    impl Kernel<Rows<'_, f32, 1>> for Error {
+        type Output = f64;
+
+        #[inline(always)]
+        fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> f64 {
+            let weigh = Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0));
+            let mut worst = 0.0_f64;
+            for mut row in rows {
+                let (mut total, mut exact) = (Total::new(simd), 0.0);
+                row.map(simd, [0.0], |i, [x]: [S::F32; 1]| {
+                    let weights = weigh.weights(simd, x);
+                    total.add(i, weights);
+                    let (mut base, mut growth) = ([0.0; 16], [0.0; 16]);
+                    weights.base.store_prefix(&mut base);
+                    weights.growth.store_prefix(&mut growth);
+                    for (base, growth) in base.into_iter().zip(growth) {
+                        exact += f64::from(base) * (1.0 + f64::from(growth));
+                    }
+                    x
+                });
+                let error = (total.finish() / exact - 1.0) * f64::from(1 << 24);
+                worst = worst.max(error.abs());
+            }
+            worst
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Error {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> f64 {
+            unreachable!("the scalar path has no weights")
+        }
+    }
+
+    /// Rows of equal elements, where many additions err to the same side: the bound of the head of this file
+    /// is that of all.
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn little_is_lost_between_two_moves() {
+        let elements = (0..200).map(|i| i as f32 / -100.0);
+        let x: Vec<f32> = elements.flat_map(|x| [x; CHUNK]).collect();
+        for backend in Backend::available().filter(|backend| backend.is_fused()) {
+            let error = backend.run(&Error, Rows::new([&x[..]], CHUNK).unwrap());
+            println!("{backend:?}: {error:.3} u");
+            assert!(error < 0.1, "{backend:?}: {error} u");
+        }
+    }
+}
