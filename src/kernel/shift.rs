@@ -236,6 +236,38 @@ mod tests {
         }
     }
 
+    /// The weight of the logit of each row, beside a maximum of 0.
+    struct Weight;
+
+    impl Kernel<Rows<'_, f32, 1>> for Weight {
+        type Output = f32;
+
+        #[inline(always)]
+        fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> f32 {
+            let weigh = Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0));
+            let weight = |x| weigh.weights(simd, S::F32::splat(simd, x)).rounded.first();
+            rows.map(|row| weight(row.get(0, 0))).sum()
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Weight {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> f32 {
+            unreachable!("the scalar path has no weights")
+        }
+    }
+
+    /// A masked class costs no subnormal numbers, and many of them have no probability.
+    #[test]
+    fn the_lightest_weight_is_normal_and_counts_nothing() {
+        for backend in vector_backends() {
+            let [lightest, heaviest] =
+                [f32::NEG_INFINITY, 0.0].map(|x| backend.run(&Weight, Rows::flat(&[x])));
+            let share = 38_f64.exp2() * f64::from(lightest) / f64::from(heaviest);
+            assert!(lightest.is_normal(), "{backend:?}: {lightest:e}");
+            assert!(share < (-150_f64).exp2(), "{backend:?}: {share:e}");
+        }
+    }
+
     /// The ranges of the relative errors of the weights of a row whose maximum is `max`, rounded and
     /// not, in units of `U`.
     struct Errors {
