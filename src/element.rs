@@ -39,6 +39,8 @@ pub(crate) mod sealed {
         const NEG_INFINITY: Self;
         /// The one NaN that results have, so that bits agree: quiet, positive, no payload.
         const NAN: Self;
+        /// Half of the spacing of the numbers above 1: the largest relative error of rounding.
+        const UNIT: f64;
         const EXP: ExpConstants<Self>;
         /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first.
         const ATANH: &'static [Self];
@@ -77,6 +79,7 @@ pub(crate) mod sealed {
                 const INFINITY: Self = $float::INFINITY;
                 const NEG_INFINITY: Self = $float::NEG_INFINITY;
                 const NAN: Self = $float::from_bits($nan);
+                const UNIT: f64 = $float::EPSILON as f64 / 2.0;
                 const EXP: ExpConstants<Self> = $exp;
                 const ATANH: &'static [Self] = $atanh;
                 const LARGE: f64 = $large;

@@ -7,13 +7,15 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/child.rs"]
+mod child;
 #[path = "common/guard.rs"]
 mod guard;
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use guard::{UNTOUCHED, guarded};
 use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Softmax};
@@ -204,15 +206,7 @@ fn every_call_obeys_softlane_backend() {
 
 /// Runs one test of this program in a child process.
 fn child(test: &str, variable: &str, value: Option<&OsStr>) -> Output {
-    let runner = env::var("SOFTLANE_RUNNER").unwrap_or_default();
-    let program = env::current_exe().unwrap();
-    let mut words = runner.split_whitespace().map(OsStr::new);
-    let mut command = Command::new(words.next().unwrap_or(program.as_os_str()));
-    command.args(words);
-    if !runner.trim().is_empty() {
-        command.arg(&program);
-    }
-    command.args(["--exact", test, "--nocapture"]);
+    let mut command = child::child(test);
     match value {
         Some(value) => command.env(variable, value),
         None => command.env_remove(variable),

@@ -10,6 +10,8 @@
 
 #[path = "common/calls.rs"]
 mod calls;
+#[path = "common/child.rs"]
+mod child;
 #[path = "guard_pages/fence.rs"]
 mod fence;
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -22,7 +24,7 @@ mod inputs;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
 use calls::{CALLS, Call, Contents, KINDS, OUT, OVER, PER_ROW, Slices, TARGETS, X, Y};
 use fence::{Fenced, Place, Plain};
@@ -186,8 +188,7 @@ impl Memory {
 /// Runs this test again in a child process. Returns the last line that says what comes next, the
 /// other lines, and how it ended. What the child says of a panic or a fault is seen as it comes.
 fn child(test: &str, what: &str) -> (String, Vec<String>, ExitStatus) {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+    let mut child = child::child(test)
         .env(VARIABLE, what)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,12 +1,13 @@
 //! A search for the rows with the largest errors, on the backends with fused multiply-add: hill climbing over the
 //! bits of rows, which comes near the bounds that the documentation derives and must never exceed
-//! them. `SOFTLANE_SEARCH_SECONDS=600 cargo test --test worst_cases -- --nocapture` searches longer than
-//! the few seconds of an ordinary run.
+//! them. An ordinary run always tries the same rows, for a few seconds;
+//! `SOFTLANE_SEARCH_SECONDS=600 cargo test --test worst_cases -- --nocapture` searches longer.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::env;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use common::inputs::Rng;
@@ -28,13 +29,13 @@ struct Search {
 const SEARCHES: [Search; 6] = [
     Search {
         name: "probability",
-        bound: 2.2,
+        bound: 2.9,
         near: 1.5,
         error: |exec, x| probabilities(exec, x, NORMAL),
     },
     Search {
         name: "probability near the least normal number",
-        bound: 2.7,
+        bound: 3.4,
         near: 1.5,
         error: |exec, x| probabilities(exec, x, LEAST),
     },
@@ -79,7 +80,7 @@ const SEARCHES: [Search; 6] = [
     },
     Search {
         name: "gradient at the target",
-        bound: 2.2,
+        bound: 1.1,
         near: 0.55,
         error: |exec, x| {
             let mut worst = 0.0_f64;
@@ -132,13 +133,15 @@ fn start(rng: &mut Rng) -> Vec<f32> {
         2 => rng.below(64),
         _ => rng.below(300),
     };
-    let offset = match rng.below(4) {
+    let offset = match rng.below(5) {
         0 => 0.0,
         1 => rng.between(-20.0, 20.0),
-        2 => rng.between(-1e3, 1e3),
+        2 => rng.between(-10.0, -4.0).exp2(),
+        3 => rng.between(-1e3, 1e3),
         _ => rng.between(-6e4, 6e4),
     };
-    let spread = rng.between(-10.0, 4.0).exp2();
+    // Down to a few ULP, of numbers that are near 0, too.
+    let spread = rng.between(-26.0, 4.0).exp2();
     let x = (0..n).map(|_| (offset - spread * rng.uniform()) as f32);
     x.collect()
 }
@@ -154,12 +157,14 @@ fn step(rng: &mut Rng, x: &mut [f32]) {
     };
 }
 
-/// Climbs from many rows until the time is over; returns the largest error and its row.
-fn search(search: &Search, exec: Exec, time: Duration, seed: u64) -> (f64, Vec<f32>, usize) {
+/// Climbs from many rows until so many are tried, or the time is over; returns the largest error, its row, and
+/// how many were tried.
+fn search(search: &Search, exec: Exec, time: Option<Duration>) -> (f64, Vec<f32>, usize) {
     const PATIENCE: usize = 60;
-    let (mut rng, begin) = (Rng::new(seed), Instant::now());
+    const ROWS: usize = 150_000;
+    let (mut rng, begin) = (Rng::new(1), Instant::now());
     let (mut worst, mut worst_row, mut tried) = (0.0, vec![], 0);
-    while tried == 0 || begin.elapsed() < time {
+    while time.map_or(tried < ROWS, |time| begin.elapsed() < time) {
         // Now and then from the worst so far.
         let mut row = if rng.below(3) == 0 && !worst_row.is_empty() {
             worst_row.clone()
@@ -190,16 +195,17 @@ fn search(search: &Search, exec: Exec, time: Duration, seed: u64) -> (f64, Vec<f
 
 #[test]
 fn no_row_exceeds_the_derived_bounds() {
-    let seconds = env::var("SOFTLANE_SEARCH_SECONDS").map_or(12.0, |s| s.parse().unwrap());
-    let time = Duration::from_secs_f64(seconds / SEARCHES.len() as f64);
+    let seconds = env::var("SOFTLANE_SEARCH_SECONDS").ok();
+    let time = seconds.map(|s| Duration::from_secs(s.parse().unwrap()) / SEARCHES.len() as u32);
     // They all have the same bits (`same_bits.rs`): one is searched.
     let Some(backend) = Backend::available().filter(|b| b.is_fused()).last() else {
-        eprintln!("no backend here fuses multiply-add: nothing was searched");
-        return;
+        // Not captured by the harness: also seen when the test passes.
+        let line = b"no backend here fuses multiply-add: no search for the worst rows\n";
+        return io::stderr().write_all(line).unwrap();
     };
     let exec = Exec::new().backend(backend).serial();
     for s in &SEARCHES {
-        let (error, row, tried) = search(s, exec, time, 1);
+        let (error, row, tried) = search(s, exec, time);
         println!(
             "{:42} {error:.4} ULP of {} derived, {tried} rows tried; {:?}",
             s.name,
@@ -208,5 +214,36 @@ fn no_row_exceeds_the_derived_bounds() {
         );
         assert!(error <= s.bound, "{}: {error} of {row:?}", s.name);
         assert!(error >= s.near, "{}: only {error}: no search", s.name);
+    }
+}
+
+/// A lower logit, whose weight is rounded to the same number as that of the largest, which has probability
+/// 1/4: to give it that probability, too, was 2.8 ULP off.
+#[test]
+fn a_near_tie_with_the_largest() {
+    let tie = [0x3b28_6d1d, 0x3b28_6f1d];
+    let others = [
+        0xbff8_cf79,
+        0xbff8_d2f2,
+        0xbff8_c166,
+        0xbff8_b504,
+        0xbff8_ba75,
+        0xbff8_bd90,
+        0xbff8_ac39,
+        0xbff8_c983,
+        0xbff8_bd2d,
+        0xbff8_c36e,
+        0xbff8_c3c0,
+        0xbff8_bfc4,
+        0xbff8_a5e7,
+        0xbff8_c698,
+    ];
+    let row: Vec<f32> = tie.into_iter().chain(others).map(f32::from_bits).collect();
+    for backend in Backend::available().filter(|backend| backend.is_fused()) {
+        let mut p = row.clone();
+        let exec = Exec::new().backend(backend);
+        exec.softmax_in_place(&mut p, row.len()).unwrap();
+        let error = largest(&p, oracle::softmax(&row).into_iter().map(Want::ulp));
+        assert!(error < 2.0, "{backend:?}: {error}");
     }
 }

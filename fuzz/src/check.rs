@@ -30,9 +30,9 @@ pub mod bounds {
     pub const SIGMOID: Bound = bound(2.5, 2.7);
     /// A probability, or a multiple of one, in ULP of the result; not fused: two weights of 1.8, and each of
     /// two products with the factor 0.5.
-    pub const PROBABILITY: Bound = bound(2.2, 4.6);
+    pub const PROBABILITY: Bound = bound(2.9, 4.6);
     /// The same below 2^-122, where the low part of the factor gives a subnormal number.
-    pub const SMALL_PROBABILITY: Bound = bound(2.7, 5.1);
+    pub const SMALL_PROBABILITY: Bound = bound(3.4, 5.1);
     /// In ULP of the result; not fused: the sum 1.8 (the result is at least ln 2, or `ln(1 + others)`), two
     /// subtractions 1.
     pub const LOG_SOFTMAX: Bound = bound(1.6, 2.8);

@@ -2,7 +2,8 @@
 
 use super::shift::{Shift, Weigh};
 use super::total::Total;
-use super::{rounded, tree};
+use super::tree;
+use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{CHUNK, Pass, Row};
 use crate::simd::Vector;
@@ -81,53 +82,6 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
 }
 
 #[inline(always)]
-fn heaviest<V: Vector, const FAR: bool>(
-    simd: V::Simd,
-    weigh: &Weigh<V, FAR>,
-    shift: &Shift<V::Elem>,
-) -> Heaviest<V::Elem> {
-    let weights = weigh.weights(simd, V::splat(simd, shift.max()));
-    let (base, growth) = (
-        weights.base.first().to_f64(),
-        weights.growth.first().to_f64(),
-    );
-    Heaviest {
-        rounded: weights.rounded.first(),
-        exact: base + base * growth,
-    }
-}
-
-/// Multiplies the weights of a row by a positive factor.
-///
-/// The factor stands for a sum of weights before they were rounded. So the product of the largest
-/// weight is replaced by that of its exact value: a class without rivals has probability 1, and `n`
-/// equal classes have `1 / n`, within 0.6 ULP. No other product becomes larger than that.
-#[inline(always)]
-pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
-    simd: V::Simd,
-    row: &mut P,
-    heaviest: Heaviest<V::Elem>,
-    factor: f64,
-) {
-    let top = V::splat(simd, rounded(heaviest.exact * factor));
-    let heaviest = V::splat(simd, heaviest.rounded);
-    let factor = Factor::new(simd, factor);
-    if factor.times(heaviest).first() == top.first() {
-        row.update(
-            simd,
-            #[inline(always)]
-            |weights: V| factor.times(weights),
-        );
-    } else {
-        row.update(
-            simd,
-            #[inline(always)]
-            |weights: V| V::select(weights.eq(heaviest), top, factor.times(weights).min(top)),
-        );
-    }
-}
-
-#[inline(always)]
 fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     simd: V::Simd,
     row: &mut P,
@@ -161,6 +115,65 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
             total.finish()
         },
     )
+}
+
+#[inline(always)]
+fn heaviest<V: Vector, const FAR: bool>(
+    simd: V::Simd,
+    weigh: &Weigh<V, FAR>,
+    shift: &Shift<V::Elem>,
+) -> Heaviest<V::Elem> {
+    let weights = weigh.weights(simd, V::splat(simd, shift.max()));
+    let (base, growth) = (
+        weights.base.first().to_f64(),
+        weights.growth.first().to_f64(),
+    );
+    Heaviest {
+        rounded: weights.rounded.first(),
+        exact: base + base * growth,
+    }
+}
+
+impl<T: Element> Heaviest<T> {
+    /// The factor that weights are multiplied by, corrected a little where that makes the largest product
+    /// right and it is a power of two: a class without rivals has probability 1, two equal ones 1/2 each.
+    ///
+    /// For the factor stands for a sum of weights before they were rounded; the largest, rounded,
+    /// is off by up to `u`, its product then by one ULP, and that shows in a power of two. Numbers below one that
+    /// round to it begin `u / 2` below, so the correction is at most 0.71 u.
+    #[inline(always)]
+    fn corrected(&self, factor: f64) -> f64 {
+        const NEAR: f64 = 0.2;
+        // Room for what the product rounds.
+        const INSIDE: f64 = 0.01;
+        const MANTISSA: u64 = (1 << 52) - 1;
+        let exact = self.exact * factor;
+        let top = T::from_f64(exact).to_f64();
+        let off = (exact - top) / (top * T::UNIT);
+        if top.to_bits() & MANTISSA != 0 || !(-NEAR..=NEAR).contains(&off) {
+            return factor;
+        }
+        let product = self.rounded.to_f64() * factor;
+        let lowest = top - top * T::UNIT * (0.5 - INSIDE);
+        let highest = top + top * T::UNIT * (1.0 - INSIDE);
+        factor * (product.clamp(lowest, highest) / product)
+    }
+}
+
+/// Multiplies the weights of a row by a factor.
+#[inline(always)]
+pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
+    simd: V::Simd,
+    row: &mut P,
+    heaviest: Heaviest<V::Elem>,
+    factor: f64,
+) {
+    let factor = Factor::new(simd, heaviest.corrected(factor));
+    row.update(
+        simd,
+        #[inline(always)]
+        |weights: V| factor.times(weights),
+    );
 }
 
 /// A factor in more precision than one element has.

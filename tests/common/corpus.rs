@@ -286,8 +286,8 @@ pub fn cases() -> Vec<Case> {
         }
     }
     add(None, 5, 4097, 1);
-    for class in ["normal 3", "masked but one"] {
-        add(named(class), 1, 1_000_000, 0);
+    for class in ["normal 3", "dominated", "masked but one", "descending"] {
+        add(named(class), 1, 1_000_003, 0);
     }
     for (rows, classes, class) in PUBLISHED {
         add(named(class), rows, classes, 0);

@@ -198,11 +198,12 @@ fn subnormal(rng: &mut Rng, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Elements where the rounding of `x log2 e` turns from one integer to the next.
+/// Elements where the rounding of `x log2 e`, or of eight times that, turns from one integer to the next.
 fn boundaries(rng: &mut Rng, n: usize) -> Vec<f32> {
     (0..n)
         .map(|_| {
-            let half = rng.below(120) as f64 - 100.0 + 0.5;
+            let steps = if rng.coin() { 8 } else { 1 };
+            let half = (rng.below(120 * steps) as f64 + 0.5) / steps as f64 - 100.0;
             let x = (half * LN_2) as f32;
             f32::from_bits(x.to_bits() + (rng.bits() % 7) as u32 - 3)
         })
