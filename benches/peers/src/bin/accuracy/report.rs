@@ -55,7 +55,7 @@ Normally distributed logits; of these rows, errors of other libraries have been 
 
 ## Every operation over the corpus
 
-Rows of 0 to 1 000 000 classes, of every class in `tests/common/inputs.rs`: ordinary, wide, huge,
+Rows of 0 to 1 000 003 classes, of every class in `tests/common/inputs.rs`: ordinary, wide, huge,
 shifted, confident, nearly tied, masked, subnormal. An ULP is one of what the second column names.
 The third is the bound that is asserted for backends whose multiply-add is fused.
 
