@@ -363,6 +363,19 @@ fn every_element_minus_inf() {
     }
 }
 
+/// A masked row counts in the mean: its gradient has the factor of the others.
+#[test]
+fn mean_with_a_masked_row() {
+    for exec in execs() {
+        let options = CrossEntropy::new().exec(exec).masked_rows(MaskedRows::Zero);
+        let x = [-INF, -INF, 0.0, 0.0];
+        let (loss, grad) = reduced(options, &x, 2, &[0, 0]);
+        let context = format_args!("{exec:?}");
+        assert_bits(&[loss], &[INF], context);
+        assert_bits(&grad, &[-0.5, 0.0, -0.25, 0.25], context);
+    }
+}
+
 #[test]
 fn any_plus_inf() {
     for exec in execs() {
@@ -840,6 +853,19 @@ fn log_softmax_backward_where_y_is_minus_inf_and_the_sum_is_huge() {
     for exec in execs() {
         let dx = log_softmax_backward(exec, &[0.0, -INF, -INF], &[2e30, 1e-30, -1e-45], 3);
         assert_bits(&dx[1..], &[1e-30, -1e-45], format_args!("{exec:?}"));
+    }
+}
+
+/// What the rounding of the sum leaves out, added to the largest gradient, must not make infinity of it.
+#[test]
+fn log_softmax_backward_where_only_the_sum_is_as_large_as_the_largest_gradient() {
+    let (half, step) = (127_f32.exp2(), 103_f32.exp2());
+    // The sum is 2^127 + 2^105 - 2^103, half-way between two numbers.
+    let dy = [f32::MAX, 4.0 * step - half, step];
+    for exec in execs() {
+        let dx = log_softmax_backward(exec, &[0.0, -INF, -INF], &dy, 3);
+        assert_bits(&dx[1..], &dy[1..], format_args!("{exec:?}"));
+        assert!((dx[0] / half - 1.0).abs() < 1e-6, "{exec:?}: {}", dx[0]);
     }
 }
 
