@@ -869,6 +869,19 @@ fn log_softmax_backward_where_only_the_sum_is_as_large_as_the_largest_gradient()
     }
 }
 
+/// The sum is `1 + 0.98 * 2^-24`, which an element cannot hold, and what it leaves out is seen.
+#[test]
+fn log_softmax_backward_takes_the_sum_before_it_is_rounded() {
+    let u = (-24_f32).exp2();
+    let dy = [-0.96 * u, 1.0, 1.94 * u];
+    for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+        let exec = Exec::new().backend(backend);
+        let dx = log_softmax_backward(exec, &[0.0, -INF, -INF], &dy, 3);
+        let expected = [-1.0 - f32::EPSILON, dy[1], dy[2]];
+        assert_bits(&dx, &expected, format_args!("{backend:?}"));
+    }
+}
+
 /// The formulas by IEEE rules, as in `PyTorch`.
 #[test]
 fn infinite_gradients_flow() {

@@ -373,7 +373,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         name: "binary gradient, sum",
         measure: "larger term",
-        fused: 2.5,
+        fused: 2.0,
         unfused: 3.25,
         exact: |b| b.binary_gradient(1.0),
         textbook: |b| textbook::binary_gradient(b, 1.0),
