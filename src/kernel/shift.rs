@@ -262,7 +262,8 @@ mod tests {
         for backend in vector_backends() {
             let [lightest, heaviest] =
                 [f32::NEG_INFINITY, 0.0].map(|x| backend.run(&Weight, Rows::flat(&[x])));
-            let share = 38_f64.exp2() * f64::from(lightest) / f64::from(heaviest);
+            // The heaviest weight of a row can be half an octave below that of 0 beside 0.
+            let share = 38.5_f64.exp2() * f64::from(lightest) / f64::from(heaviest);
             assert!(lightest.is_normal(), "{backend:?}: {lightest:e}");
             assert!(share < (-150_f64).exp2(), "{backend:?}: {share:e}");
         }
