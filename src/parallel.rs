@@ -135,6 +135,10 @@ mod tests {
         let parts = on(2, x.len());
         assert!(parts.len() > 2, "{parts:?}");
         assert_eq!(parts.iter().sum::<usize>(), rows(x.len()), "{parts:?}");
+        assert!(
+            parts.iter().all(|&part| part >= rows(SERIAL_BELOW / 4)),
+            "{parts:?}"
+        );
         // The caller's thread alone, which belongs to no pool.
         let all = Rows::new([&x[..]], CLASSES).unwrap();
         let parts = serial(backend, &Note, all);
