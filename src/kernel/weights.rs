@@ -156,7 +156,8 @@ impl<T: Element> Heaviest<T> {
         let product = self.rounded.to_f64() * factor;
         let lowest = top - top * T::UNIT * (0.5 - INSIDE);
         let highest = top + top * T::UNIT * (1.0 - INSIDE);
-        factor * (product.clamp(lowest, highest) / product)
+        // No `clamp`: it may panic, so it is a call.
+        factor * (product.max(lowest).min(highest) / product)
     }
 }
 
