@@ -101,8 +101,8 @@ impl Softmax {
 /// `x` holds rows of `classes` logits, one after the other; `y` is as long.
 ///
 /// Each probability is within 2.9 ULP of the exact one for every finite row (2.2 unless the largest is a
-/// power of two), those below 2^-122 within 0.5 more: see the crate's documentation for the method. Equal logits have equal
-/// probabilities, exact ones where their number is a power of two, and a class without rivals has probability 1. A row with `+inf` or NaN becomes NaN;
+/// power of two), those below 2^-122 within 0.5 more: see the crate's documentation for the method. Two
+/// equal logits have probability 1/2 each, and a class without rivals 1. A row with `+inf` or NaN becomes NaN;
 /// `-inf` becomes exactly 0; a row of `-inf` alone becomes NaN ([`Softmax::masked_rows`]). Its
 /// neighbours are not touched by it.
 ///
