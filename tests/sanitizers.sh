@@ -44,6 +44,16 @@ step() {
     summary+=("$current: passed in $((SECONDS - start)) s")
 }
 
+# Runs tests by name, and fails if a name matches none.
+matched() {
+    local output
+    output=$("$@" | tee /dev/stderr)
+    if grep -q 'ok\. 0 passed' <<<"$output"; then
+        echo 'a name matches no test' >&2
+        return 1
+    fi
+}
+
 # Says that a tool does not run. Not what was asked for by name.
 skip() {
     current=$1
@@ -102,7 +112,7 @@ thread() {
     note 'more batches and pools'
     export RUSTFLAGS=-Zsanitizer=thread
     step 'ThreadSanitizer, batches on rayon threads on every backend' \
-        cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
+        matched cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
         --test memory --test same_bits -- --nocapture \
         every_call_on_threads any_number_of_threads_where_the_order_shows
     unset RUSTFLAGS
@@ -124,10 +134,10 @@ valgrind_() {
     note 'left out: avx512, which valgrind does not know; everything but the tests of memory, of edges'
     note 'at any address, and of what the processor has, since it takes fifty times as long'
     step 'valgrind, every call on allocations of its own' \
-        memcheck every_call_on_allocations_of_its_own --test memory
-    step 'valgrind, slices at any address' memcheck unaligned_slices --test edges
+        matched memcheck every_call_on_allocations_of_its_own --test memory
+    step 'valgrind, slices at any address' matched memcheck unaligned_slices --test edges
     step 'valgrind, the backends that it left' \
-        memcheck required_backends_are_available --test backends
+        matched memcheck required_backends_are_available --test backends
 }
 
 # Miri interprets: few shapes, and batches of a few hundred elements for threads (src/parallel.rs).
@@ -144,13 +154,13 @@ miri() {
         return
     fi
     note 'left out: avx512, whose maxima and comparisons Miri does not know; every test but those of memory'
-    step 'Miri, scalar and portable' interpret '' every_call_on_allocations_of_its_own
+    step 'Miri, scalar and portable' matched interpret '' every_call_on_allocations_of_its_own
     export RUSTFLAGS='-Ctarget-feature=+avx2,+fma'
-    step 'Miri, avx2 and fused portable' interpret '' every_call_on_allocations_of_its_own
+    step 'Miri, avx2 and fused portable' matched interpret '' every_call_on_allocations_of_its_own
     unset RUSTFLAGS
     # The queues of rayon (crossbeam-epoch) break the rules of Stacked Borrows, Miri's default, and their
     # memory lives until the end.
-    step 'Miri, threads' interpret '-Zmiri-tree-borrows -Zmiri-ignore-leaks' every_call_on_threads
+    step 'Miri, threads' matched interpret '-Zmiri-tree-borrows -Zmiri-ignore-leaks' every_call_on_threads
 }
 
 for part in "${parts[@]}"; do
