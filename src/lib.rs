@@ -97,8 +97,9 @@
 //!
 //! The usual formula rounds `x - max` first, and the exponential magnifies that: half an ULP of the
 //! difference is up to 64 ULP of the probability. Here the exponential is taken of `x` itself, as
-//! `2^n e^r` with an integer `n` (a table makes `r` small), and the row's reference enters as an integer `N`: the weight
-//! of an element is `2^(n - N) e^r`, whose scaling is exact. No rounding depends on the reference.
+//! `2^n e^r` with an integer `n` (a table makes `r` small), and the row's reference enters as an
+//! integer `N`: the weight of an element is `2^(n - N) e^r`, whose scaling is exact. No rounding
+//! depends on the reference.
 //!
 //! The sum is one of weights before they are rounded. So the error of a probability, in units of
 //! 2^-24 (an ULP, where its mantissa is near 2), has these parts at most:
@@ -108,19 +109,21 @@
 //! | its weight, against those in the sum | 1.24 | all arguments, `all_weights_are_accurate` in `kernel/shift.rs` |
 //! | the addition of the weights | 0.37 | derived in `kernel/total.rs` |
 //! | the last rounding | 0.5 | |
-//! | **any probability of any row of finite logits** | **2.2** | |
-//! | beside a largest that is a power of two, which is made right | 2.9 | derived in `kernel/weights.rs` |
+//! | together, in almost every row of finite logits | 2.2 | |
+//! | a correction, if the largest probability is near a power of two | 0.71 | derived in `kernel/weights.rs` |
+//! | **together, in every row of finite logits** | **2.9** | |
 //! | below 2^-122, where a product is rounded as a subnormal number | 0.5 more | |
 //!
-//! The sum alone enters a log-probability, a log-sum-exp and a loss, with 0.55 units, and the logarithm is taken
-//! in `f64`: with two roundings that is 1.6 ULP, with one 0.8 (of `max(|result|, 1)`) and 1.1.
+//! The sum alone enters a log-probability, a log-sum-exp and a loss, with 0.55 units, and the
+//! logarithm is taken in `f64`: with two roundings that is 1.6 ULP, with one 0.8 (of `max(|result|,
+//! 1)`) and 1.1.
 //!
-//! Measured errors are in the README: below 2 ULP for every kind of row.
+//! Measured errors are in the README: of a probability, below 2 ULP for every kind of row.
 //!
 //! **The bounds that this documentation states are those of the backends whose multiply-add is
 //! fused** ([`Backend::is_fused`]). Without, a weight is good to 1.8 units and the sum is one of
-//! rounded weights, so a probability is good to 4.6 (5.1 below 2^-122); the README has the measured errors. The scalar path
-//! has the errors of the usual formula.
+//! rounded weights, so a probability is good to 4.6 (5.1 below 2^-122); the README has the measured
+//! errors. The scalar path has the errors of the usual formula.
 //!
 //! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 +
 //! others / w_t)` and its target gradient `-others / S`, where `others` is the sum of the weights
