@@ -18,9 +18,9 @@ use crate::rows::{Rows, RowsMut, Split as _};
 /// length. Labels are floats, 0 for no and 1 for yes; what lies between is a soft label. They are
 /// data, so they are not checked: others follow the formula.
 ///
-/// With labels 0 and 1, each element's loss and gradient are within 3 ULP of the exact ones, at
-/// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, the error is at most
-/// 3.5 ULP of the larger term. At an infinite logit they are the limits: 0 or infinite loss.
+/// With labels 0 and 1, each element's loss and its gradient in the sum are within 1.5 ULP of the exact ones, at
+/// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, a loss is within 2.6 ULP; a
+/// gradient, of the mean too, within 3 ULP of the larger of its terms. At an infinite logit they are the limits: 0 or infinite loss.
 ///
 /// ```
 /// use softlane::BinaryCrossEntropy;

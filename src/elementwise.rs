@@ -43,7 +43,7 @@ pub fn exp_in_place<T: Element>(x: &mut [T]) -> Result<(), Error> {
 /// The sigmoid `y_i = 1 / (1 + exp(-x_i))` of a slice: the probability of "yes" of a logistic
 /// classifier.
 ///
-/// Within 2.5 ULP of the exact value, subnormal results included: both `1 + e` and the remainder of
+/// Within 1.5 ULP of the exact value, subnormal results included: both `1 + e` and the remainder of
 /// the division are accounted for, so the error is that of `e = exp(-|x|)` and of one rounding.
 /// `-inf` gives 0, `+inf` gives 1, NaN gives NaN.
 ///

@@ -8,7 +8,7 @@ mod common;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::corpus::{Batch, Case, cases};
+use common::corpus::{Batch, Case, all_cases, cases};
 use common::operations::TABLE;
 use common::textbook;
 use common::threads::on_all_cores;
@@ -213,4 +213,34 @@ fn errors_count_in_ulp() {
             "{got:e} is {counted} off {want:?}"
         );
     }
+}
+
+/// The corpus has a confident class at every margin, and targets of every probability.
+#[test]
+fn the_corpus_has_every_margin_and_probability() {
+    let batch = |name: &str| {
+        let is = |case: &&Case| case.rows == 2500 && case.name() == name;
+        all_cases().iter().find(is).map(|&case| Batch::new(case))
+    };
+    let largest_step = |mut x: Vec<f64>, from: f64, to: f64| {
+        x.extend([from, to]);
+        x.sort_by(f64::total_cmp);
+        x.windows(2).fold(0.0, |step: f64, x| step.max(x[1] - x[0]))
+    };
+    let Some(confident) = batch("confident") else {
+        panic!("no batch of margins");
+    };
+    let margins = confident.rows(|row| {
+        let mut x = row.x.to_vec();
+        x.sort_by(|a, b| b.total_cmp(a));
+        vec![f64::from(x[0]) - f64::from(x[1])]
+    });
+    let step = largest_step(margins, 0.0, 119.0);
+    assert!(step < 0.5, "{step}");
+    let Some(unlikely) = batch("unlikely") else {
+        panic!("no batch of unlikely targets");
+    };
+    let losses = unlikely.losses();
+    let step = largest_step(losses, 0.0, 690.0);
+    assert!(step < 10.0, "{step}");
 }

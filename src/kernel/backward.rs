@@ -1,5 +1,18 @@
 //! The backward passes of softmax and log-softmax: from the gradient with respect to the results to
 //! the gradient with respect to the logits.
+//!
+//! Both are a difference `a - b`, and their errors count in ULP of the larger operand, at most twice of
+//! which the difference is; so its rounding is worth 1. The total in `b` is an `f64`, used as a pair of floats
+//! whose second product is below the last bit. With fused multiply-add:
+//!
+//! - softmax: `a = y dy` is exact in the last step, `b` is rounded (0.5): 1.5. Below `2^-124`, the second product is
+//!   rounded as a subnormal number: 0.5 more.
+//! - log-softmax: `a = dy` is given, the exponential in `b` is off by 1.3 u, `u = 2^-24` (`tests/elements.rs`), and `a` plus
+//!   the second product is rounded (0.5): 2.8. A subnormal exponential is off by 0.9 of its ULP, which is
+//!   1.8 u of the least normal number: 3.3.
+//!
+//! Without: each product is rounded as well. Softmax: `a` and `b` have 0.5 more each, and 0.25 below
+//! `2^-124`: 2.75. Log-softmax: the exponential is off by 1.7 u (1.2 ULP), its product by 0.5: 3.7 (4.4).
 
 use super::exp::exp;
 use super::weights::Factor;

@@ -247,7 +247,7 @@ pub const PUBLISHED: [(usize, usize, &str); 6] = [
 
 /// Those of the corpus, in this order.
 pub fn published() -> Vec<Case> {
-    let cases = cases();
+    let cases = all_cases();
     let set = |set| {
         let is = |case: &&Case| (case.rows, case.classes, case.name()) == set;
         cases.iter().find(is).copied()
@@ -257,7 +257,7 @@ pub fn published() -> Vec<Case> {
 
 /// Every class at every length up to 300, around the chunk of 4096, and at two vocabularies; from
 /// every offset. Then batches.
-pub fn cases() -> Vec<Case> {
+pub fn all_cases() -> Vec<Case> {
     let named = |name| Some(CLASSES.iter().position(|class| class.name == name).unwrap());
     let mut cases = Vec::new();
     let mut add = |class, rows, classes, offset| {
@@ -289,9 +289,19 @@ pub fn cases() -> Vec<Case> {
     for class in ["normal 3", "dominated", "masked but one", "descending"] {
         add(named(class), 1, 1_000_003, 0);
     }
+    // Margins from 0 to 120 in steps of 0.1, and targets as likely as 1 to 1e-300.
+    for class in ["confident", "unlikely"] {
+        add(named(class), 2500, 8, 3);
+    }
     for (rows, classes, class) in PUBLISHED {
         add(named(class), rows, classes, 0);
     }
+    cases
+}
+
+/// Those to try.
+pub fn cases() -> Vec<Case> {
+    let mut cases = all_cases();
     sample(&mut cases);
     // Longest first, so that no thread is left with one at the end.
     cases.sort_by_key(|case| core::cmp::Reverse(case.rows * case.classes));

@@ -84,6 +84,7 @@ pub const CLASSES: &[Class] = &[
     class("offset -1e30", |rng, n| normal(rng, n, -1e30, 1e23)),
     class("confident", confident),
     class("dominated", dominated),
+    class("unlikely", unlikely),
     class("near ties", near_ties),
     class("equal", |rng, n| vec![(10.0 * rng.normal()) as f32; n]),
     class("subnormal", subnormal),
@@ -160,9 +161,11 @@ pub fn label(rng: &mut Rng, soft: bool) -> f32 {
     }
 }
 
-/// One element above all others by 0 to 120.
+/// One element above all others by 0 to 120: over rows with consecutive seeds, evenly.
 fn confident(rng: &mut Rng, n: usize) -> Vec<f32> {
-    let (margin, at) = (rng.between(0.0, 120.0), rng.below(n.max(1)));
+    // Multiples of the golden section, modulo 1 (Weyl).
+    let share = rng.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 * (-64_f64).exp2();
+    let (margin, at) = (120.0 * share, rng.below(n.max(1)));
     let mut x = normal(rng, n, 0.0, 0.5);
     if let Some(top) = x.get_mut(at) {
         *top = margin as f32;
@@ -180,6 +183,13 @@ fn dominated(rng: &mut Rng, n: usize) -> Vec<f32> {
     if let Some(top) = x.get_mut(at) {
         *top = margin as f32;
     }
+    x
+}
+
+/// One element, and others with probabilities down to 1e-300.
+fn unlikely(rng: &mut Rng, n: usize) -> Vec<f32> {
+    let mut x: Vec<f32> = (0..n).map(|_| rng.between(-690.0, 0.0) as f32).collect();
+    x.iter_mut().take(1).for_each(|x| *x = 0.0);
     x
 }
 

@@ -1,6 +1,6 @@
-//! The exponential over the bit patterns of `f32`: a dense sample and every pattern near a
-//! threshold in an ordinary run, all 2^32 on request
-//! (`cargo test --release --test exp -- --ignored --nocapture`).
+//! Operations on single elements over the bit patterns of `f32`: the exponential, the sigmoid, and binary
+//! cross-entropy with its gradient. A dense sample and every pattern near a threshold in an ordinary run, all 2^32 on
+//! request (`cargo test --release --test elements -- --ignored --nocapture`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,29 +12,107 @@ use std::time::Instant;
 use common::oracle;
 use common::threads::on_all_cores;
 use common::ulp::{NAN_BITS, Want};
-use softlane::{Backend, Exec};
+use softlane::{Backend, BinaryCrossEntropy, Exec, Reduction};
 
 /// Arguments that are tried at a time.
 const BLOCK: u32 = 4096;
 
-/// What the error stays below over all arguments: in ULP, and relative to a normal result, in
-/// units of `u = 2^-24`.
+/// An operation on each element by itself.
+struct Function {
+    name: &'static str,
+    exact: fn(f32) -> f64,
+    run: fn(Exec, &[f32], &mut [f32]),
+    /// What the error stays below over all arguments: in ULP, and relative to a normal result, in
+    /// units of `u = 2^-24`.
+    fused: (f64, f64),
+    unfused: (f64, f64),
+    /// The same of the textbook formula, unless it loses everything where results are small: `accuracy.rs`
+    /// has the bounds of those.
+    scalar: Option<(f64, f64)>,
+}
+
+/// Fused: the ULP are what the documentation says, and its bounds of other operations count on the
+/// relative errors. Not fused: the worst of all arguments, rounded up.
 ///
-/// Fused, 0.9 is the promise; 1.3 u is what the bounds of the sigmoid and of the backward passes count
-/// on. Not fused, the worst of all arguments is 1.1764 ULP and
-/// 1.660 u: every step of the polynomial rounds twice. `scalar` is the standard library's
-/// exponential, which has no stated bound: 1 ULP is usual, and the bounds of the textbook formulas
-/// in `accuracy.rs` build on it.
-fn bounds(backend: Backend) -> (f64, f64) {
-    match backend.name() {
-        "scalar" => (1.0, 2.0),
-        _ if backend.is_fused() => (0.9, 1.3),
-        _ => (1.2, 1.7),
+/// Losses and gradients with the label 0: with the label 1, they are those of `-x`, the gradient negated.
+const FUNCTIONS: [Function; 4] = [
+    Function {
+        name: "exp",
+        exact: oracle::exp,
+        run: |exec, x, y| exec.exp(x, y).unwrap(),
+        fused: (0.9, 1.3),
+        unfused: (1.2, 1.7),
+        scalar: Some((1.0, 2.0)),
+    },
+    Function {
+        name: "sigmoid",
+        exact: oracle::sigmoid,
+        run: |exec, x, y| exec.sigmoid(x, y).unwrap(),
+        fused: (1.5, 2.0),
+        unfused: (2.1, 3.0),
+        scalar: None,
+    },
+    Function {
+        name: "loss",
+        exact: |x| oracle::binary_cross_entropy(x, 0.0).0,
+        run: |exec, x, y| {
+            let labels = vec![0.0; x.len()];
+            BinaryCrossEntropy::new()
+                .exec(exec)
+                .loss_per_element(x, 1, &labels, y)
+                .unwrap();
+        },
+        fused: (1.5, 2.1),
+        unfused: (2.9, 3.9),
+        scalar: None,
+    },
+    Function {
+        name: "gradient",
+        exact: |x| oracle::binary_cross_entropy_gradient(x, 0.0, 1.0).0,
+        run: |exec, x, y| {
+            let labels = vec![0.0; x.len()];
+            BinaryCrossEntropy::new()
+                .exec(exec)
+                .reduction(Reduction::Sum)
+                .loss_and_grad(x, 1, &labels, y)
+                .unwrap();
+        },
+        fused: (1.5, 2.0),
+        unfused: (2.1, 3.0),
+        scalar: None,
+    },
+];
+
+impl Function {
+    fn bounds(&self, backend: Backend) -> Option<(f64, f64)> {
+        match backend.name() {
+            "scalar" => self.scalar,
+            _ if backend.is_fused() => Some(self.fused),
+            _ => Some(self.unfused),
+        }
+    }
+
+    fn of(&self, backend: Backend, x: &[f32]) -> Vec<f32> {
+        let mut y = vec![0.0; x.len()];
+        (self.run)(Exec::new().backend(backend).serial(), x, &mut y);
+        y
+    }
+
+    /// Of infinities, and where the exact result is 1, nothing else will do.
+    fn want(&self, x: f32) -> Want {
+        let exact = (self.exact)(x);
+        if x.is_infinite() || exact.total_cmp(&1.0).is_eq() {
+            Want::exactly(exact)
+        } else {
+            Want::ulp(exact)
+        }
     }
 }
 
+const EXP: &Function = &FUNCTIONS[0];
+
 /// The steps of a histogram, in ULP.
-const STEPS: [f64; 8] = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2];
+const STEPS: [f64; 9] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0];
 
 /// Errors of one backend.
 #[derive(Clone, Debug)]
@@ -96,13 +174,14 @@ impl Tally {
     }
 
     /// Prints the findings, and compares them with the bounds.
-    fn finish(&self, backend: Backend) {
+    fn finish(&self, function: &Function, backend: Backend, (most, relative): (f64, f64)) {
         let Self { ulp, x, got, .. } = *self;
         let line = format!(
-            "{:8} {ulp:.4} ULP at {x:e} ({:#010x}), {got:e}, not {:e}; {:.3} to {:.3} u",
+            "{:8} {:8} {ulp:.4} ULP at {x:e} ({:#010x}), {got:e}, not {:e}; {:.3} to {:.3} u",
+            function.name,
             backend.name(),
             x.to_bits(),
-            oracle::exp(x),
+            (function.exact)(x),
             self.below,
             self.above,
         );
@@ -117,25 +196,14 @@ impl Tally {
             let to = STEPS.into_iter().chain([f64::INFINITY]);
             for ((from, to), n) in from.zip(to).zip(self.histogram) {
                 let share = 100.0 * n as f64 / count as f64;
-                println!("         {from:.1} to {to:.1} ULP {share:11.7} % {n:>10}");
+                println!("         {from:.2} to {to:.2} ULP {share:11.7} % {n:>10}");
             }
         }
-        let (most, relative) = bounds(backend);
         assert!(ulp < most, "not below {most} ULP: {line}");
         assert!(
             self.above.max(-self.below) < relative,
             "not below {relative} u: {line}"
         );
-    }
-}
-
-/// The exact exponential. Of 0 and of infinities, nothing else will do.
-fn want(x: f32) -> Want {
-    let exp = oracle::exp(x);
-    if x == 0.0 || x.is_infinite() {
-        Want::exactly(exp)
-    } else {
-        Want::ulp(exp)
     }
 }
 
@@ -162,22 +230,33 @@ impl Progress {
 }
 
 /// Tries each of the blocks on every backend, on all cores, and compares with the bounds.
-fn try_blocks(blocks: u32, progress: Option<&Progress>, block: impl Fn(u32) -> Vec<f32> + Sync) {
+fn try_blocks(
+    functions: &[Function],
+    blocks: u32,
+    progress: Option<&Progress>,
+    block: impl Fn(u32) -> Vec<f32> + Sync,
+) {
     let backends: Vec<_> = Backend::available().collect();
+    let nothing = vec![vec![Tally::NONE; backends.len()]; functions.len()];
     let next = AtomicU32::new(0);
     let work = || {
-        let mut tallies = vec![Tally::NONE; backends.len()];
+        let mut tallies = nothing.clone();
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= blocks {
                 return tallies;
             }
             let x = block(i);
-            let wants: Vec<_> = x.iter().map(|&x| want(x)).collect();
-            for (&backend, tally) in backends.iter().zip(&mut tallies) {
-                let y = exp(backend, &x);
-                for ((&x, y), &want) in x.iter().zip(y).zip(&wants) {
-                    tally.add(x, y, want);
+            for (function, tallies) in functions.iter().zip(&mut tallies) {
+                let wants: Vec<_> = x.iter().map(|&x| function.want(x)).collect();
+                for (&backend, tally) in backends.iter().zip(tallies) {
+                    if function.bounds(backend).is_none() {
+                        continue;
+                    }
+                    let y = function.of(backend, &x);
+                    for ((&x, y), &want) in x.iter().zip(y).zip(&wants) {
+                        tally.add(x, y, want);
+                    }
                 }
             }
             if let Some(progress) = progress {
@@ -185,22 +264,19 @@ fn try_blocks(blocks: u32, progress: Option<&Progress>, block: impl Fn(u32) -> V
             }
         }
     };
-    let mut tallies = vec![Tally::NONE; backends.len()];
+    let mut tallies = nothing.clone();
     for found in on_all_cores(work) {
-        for (tally, found) in tallies.iter_mut().zip(&found) {
+        for (tally, found) in tallies.iter_mut().flatten().zip(found.iter().flatten()) {
             tally.merge(found);
         }
     }
-    for (&backend, tally) in backends.iter().zip(&tallies) {
-        tally.finish(backend);
+    for (function, tallies) in functions.iter().zip(&tallies) {
+        for (&backend, tally) in backends.iter().zip(tallies) {
+            if let Some(bounds) = function.bounds(backend) {
+                tally.finish(function, backend, bounds);
+            }
+        }
     }
-}
-
-fn exp(backend: Backend, x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
-    let exec = Exec::new().backend(backend).serial();
-    exec.exp(x, &mut y).unwrap();
-    y
 }
 
 /// The bits of `e^x`, the same on every backend. `scalar`, the standard library, is held to them too:
@@ -209,7 +285,7 @@ fn exp(backend: Backend, x: &[f32]) -> Vec<f32> {
 /// beyond its bound would show.
 fn assert_exp(x: f32, want: f32) {
     for backend in Backend::available() {
-        let got = exp(backend, &[x])[0];
+        let got = EXP.of(backend, &[x])[0];
         assert!(
             got.to_bits() == want.to_bits(),
             "{}: e^{x:e} is {got:e}, not {want:e}",
@@ -252,10 +328,10 @@ fn overflow() {
     let beyond = LARGEST.next_up();
     assert!(oracle::exp(LARGEST) < 128_f64.exp2() && oracle::exp(beyond) > 128_f64.exp2());
     for backend in Backend::available() {
-        let largest = exp(backend, &[LARGEST])[0];
-        let error = want(LARGEST).error(largest);
+        let largest = EXP.of(backend, &[LARGEST])[0];
+        let error = EXP.want(LARGEST).error(largest);
         assert!(
-            largest.is_finite() && error < bounds(backend).0,
+            largest.is_finite() && error < EXP.bounds(backend).unwrap().0,
             "{}: {largest:e}",
             backend.name()
         );
@@ -291,11 +367,12 @@ fn subnormal_results() {
     let patterns = SUBNORMAL.to_bits()..=LEAST.to_bits();
     let x: Vec<_> = patterns.map(f32::from_bits).collect();
     let blocks: Vec<_> = x.chunks(BLOCK as usize).collect();
-    try_blocks(u32::try_from(blocks.len()).unwrap(), None, |i| {
+    let number = u32::try_from(blocks.len()).unwrap();
+    try_blocks(&FUNCTIONS[..1], number, None, |i| {
         blocks[i as usize].to_vec()
     });
     for backend in Backend::available() {
-        for (x, y) in x.iter().zip(exp(backend, &x)) {
+        for (x, y) in x.iter().zip(EXP.of(backend, &x)) {
             assert!(
                 y > 0.0 && y <= f32::MIN_POSITIVE,
                 "{}: e^{x:e} is {y:e}",
@@ -330,7 +407,7 @@ fn thresholds() -> Vec<f32> {
 fn a_dense_sample() {
     const STEP: u32 = 251;
     let blocks = u32::MAX / (STEP * BLOCK) + 1;
-    try_blocks(blocks, None, |i| {
+    try_blocks(&FUNCTIONS, blocks, None, |i| {
         let patterns = (i * BLOCK..).map(|k| u64::from(k) * u64::from(STEP));
         let patterns = patterns.take(BLOCK as usize);
         patterns
@@ -343,7 +420,8 @@ fn a_dense_sample() {
 #[test]
 fn near_thresholds() {
     let thresholds = thresholds();
-    try_blocks(u32::try_from(thresholds.len()).unwrap(), None, |i| {
+    let blocks = u32::try_from(thresholds.len()).unwrap();
+    try_blocks(&FUNCTIONS, blocks, None, |i| {
         let bits = thresholds[i as usize].to_bits();
         // Past infinity there are NaNs, past zero those with the other sign.
         (0..=2000)
@@ -366,10 +444,10 @@ fn in_place_is_out_of_place() {
 }
 
 #[test]
-#[ignore = "all 2^32 arguments: two minutes of CPU time for the four backends, on all cores; cargo test --release --test exp -- --ignored --nocapture"]
+#[ignore = "all 2^32 arguments: a quarter of an hour of CPU time for the four backends, on all cores; cargo test --release --test elements -- --ignored --nocapture"]
 fn all_arguments() {
     const BLOCKS: u32 = 1 << 20;
-    try_blocks(BLOCKS, Some(&Progress::of(BLOCKS)), |i| {
+    try_blocks(&FUNCTIONS, BLOCKS, Some(&Progress::of(BLOCKS)), |i| {
         (0..BLOCK).map(|k| f32::from_bits(i * BLOCK + k)).collect()
     });
 }
