@@ -8,6 +8,7 @@ mod common;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::calls::{CALLS, Call, Output};
 use common::corpus::{Batch, Case, all_cases, cases};
 use common::operations::TABLE;
 use common::textbook;
@@ -73,9 +74,10 @@ fn run(batch: &Batch, backends: &[Backend], worst: &mut [Vec<Worst>]) {
         for (&backend, worst) in backends.iter().zip(worst) {
             let textbook = is_textbook(backend).then(|| (operation.textbook)(batch));
             let exec = Exec::new().backend(backend);
-            for &(form, call) in operation.forms {
-                let results = call(exec, batch)
-                    .unwrap_or_else(|error| panic!("{form} of {:?}: {error}", batch.case));
+            let forms = operation
+                .forms(exec, batch)
+                .unwrap_or_else(|error| panic!("{} of {:?}: {error}", operation.name, batch.case));
+            for (form, results) in forms {
                 assert_eq!(wants.len(), results.len(), "{form}");
                 let ulp = |i: usize| wants[i].error(results[i]);
                 let finding = |(error, index)| Finding {
@@ -159,8 +161,7 @@ fn within_the_bounds() {
                 .unwrap_or_else(|| panic!("{} was not tried", operation.name));
             let (finding, bound, of) = match worst.textbook {
                 Some(textbook) => (textbook, 1.0, "textbook bound"),
-                None if backend.is_fused() => (ulp, operation.fused, "ULP"),
-                None => (ulp, operation.unfused, "ULP"),
+                None => (ulp, operation.bound.on(backend), "ULP"),
             };
             let line = format!(
                 "{:34} {:8} {:>7} ULP of {:17} | {} of {bound} {of}: {finding}",
@@ -181,6 +182,17 @@ fn within_the_bounds() {
         "beyond the bound:\n{}",
         failures.join("\n")
     );
+}
+
+#[test]
+fn every_result_has_a_bound() {
+    let bounds = |output: Output| {
+        let outputs = TABLE.iter().flat_map(|operation| operation.outputs);
+        outputs.filter(|&&bounded| bounded == output).count()
+    };
+    for output in CALLS.iter().flat_map(Call::outputs) {
+        assert_eq!(bounds(output), 1, "bounds of {}", output.name);
+    }
 }
 
 #[test]

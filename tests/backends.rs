@@ -7,18 +7,17 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "common/child.rs"]
-mod child;
-#[path = "common/guard.rs"]
-mod guard;
+mod common;
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::process::Output;
 
-use guard::{UNTOUCHED, guarded};
-use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Softmax};
+use common::calls::{self, CALLS, Call, Gives, Sources};
+use common::child;
+use common::guard::{UNTOUCHED, guarded};
+use softlane::{Backend, Error, Exec};
 
 /// Every name that means a backend on some processor, slowest first.
 const KNOWN: [&str; 4] = ["scalar", "portable", "avx2", "avx512"];
@@ -78,99 +77,31 @@ fn other_names_are_errors_that_list_the_supported_ones() {
     }
 }
 
-/// The outcome of one call, and whether it left its output as it was.
-type Outcome = (&'static str, Result<(), Error>, bool);
-
-/// Every call that finds its backend by itself.
-fn every_call() -> Vec<Outcome> {
-    let x = &[1.0_f32, -1.0, 0.5, 0.0];
-    let t = &[1_u8, 0];
-    let mut outcomes = vec![];
-    let mut call = |name, f: &dyn Fn(&mut [f32]) -> Result<(), Error>| {
-        let (after, result) = guarded(&[UNTOUCHED; 4], 0, f);
-        let untouched = after.iter().all(|x| x.to_bits() == UNTOUCHED.to_bits());
-        outcomes.push((name, result, untouched));
+/// Runs a call on two rows of two classes. Returns whether it left each of its outputs as it was.
+fn run(call: &Call, exec: Exec) -> (Vec<bool>, Result<(), Error>) {
+    let (x, y) = call
+        .reads
+        .of(&[1.0, -1.0, 0.5, 0.0], &[1.0, 0.0, 0.5, 0.25]);
+    let sources = Sources {
+        classes: 2,
+        x,
+        y,
+        targets: &[1, 0],
     };
-    call("max", &|y| softlane::max(x).map(|max| y[0] = max));
-    call("sum", &|y| softlane::sum(x).map(|sum| y[0] = sum));
-    call("exp", &|y| softlane::exp(x, y));
-    call("exp_in_place", &|x| softlane::exp_in_place(x));
-    call("sigmoid", &|y| softlane::sigmoid(x, y));
-    call("sigmoid_in_place", &|x| softlane::sigmoid_in_place(x));
-    call("softmax", &|y| softlane::softmax(x, 2, y));
-    call("softmax_in_place", &|x| softlane::softmax_in_place(x, 2));
-    call("log_softmax", &|y| softlane::log_softmax(x, 2, y));
-    call("log_softmax_in_place", &|x| {
-        softlane::log_softmax_in_place(x, 2)
+    let (after, result) = call.guarded(exec, sources, 0);
+    let untouched = call.gives.iter().zip(after).map(|(gives, (_, after))| {
+        let blank = [UNTOUCHED; 4];
+        let before = if matches!(gives, Gives::Over(_)) {
+            x
+        } else {
+            &blank
+        };
+        after
+            .iter()
+            .zip(before)
+            .all(|(a, b)| a.to_bits() == b.to_bits())
     });
-    call("logsumexp", &|y| softlane::logsumexp(x, 2, &mut y[..2]));
-    call("softmax_backward", &|dx| {
-        softlane::softmax_backward(x, x, 2, dx)
-    });
-    call("softmax_backward_in_place", &|dy| {
-        softlane::softmax_backward_in_place(x, dy, 2)
-    });
-    call("log_softmax_backward", &|dx| {
-        softlane::log_softmax_backward(x, x, 2, dx)
-    });
-    call("log_softmax_backward_in_place", &|dy| {
-        softlane::log_softmax_backward_in_place(x, dy, 2)
-    });
-    call("Exec::softmax", &|y| Exec::new().softmax(x, 2, y));
-    call("Exec::max, serial", &|y| {
-        Exec::new().serial().max(x).map(|max| y[0] = max)
-    });
-
-    let softmax = Softmax::new();
-    call("Softmax::probs", &|y| softmax.probs(x, 2, y));
-    call("Softmax::probs_in_place", &|x| softmax.probs_in_place(x, 2));
-    call("Softmax::log_probs", &|y| softmax.log_probs(x, 2, y));
-    call("Softmax::log_probs_in_place", &|x| {
-        softmax.log_probs_in_place(x, 2)
-    });
-
-    let index = CrossEntropy::new();
-    call("CrossEntropy::loss", &|y| {
-        index.loss(x, 2, t).map(|loss| y[0] = loss)
-    });
-    call("CrossEntropy::loss_and_grad", &|grad| {
-        index.loss_and_grad(x, 2, t, grad).map(drop)
-    });
-    call("CrossEntropy::loss_and_grad_in_place", &|x| {
-        index.loss_and_grad_in_place(x, 2, t).map(drop)
-    });
-    call("CrossEntropy::loss_per_row", &|losses| {
-        index.loss_per_row(x, 2, t, &mut losses[..2])
-    });
-    call("CrossEntropy::loss_per_row_and_grad, losses", &|losses| {
-        index.loss_per_row_and_grad(x, 2, t, &mut losses[..2], &mut [0.0; 4])
-    });
-    call("CrossEntropy::loss_per_row_and_grad, gradient", &|grad| {
-        index.loss_per_row_and_grad(x, 2, t, &mut [0.0; 2], grad)
-    });
-    call(
-        "CrossEntropy::loss_per_row_and_grad_in_place, losses",
-        &|losses| index.loss_per_row_and_grad_in_place(&mut x.clone(), 2, t, &mut losses[..2]),
-    );
-    call(
-        "CrossEntropy::loss_per_row_and_grad_in_place, gradient",
-        &|x| index.loss_per_row_and_grad_in_place(x, 2, t, &mut [0.0; 2]),
-    );
-
-    let binary = BinaryCrossEntropy::new();
-    call("BinaryCrossEntropy::loss", &|y| {
-        binary.loss(x, 2, x).map(|loss| y[0] = loss)
-    });
-    call("BinaryCrossEntropy::loss_and_grad", &|grad| {
-        binary.loss_and_grad(x, 2, x, grad).map(drop)
-    });
-    call("BinaryCrossEntropy::loss_and_grad_in_place", &|logits| {
-        binary.loss_and_grad_in_place(logits, 2, x).map(drop)
-    });
-    call("BinaryCrossEntropy::loss_per_element", &|losses| {
-        binary.loss_per_element(x, 2, x, losses)
-    });
-    outcomes
+    (untouched.collect(), result)
 }
 
 /// Holds under any value of the variable; the next test tries them.
@@ -187,9 +118,14 @@ fn every_call_obeys_softlane_backend() {
         }
         _ => assert_eq!(active, expected),
     }
-    for (name, result, untouched) in every_call() {
-        assert_eq!(result, active.map(drop), "{name}");
-        assert_eq!(untouched, active.is_err(), "{name}");
+    let functions = calls::functions();
+    for call in CALLS.iter().chain(&functions) {
+        for exec in [Exec::new(), Exec::new().serial()] {
+            let (untouched, result) = run(call, exec);
+            assert_eq!(result, active.map(drop), "{call}, {exec:?}");
+            let all = vec![active.is_err(); untouched.len()];
+            assert_eq!(untouched, all, "{call}, {exec:?}: outputs left alone");
+        }
     }
     // Naming a backend in the call overrides the variable.
     for backend in Backend::available() {

@@ -9,6 +9,7 @@ use core::f64::consts::LN_2;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use common::bounds::{self, Bound};
 use common::oracle;
 use common::threads::on_all_cores;
 use common::ulp::{NAN_BITS, Want};
@@ -24,15 +25,15 @@ struct Function {
     run: fn(Exec, &[f32], &mut [f32]),
     /// What the error stays below over all arguments: in ULP, and relative to a normal result, in
     /// units of `u = 2^-24`.
-    fused: (f64, f64),
-    unfused: (f64, f64),
+    ulp: Bound,
+    relative: [f64; 2],
     /// The same of the textbook formula, unless it loses everything where results are small: `accuracy.rs`
     /// has the bounds of those.
     scalar: Option<(f64, f64)>,
 }
 
-/// Fused: the ULP are what the documentation says, and its bounds of other operations count on the
-/// relative errors. Not fused: the worst of all arguments, rounded up.
+/// The bounds of other operations count on the relative errors, where multiply-add is fused and where it is
+/// not.
 ///
 /// Losses and gradients with the label 0: with the label 1, they are those of `-x`, the gradient negated.
 const FUNCTIONS: [Function; 4] = [
@@ -40,16 +41,16 @@ const FUNCTIONS: [Function; 4] = [
         name: "exp",
         exact: oracle::exp,
         run: |exec, x, y| exec.exp(x, y).unwrap(),
-        fused: (0.9, 1.3),
-        unfused: (1.2, 1.7),
+        ulp: bounds::EXP.derived,
+        relative: [1.3, 1.7],
         scalar: Some((1.0, 2.0)),
     },
     Function {
         name: "sigmoid",
         exact: oracle::sigmoid,
         run: |exec, x, y| exec.sigmoid(x, y).unwrap(),
-        fused: (1.5, 2.0),
-        unfused: (2.1, 3.0),
+        ulp: bounds::SIGMOID.derived,
+        relative: [2.0, 3.0],
         scalar: None,
     },
     Function {
@@ -62,8 +63,8 @@ const FUNCTIONS: [Function; 4] = [
                 .loss_per_element(x, 1, &labels, y)
                 .unwrap();
         },
-        fused: (1.5, 2.1),
-        unfused: (2.9, 3.9),
+        ulp: bounds::HARD_BINARY_LOSS,
+        relative: [2.1, 3.9],
         scalar: None,
     },
     Function {
@@ -77,19 +78,19 @@ const FUNCTIONS: [Function; 4] = [
                 .loss_and_grad(x, 1, &labels, y)
                 .unwrap();
         },
-        fused: (1.5, 2.0),
-        unfused: (2.1, 3.0),
+        ulp: bounds::HARD_BINARY_GRADIENT,
+        relative: [2.0, 3.0],
         scalar: None,
     },
 ];
 
 impl Function {
     fn bounds(&self, backend: Backend) -> Option<(f64, f64)> {
-        match backend.name() {
-            "scalar" => self.scalar,
-            _ if backend.is_fused() => Some(self.fused),
-            _ => Some(self.unfused),
+        if backend.name() == "scalar" {
+            return self.scalar;
         }
+        let relative = self.relative[usize::from(!backend.is_fused())];
+        Some((self.ulp.on(backend), relative))
     }
 
     fn of(&self, backend: Backend, x: &[f32]) -> Vec<f32> {

@@ -6,29 +6,21 @@
 
 #![cfg(any(unix, windows))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
 
-#[path = "common/calls.rs"]
-mod calls;
-#[path = "common/child.rs"]
-mod child;
+mod common;
 #[path = "guard_pages/fence.rs"]
 mod fence;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/guard.rs"]
-mod guard;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/inputs.rs"]
-mod inputs;
 
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{ExitStatus, Stdio};
 
-use calls::{CALLS, Call, Contents, KINDS, OUT, OVER, PER_ROW, Slices, TARGETS, X, Y};
+use common::calls::{CALLS, Call, Destinations, Gives, Reads, Sources};
+use common::child;
+use common::guard::UNTOUCHED;
+use common::shapes::{self, Contents, KINDS};
 use fence::{Fenced, Place, Plain};
-use guard::UNTOUCHED;
 use rayon::ThreadPoolBuilder;
 use softlane::{Backend, Exec};
 
@@ -37,6 +29,31 @@ const VARIABLE: &str = "SOFTLANE_GUARD_PAGES";
 
 /// Begins a line that says what comes next.
 const NEXT: &str = "next: ";
+
+/// The slices that a call uses, as bits.
+const X: u8 = 1;
+const Y: u8 = 2;
+const TARGETS: u8 = 4;
+const PER_ROW: u8 = 8;
+/// The output, when it is written only.
+const OUT: u8 = 16;
+/// The output, when it holds the first source before.
+const OVER: u8 = 32;
+
+fn uses(call: &Call) -> u8 {
+    let reads = match call.reads {
+        Reads::Logits => X,
+        Reads::Targets => X | TARGETS,
+        Reads::Labels | Reads::Probabilities | Reads::LogProbabilities => X | Y,
+    };
+    let uses = call.gives.iter().fold(reads, |uses, gives| match gives {
+        Gives::Number(_) => uses,
+        Gives::PerRow(_) => uses | PER_ROW,
+        Gives::Out(_) => uses | OUT,
+        Gives::Over(_) => uses | OVER,
+    });
+    if uses & OVER == 0 { uses } else { uses & !X }
+}
 
 /// What is placed together. In place, the source goes with the output.
 const SOURCES: u8 = X | Y | TARGETS;
@@ -108,19 +125,19 @@ impl Memory {
         self.y.fill(&contents.y);
         self.targets.fill(&contents.targets);
         for backend in Backend::available() {
-            for call in CALLS {
+            for call in CALLS.iter() {
                 // Sources and destinations, each at either end.
-                let mut placements = [0, SOURCES, DESTINATIONS, u8::MAX].map(|p| p & call.uses);
+                let mut placements = [0, SOURCES, DESTINATIONS, u8::MAX].map(|p| p & uses(call));
                 placements.sort_unstable();
                 for (i, &placement) in placements.iter().enumerate() {
                     if i == 0 || placement != placements[i - 1] {
                         let name = backend.name();
                         self.announce(
-                            format_args!("{} on {name}, {rows} x {classes}, {kind}", call.name),
-                            *call,
+                            format_args!("{call} on {name}, {rows} x {classes}, {kind}"),
+                            uses(call),
                             placement,
                         );
-                        self.one(*call, exec(backend), classes, placement, &contents);
+                        self.one(call, exec(backend), classes, placement, &contents);
                     }
                 }
             }
@@ -128,7 +145,7 @@ impl Memory {
     }
 
     /// Says what comes next, past any buffer.
-    fn announce(&mut self, what: std::fmt::Arguments<'_>, call: Call, placement: u8) {
+    fn announce(&mut self, what: std::fmt::Arguments<'_>, uses: u8, placement: u8) {
         let line = &mut self.line;
         line.clear();
         write!(line, "{NEXT}{what}").unwrap();
@@ -141,7 +158,7 @@ impl Memory {
             (OVER, "source and output"),
         ];
         for (bit, name) in names {
-            if call.uses & bit != 0 {
+            if uses & bit != 0 {
                 let place = if placement & bit == 0 {
                     "begins"
                 } else {
@@ -156,31 +173,30 @@ impl Memory {
         stdout.flush().unwrap();
     }
 
-    fn one(&mut self, call: Call, exec: Exec, classes: usize, placement: u8, contents: &Contents) {
+    fn one(&mut self, call: &Call, exec: Exec, classes: usize, placement: u8, contents: &Contents) {
         let (len, rows) = (contents.x.len(), contents.targets.len());
+        let (content, _) = call.reads.of(&contents.x, &contents.y);
+        let (x, y) = call.reads.of(&mut self.x, &mut self.y);
         let out = self.out.slice(len, placement, OUT | OVER);
-        if call.uses & OVER == 0 {
-            out.fill(UNTOUCHED);
-        } else {
-            out.copy_from_slice(&contents.x);
-        }
+        out.copy_from_slice(&call.out_before(content));
         let per_row = self.per_row.slice(rows, placement, PER_ROW);
         per_row.fill(UNTOUCHED);
-        let slices = Slices {
+        let sources = Sources {
             classes,
-            x: self.x.slice(len, placement, X),
-            y: self.y.slice(len, placement, Y),
+            x: x.slice(len, placement, X),
+            y: y.slice(len, placement, Y),
             targets: self.targets.slice(rows, placement, TARGETS),
-            out: &mut *out,
-            per_row: &mut *per_row,
         };
-        (call.run)(exec, slices).unwrap();
+        let destinations = Destinations {
+            number: &mut 0.0,
+            per_row: &mut *per_row,
+            out: &mut *out,
+        };
+        call.run(exec, sources, destinations).unwrap();
         let written = |slice: &[f32]| slice.iter().all(|x| x.to_bits() != UNTOUCHED.to_bits());
-        assert!(call.uses & OUT == 0 || written(out), "elements left out");
-        assert!(
-            call.uses & PER_ROW == 0 || written(per_row),
-            "rows left out"
-        );
+        let uses = uses(call);
+        assert!(uses & OUT == 0 || written(out), "elements left out");
+        assert!(uses & PER_ROW == 0 || written(per_row), "rows left out");
         self.calls += 1;
     }
 }
@@ -220,7 +236,7 @@ fn no_access_beyond_a_slice() {
 }
 
 fn every_call() -> usize {
-    let shapes = calls::shapes();
+    let shapes = shapes::all();
     let largest = |size: fn(&(usize, usize)) -> usize| shapes.iter().map(size).max().unwrap();
     let mut memory = Memory::new(largest(|s| s.0), largest(|s| s.0 * s.1));
     for (rows, classes) in shapes {

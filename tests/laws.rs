@@ -4,131 +4,87 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
 
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/ulp.rs"]
-mod ulp;
+mod common;
 
+use common::bounds::{self, Bound};
+use common::ulp::{NAN_BITS, ulp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, Reduction};
 
-const NAN_BITS: u32 = 0x7FC0_0000;
-
-/// How far results of a backend may be off, in ULP.
+/// How far results of a backend may be off.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
+    backend: Backend,
     exec: Exec,
-    probability: f64,
-    log_probability: f64,
-    log_sum_exp: f64,
-    loss: f64,
-    gradient: f64,
-    logistic: f64,
-    backward: f64,
-    /// Below this, the error of a logarithm, a loss or a gradient is that of a number of this size.
-    floor: f64,
+    /// In place of every bound, for `scalar`.
+    textbook: Option<f64>,
 }
 
 impl Bounds {
-    /// Where multiply-add is fused: what the documentation promises.
-    fn fused(exec: Exec) -> Self {
-        Self {
-            exec,
-            probability: 3.4,
-            log_probability: 1.6,
-            log_sum_exp: 0.8,
-            loss: 1.1,
-            gradient: 3.4,
-            logistic: 3.0,
-            backward: 3.0,
-            floor: 0.0,
-        }
-    }
-
-    /// Where it is not, a weight is within 1.8 units of `2^-24`. A probability has that twice, and
-    /// two roundings (three of subnormal numbers); a loss once, and a rounding, and a logarithm two.
-    fn unfused(exec: Exec) -> Self {
-        Self {
-            probability: 5.1,
-            log_probability: 2.8,
-            log_sum_exp: 1.4,
-            loss: 2.3,
-            gradient: 5.1,
-            logistic: 5.2,
-            ..Self::fused(exec)
-        }
-    }
-
     /// The textbook formula. With `d = x - max` down to `-spread`, the rounding of `d` costs `spread`
     /// units of `2^-24` in a weight, and as much in the sum of the weights, which has one more for
     /// each addition. Exponential, division, logarithm (up to `ln n`) and differences: 2 each.
-    fn textbook(exec: Exec, x: &[f32]) -> Self {
+    fn textbook(x: &[f32]) -> f64 {
         let finite = || x.iter().copied().filter(|x| x.is_finite()).map(f64::from);
         let spread = finite().fold(f64::MIN, f64::max) - finite().fold(f64::MAX, f64::min);
         // Beyond 104, a weight is 0.
         let n = x.len() as f64;
-        let units = 2.0 * spread.clamp(0.0, 104.0) + n + 2.0 * n.ln() + 8.0;
-        Self {
-            exec,
-            probability: units,
-            log_probability: units,
-            log_sum_exp: units,
-            loss: units,
-            gradient: units,
-            logistic: units,
-            backward: units,
-            floor: 1.0,
-        }
+        2.0 * spread.clamp(0.0, 104.0) + n + 2.0 * n.ln() + 8.0
     }
 
     /// The bounds of each backend for a row.
     fn each(x: &[f32]) -> impl Iterator<Item = Self> {
-        Backend::available().map(|backend| {
-            let exec = Exec::new().backend(backend);
-            match backend.name() {
-                "scalar" => Self::textbook(exec, x),
-                _ if backend.is_fused() => Self::fused(exec),
-                _ => Self::unfused(exec),
-            }
+        Backend::available().map(|backend| Self {
+            backend,
+            exec: Exec::new().backend(backend),
+            textbook: (backend.name() == "scalar").then(|| Self::textbook(x)),
         })
     }
 
+    /// The error of a result near `x`, in whose ULP the bound is.
+    fn of(self, bound: Bound, x: f64) -> f64 {
+        let ulps = self.textbook.unwrap_or(bound.on(self.backend));
+        ulps * ulp_near(x)
+    }
+
+    /// The same of a difference: below 1, the error of the textbook formula is that of a number near 1.
+    fn of_difference(self, bound: Bound, x: f64) -> f64 {
+        let floor = if self.textbook.is_some() { 1.0 } else { 0.0 };
+        self.of(bound, x.abs().max(floor))
+    }
+
     fn of_probability(self, p: f32) -> f64 {
-        self.probability * ulp_near(p.into())
+        self.of(near_probability(p), p.into())
     }
 
     fn of_log_probability(self, y: f32) -> f64 {
-        self.log_probability * ulp_near(f64::from(y).abs().max(self.floor))
+        self.of_difference(bounds::LOG_PROBABILITY.derived, y.into())
     }
 
     fn of_loss(self, loss: f32) -> f64 {
-        self.loss * ulp_near(f64::from(loss).abs().max(self.floor))
+        self.of_difference(bounds::LOSS.derived, loss.into())
     }
 
     fn of_gradient(self, g: f32) -> f64 {
-        self.gradient * ulp_near(f64::from(g).abs().max(self.floor))
-    }
-
-    /// A sigmoid, or the loss or the gradient of a logistic classifier.
-    fn of_logistic(self, y: f32) -> f64 {
-        self.logistic * ulp_near(f64::from(y).abs().max(self.floor))
-    }
-
-    /// A backward pass, with the larger of its two operands.
-    fn of_backward(self, operand: f64) -> f64 {
-        self.backward * ulp_near(operand)
+        self.of_difference(near_probability(g), g.into())
     }
 
     /// In ULP of `max(|result|, 1)`.
     fn of_lse(self, lse: f32) -> f64 {
-        self.log_sum_exp * ulp_near(f64::from(lse).abs().max(1.0))
+        self.of(bounds::LOG_SUM_EXP.derived, f64::from(lse).abs().max(1.0))
     }
+}
+
+/// The bound of a probability of which a near one is given: it may be on the other side of a threshold.
+fn near_probability(p: f32) -> Bound {
+    bounds::probability(f64::from(p) * (1.0 - 1e-4))
 }
 
 /// The ULP of an exact number of which a near one is given: it may be in the next binade.
 fn ulp_near(x: f64) -> f64 {
-    ulp::ulp(x * (1.0 + 1e-4))
+    ulp(x * (1.0 + 1e-4))
 }
 
 /// Whether two results are within `error`, or infinite both.
@@ -407,7 +363,7 @@ proptest! {
                 .iter()
                 .zip(&dy)
                 .map(|(y, dy)| {
-                    bounds.of_backward(f64::from(*y) * f64::from(dy.abs()).max(magnitude))
+                    bounds.of(bounds::SOFTMAX_BACKWARD.derived, f64::from(*y) * f64::from(dy.abs()).max(magnitude))
                 })
                 .sum();
             let rest = sum(dx) - dot * (1.0 - sum(y));
@@ -455,16 +411,16 @@ proptest! {
             let (yes_loss, yes_grad) = binary(exec, a - b, 1.0);
             let (no_loss, no_grad) = binary(exec, b - a, 0.0);
             for (got, expected) in [(yes_loss, loss), (no_loss, loss)] {
-                let error = bounds.of_logistic(got) + bounds.of_loss(expected);
+                let error = bounds.of_difference(bounds::HARD_BINARY_LOSS, got.into()) + bounds.of_loss(expected);
                 prop_assert!(within(got, expected, error), "{bounds:?}: loss {got}, {expected}");
             }
             for (got, expected) in [(yes_grad, grad[0]), (no_grad, grad[1])] {
-                let error = bounds.of_logistic(got) + bounds.of_gradient(expected);
+                let error = bounds.of_difference(bounds::HARD_BINARY_GRADIENT, got.into()) + bounds.of_gradient(expected);
                 prop_assert!(within(got, expected, error), "{bounds:?}: slope {got}, {expected}");
             }
             let p = probs(exec, &[a, b])[0];
             let [s] = result(|y| exec.sigmoid(&[a - b], y));
-            let error = bounds.of_logistic(s) + bounds.of_probability(p);
+            let error = bounds.of_difference(bounds::SIGMOID.derived, s.into()) + bounds.of_probability(p);
             prop_assert!(within(s, p, error), "{bounds:?}: sigmoid {s:e}, softmax {p:e}");
         }
     }
@@ -524,7 +480,7 @@ proptest! {
             // t s(x) - (1 - t) s(-x), in ULP of the larger term.
             let s = |x: f32| 1.0 / (1.0 + f64::from(-x).exp());
             let larger = (f64::from(t) * s(x)).max(f64::from(1.0 - t) * s(-x));
-            let error = 2.0 * bounds.logistic * ulp_near(larger.max(bounds.floor));
+            let error = 2.0 * bounds.of_difference(bounds::BINARY_GRADIENT.derived, larger);
             prop_assert!(
                 within(grad, -mirrored_grad, error),
                 "{bounds:?}: slopes {grad:e}, {mirrored_grad:e}"
@@ -597,7 +553,7 @@ proptest! {
                 let error = differences
                     + 2.0 * bounds.of_probability(y[i])
                     + f64::from(y[i]) * y.iter().map(|&p| bounds.of_probability(p)).sum::<f64>()
-                    + bounds.of_backward(f64::from(y[i]));
+                    + bounds.of(bounds::SOFTMAX_BACKWARD.derived, y[i].into());
                 prop_assert!(off <= error, "{bounds:?}: softmax {} for {slope}", dx[i]);
 
                 let slope = derivative(|x| weighted(&|y| y, x), &x, i);
@@ -606,7 +562,7 @@ proptest! {
                 let operand = f64::from(y[i]) * n as f64;
                 let error = differences
                     + 1.01 * operand * bounds.of_log_probability(log_y[i])
-                    + bounds.of_backward(operand.max(1.0));
+                    + bounds.of(bounds::LOG_SOFTMAX_BACKWARD.derived, operand.max(1.0));
                 prop_assert!(off <= error, "{bounds:?}: log-softmax {} for {slope}", log_dx[i]);
             }
         }
@@ -620,7 +576,7 @@ proptest! {
             let (_, grad) = binary(bounds.exec, x, label);
             let slope = derivative(|x| softplus(x[0]) - f64::from(label) * x[0], &[x], 0);
             let off = (f64::from(grad) - slope).abs();
-            let error = differences + bounds.logistic * ulp_near(1.0);
+            let error = differences + bounds.of(bounds::BINARY_GRADIENT.derived, 1.0);
             prop_assert!(off <= error, "{bounds:?}: {grad} for {slope}");
         }
     }
@@ -640,7 +596,7 @@ proptest! {
             for i in 0..x.len() {
                 let p = f64::from(y[i]).exp();
                 let error = bounds.of_gradient(grad[i])
-                    + bounds.of_backward(p.max(f64::from(dy[i]).abs()))
+                    + bounds.of(bounds::LOG_SOFTMAX_BACKWARD.derived, p.max(f64::from(dy[i]).abs()))
                     // An error of y is one of e^y, relatively; none if e^y is 0.
                     + if p > 0.0 { 1.01 * p * bounds.of_log_probability(y[i]) } else { 0.0 };
                 prop_assert!(within(dx[i], grad[i], error), "{bounds:?}: {}, {}", dx[i], grad[i]);

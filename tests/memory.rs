@@ -4,47 +4,44 @@
 //! `tests/sanitizers.sh`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
 
-#[path = "common/calls.rs"]
-mod calls;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/inputs.rs"]
-mod inputs;
+mod common;
 
-use calls::{CALLS, Contents, KINDS, OVER, Slices};
+use common::calls::{CALLS, Destinations, Sources};
+use common::shapes::{self, Contents, KINDS};
 use rayon::ThreadPoolBuilder;
 use softlane::{Backend, Exec};
 
 /// Calls everything. Outputs are allocated anew for each call.
 fn every_call(rows: usize, classes: usize, kind: &str, exec: Exec) {
     let Contents { x, y, targets } = Contents::new(rows, classes, kind);
-    for call in CALLS {
-        let mut out: Box<[f32]> = if call.uses & OVER == 0 {
-            vec![0.0; x.len()].into()
-        } else {
-            x.as_slice().into()
-        };
+    for call in CALLS.iter() {
+        let (x, y) = call.reads.of(&x, &y);
+        let mut number = Box::new(0.0);
         let mut per_row: Box<[f32]> = vec![0.0; rows].into();
-        let slices = Slices {
+        let mut out: Box<[f32]> = call.out_before(x).into();
+        let sources = Sources {
             classes,
             x: &Box::<[f32]>::from(x.as_slice()),
             y: &Box::<[f32]>::from(y.as_slice()),
             targets: &Box::<[i64]>::from(targets.as_slice()),
-            out: &mut out,
-            per_row: &mut per_row,
         };
-        let result = (call.run)(exec, slices);
-        assert_eq!(result, Ok(()), "{}", call.name);
+        let destinations = Destinations {
+            number: &mut number,
+            per_row: &mut per_row,
+            out: &mut out,
+        };
+        let result = call.run(exec, sources, destinations);
+        assert_eq!(result, Ok(()), "{call}");
         // A decision, of which valgrind says whether it depends on what was never written.
         let sum = |slice: &[f32]| slice.iter().copied().filter(|x| *x > 0.5).sum::<f32>();
-        std::hint::black_box(sum(&out) + sum(&per_row));
+        std::hint::black_box(*number + sum(&out) + sum(&per_row));
     }
 }
 
 #[test]
 fn every_call_on_allocations_of_its_own() {
-    let shapes = calls::shapes();
+    let shapes = shapes::all();
     for backend in Backend::available() {
         println!("on {}", backend.name());
         for &(rows, classes) in &shapes {

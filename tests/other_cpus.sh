@@ -38,6 +38,7 @@ step() {
 
 skips=()
 skip() {
+    grep -qw "fn $1" tests/*.rs || fail "there is no test $1 to skip"
     printf 'skipped: %s: %s\n' "$1" "$2"
     skips+=(--skip "$1")
 }
@@ -89,7 +90,8 @@ emulated() {
     variable=CARGO_TARGET_${target^^}_RUNNER
     export "${variable//-/_}=$emulator" "SOFTLANE_RUNNER=$emulator" "SOFTLANE_SAMPLE=$sample"
     skip any_number_of_threads 'takes half an hour; any_number_of_threads_where_the_order_shows runs'
-    skip kernels_are_inlined "$no_assembly"
+    skip inlined_by_default "$no_assembly"
+    skip inlined_without_std "$no_assembly"
     step "$name: tests compiled" cargo test --target "$target" --tests --no-run
     step "$name: backends" backends "$name" "$expected" --target "$target"
     step "$name: tests" suite "$name" --target "$target"
@@ -150,7 +152,8 @@ wasm() (
     skip softlane_backend_forces_each_backend 'there are no processes'
     skip softlane_backend_refuses_other_names 'there are no processes'
     skip softlane_require_can_fail 'there are no processes'
-    skip kernels_are_inlined "$no_assembly"
+    skip inlined_by_default "$no_assembly"
+    skip inlined_without_std "$no_assembly"
     step 'wasm: tests compiled' cargo test "${args[@]}" --tests --no-run
     step 'wasm: backends' backends wasm 'scalar, portable' "${args[@]}"
     step 'wasm: tests' suite wasm "${args[@]}"

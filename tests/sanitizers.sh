@@ -89,12 +89,12 @@ address() {
     heading AddressSanitizer
     if ! nightly; then skip AddressSanitizer 'it needs the nightly compiler'; return; fi
     require avx512
-    note 'left out: kernels_are_inlined, which reads assembly that the sanitizer adds to, and'
+    note 'left out: the tests of inlining, which read assembly that the sanitizer adds to, and'
     note 'within_the_bounds, which makes the calls of the other tests again, to look at digits'
     export RUSTFLAGS=-Zsanitizer=address
     step 'AddressSanitizer, the tests on every backend' \
         cargo +nightly test --tests --target "$host" --target-dir "$target/address" -- \
-        --skip kernels_are_inlined --skip within_the_bounds
+        --skip inlined_by_default --skip inlined_without_std --skip within_the_bounds
     unset RUSTFLAGS
 }
 

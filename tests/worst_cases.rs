@@ -10,6 +10,7 @@ use std::env;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use common::bounds::{self, Bound};
 use common::inputs::Rng;
 use common::oracle;
 use common::ulp::Want;
@@ -18,42 +19,30 @@ use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Exec, Reduction};
 /// What is searched.
 struct Search {
     name: &'static str,
-    fused: Bound,
-    unfused: Bound,
+    bound: Bound,
+    /// What even a short search finds, with fused multiply-add and without: if it does not, it is no search.
+    near: [f64; 2],
     /// The error of the worst result for a row.
     error: fn(Exec, &[f32]) -> f64,
-}
-
-/// In ULP.
-#[derive(Clone, Copy)]
-struct Bound {
-    /// What the documentation says.
-    most: f64,
-    /// What even a short search finds: if it does not, it is no search.
-    near: f64,
-}
-
-const fn bound(most: f64, near: f64) -> Bound {
-    Bound { most, near }
 }
 
 const SEARCHES: [Search; 10] = [
     Search {
         name: "probability",
-        fused: bound(2.9, 1.5),
-        unfused: bound(4.6, 2.0),
+        bound: bounds::PROBABILITY.derived,
+        near: [1.5, 2.0],
         error: |exec, x| probabilities(exec, x, NORMAL),
     },
     Search {
         name: "probability near the least normal number",
-        fused: bound(3.4, 1.5),
-        unfused: bound(5.1, 2.0),
+        bound: bounds::SMALL_PROBABILITY,
+        near: [1.5, 2.0],
         error: |exec, x| probabilities(exec, x, LEAST),
     },
     Search {
         name: "log-probability",
-        fused: bound(1.6, 0.9),
-        unfused: bound(2.8, 1.0),
+        bound: bounds::LOG_PROBABILITY.derived,
+        near: [0.9, 1.0],
         error: |exec, x| {
             let mut y = x.to_vec();
             exec.log_softmax_in_place(&mut y, x.len()).unwrap();
@@ -62,8 +51,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "log-sum-exp",
-        fused: bound(0.8, 0.5),
-        unfused: bound(1.4, 0.5),
+        bound: bounds::LOG_SUM_EXP.derived,
+        near: [0.5, 0.5],
         error: |exec, x| {
             let mut lse = [0.0];
             exec.logsumexp(x, x.len(), &mut lse).unwrap();
@@ -73,8 +62,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "loss",
-        fused: bound(1.1, 0.55),
-        unfused: bound(2.3, 0.55),
+        bound: bounds::LOSS.derived,
+        near: [0.55, 0.55],
         error: |exec, x| {
             let (mut losses, mut worst) = ([0.0], 0.0_f64);
             for target in [0, x.len() - 1] {
@@ -91,8 +80,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "gradient at the target",
-        fused: bound(1.1, 0.55),
-        unfused: bound(2.3, 0.55),
+        bound: bounds::TARGET_GRADIENT,
+        near: [0.55, 0.55],
         error: |exec, x| {
             let mut worst = 0.0_f64;
             for target in [0, x.len() - 1] {
@@ -110,8 +99,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "softmax backward",
-        fused: bound(2.0, 1.2),
-        unfused: bound(2.75, 1.5),
+        bound: bounds::SOFTMAX_BACKWARD.derived,
+        near: [1.2, 1.5],
         error: |exec, x| {
             let (x, mut dx) = halves(x);
             let y: Vec<f32> = oracle::softmax(x).into_iter().map(|p| p as f32).collect();
@@ -123,8 +112,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "log-softmax backward",
-        fused: bound(3.3, 1.8),
-        unfused: bound(4.4, 2.2),
+        bound: bounds::LOG_SOFTMAX_BACKWARD.derived,
+        near: [1.8, 2.2],
         error: |exec, x| {
             let (x, mut dx) = halves(x);
             let y: Vec<f32> = oracle::log_softmax(x)
@@ -139,8 +128,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "binary cross-entropy, soft labels",
-        fused: bound(2.6, 1.5),
-        unfused: bound(4.4, 2.0),
+        bound: bounds::BINARY_LOSS.derived,
+        near: [1.5, 2.0],
         error: |exec, x| {
             let (x, labels) = labelled(x);
             let mut losses = vec![0.0; x.len()];
@@ -155,8 +144,8 @@ const SEARCHES: [Search; 10] = [
     },
     Search {
         name: "binary gradient, soft labels",
-        fused: bound(3.0, 1.5),
-        unfused: bound(6.7, 2.4),
+        bound: bounds::BINARY_GRADIENT.derived,
+        near: [1.5, 2.4],
         error: |exec, x| {
             let (x, labels) = labelled(x);
             let mut grad = vec![0.0; x.len()];
@@ -304,7 +293,7 @@ fn no_row_exceeds_the_derived_bounds(fused: bool) {
     let exec = Exec::new().backend(backend).serial();
     for s in &SEARCHES {
         let (error, row, tried) = search(s, exec, time);
-        let Bound { most, near } = if fused { s.fused } else { s.unfused };
+        let (most, near) = (s.bound.on(backend), s.near[usize::from(!fused)]);
         println!(
             "{:8} {:42} {error:.4} ULP of {most} derived, {tried} rows tried; {:?}",
             backend.name(),

@@ -2,9 +2,10 @@
 
 use softlane::BinaryCrossEntropy;
 
-use crate::check::{
-    Bound, Expected, blank, bounds, check, joined, length_error, outcome, output, shape_error,
+use crate::bounds::{
+    BINARY_GRADIENT, BINARY_LOSS, Bound, HARD_BINARY_LOSS, HARD_MEAN_BINARY_GRADIENT,
 };
+use crate::check::{Expected, blank, check, joined, length_error, outcome, output, shape_error};
 use crate::code::coded;
 use crate::input::{Floats, Lengths, Offsets, Placed, Shape};
 use crate::oracle;
@@ -51,13 +52,13 @@ impl Input {
         let scale = self.reducing.scale(x.len());
         let losses: Vec<_> = (x.iter().zip(&labels))
             .map(|(&x, &label)| {
-                let exact = oracle::binary_cross_entropy(x, label);
-                hard_or_soft(label, exact, bounds::BINARY, bounds::SOFT_BINARY)
+                let (exact, _) = oracle::binary_cross_entropy(x, label);
+                hard_or_soft(label, (exact, exact), HARD_BINARY_LOSS, BINARY_LOSS.derived)
             })
             .collect();
         let grads = x.iter().zip(&labels).map(|(&x, &label)| {
             let exact = oracle::binary_cross_entropy_gradient(x, label, scale);
-            let (hard, soft) = (bounds::BINARY_GRADIENT, bounds::SOFT_BINARY_GRADIENT);
+            let (hard, soft) = (HARD_MEAN_BINARY_GRADIENT, BINARY_GRADIENT.derived);
             hard_or_soft(label, exact, hard, soft)
         });
         let sum = oracle::sum(losses.iter().map(|loss| loss.value));

@@ -3,72 +3,22 @@
 
 use softlane::{Backend, Error, Exec};
 
+use crate::bounds::{self, Bound, Bounds};
 use crate::guard::{UNTOUCHED, guarded};
 use crate::input::Batch;
 use crate::ulp::{Want, ulp};
 
-/// The largest error that an operation may have, in ULP: where multiply-add is fused, and where it is
-/// not. The scalar path has the errors of its formulas, so it has no bound.
-#[derive(Clone, Copy, Debug)]
-pub struct Bound {
-    fused: f64,
-    unfused: f64,
-}
-
-/// The bounds of all operations. Fused: what the documentation states. Not fused: what is derived here, in
-/// `u = 2^-24`, which is an ULP where a mantissa is near 2. An exponential is off by up to 1.7 u there, a
-/// weight and a sum of weights by 1.8, and each rounding by 0.5 ULP, or, if a factor follows, which may move the
-/// mantissa from 1 to 2, by 1.
-pub mod bounds {
-    use super::Bound;
-
-    /// In ULP of the result; not fused: of all arguments, 1.18.
-    pub const EXP: Bound = bound(0.9, 1.2);
-    /// In ULP of the sum of the magnitudes. It is taken in `f64` everywhere.
-    pub const SUM: Bound = bound(0.51, 0.51);
-    /// In ULP of the result; not fused: `e` 1.7, the quotient 0.5, what is added to it 0.5.
-    pub const SIGMOID: Bound = bound(2.5, 2.7);
-    /// A probability, or a multiple of one, in ULP of the result; not fused: two weights of 1.8, and each of
-    /// two products with the factor 0.5.
-    pub const PROBABILITY: Bound = bound(2.9, 4.6);
-    /// The same below 2^-122, where the low part of the factor gives a subnormal number.
-    pub const SMALL_PROBABILITY: Bound = bound(3.4, 5.1);
-    /// In ULP of the result; not fused: the sum 1.8 (the result is at least ln 2, or `ln(1 + others)`), two
-    /// subtractions 1.
-    pub const LOG_SOFTMAX: Bound = bound(1.6, 2.8);
-    /// In ULP of the larger of the result and 1; not fused: the sum 0.9, the result 0.5.
-    pub const LOG_SUM_EXP: Bound = bound(0.8, 1.4);
-    /// In ULP of the larger operand; not fused: the operands 0.5 and 1, their difference, which may be
-    /// twice as large, 1; and 0.5 since the product may be just above a power of two.
-    pub const SOFTMAX_BACKWARD: Bound = bound(2.0, 3.0);
-    /// In ULP of the larger operand; not fused: the exponential 1.7, its product with the sum 0.5, the two
-    /// differences 0.5 and 1.
-    pub const LOG_SOFTMAX_BACKWARD: Bound = bound(3.0, 3.7);
-    /// In ULP of the result; not fused: the sum 1.8, the result 0.5.
-    pub const CROSS_ENTROPY: Bound = bound(1.1, 2.3);
-    /// With labels 0 and 1, in ULP of the result; not fused: `e` 1.7, `2 + e` 1, the quotient 0.5, the
-    /// polynomial 0.1, the result 0.5.
-    pub const BINARY: Bound = bound(3.0, 3.8);
-    /// With soft labels, in ULP of the larger term, of which `ln(1 + e)` may be twice; not fused: `e` 1.4
-    /// where that is so, `2 + e` 0.8, the quotient, the polynomial and their sum 1.1, all of it twice; the
-    /// product 0.5, the result, twice as large too, 1.
-    pub const SOFT_BINARY: Bound = bound(3.5, 8.1);
-    /// With labels 0 and 1, in ULP of the result; not fused: `e` 1.7, the quotient 1, two products with the
-    /// factor 0.5 each.
-    pub const BINARY_GRADIENT: Bound = bound(3.0, 3.7);
-    /// With soft labels, in ULP of the larger term; not fused: `e` 1.7 in both terms together, two
-    /// quotients, two products and the difference 1 each, two products with the factor 0.5 each.
-    pub const SOFT_BINARY_GRADIENT: Bound = bound(3.5, 7.7);
-
-    const fn bound(fused: f64, unfused: f64) -> Bound {
-        Bound { fused, unfused }
-    }
-}
-
 impl Bound {
     /// A result that may have this error, which counts in units of `want`.
     pub fn around(self, want: Want) -> Expected {
-        Expected::new(want.value, self.fused * want.unit, self.unfused * want.unit)
+        Expected::new(want.value, self.map(|ulps| ulps * want.unit))
+    }
+}
+
+impl Bounds {
+    /// The same, of any input.
+    pub fn around(self, want: Want) -> Expected {
+        self.derived.around(want)
     }
 }
 
@@ -77,44 +27,35 @@ impl Bound {
 pub struct Expected {
     /// The result, in more precision than the library has.
     pub value: f64,
-    fused: f64,
-    unfused: f64,
+    error: Bound,
     /// Whether the scalar path has to give it too: only if it has no error at all (NaN, infinities, exact
     /// zeros) and no sum on the way overflows.
     scalar: bool,
 }
 
 impl Expected {
-    fn new(value: f64, fused: f64, unfused: f64) -> Self {
+    fn new(value: f64, error: Bound) -> Self {
         Self {
             value,
-            fused,
-            unfused,
-            scalar: !value.is_finite() || (fused == 0.0 && unfused == 0.0),
+            error,
+            scalar: !value.is_finite() || (error.fused == 0.0 && error.unfused == 0.0),
         }
     }
 
     /// Nothing else will do.
     pub fn exactly(value: f64) -> Self {
-        Self::new(value, 0.0, 0.0)
+        bounds::EXACT.around(Want::exactly(value))
     }
 
     /// A probability, or a multiple of one.
     pub fn probability(p: f64) -> Self {
-        const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
-        let bound = if p.abs() < SMALL {
-            bounds::SMALL_PROBABILITY
-        } else {
-            bounds::PROBABILITY
-        };
-        bound.around(Want::ulp(p))
+        bounds::probability(p).around(Want::ulp(p))
     }
 
     /// May be off by this much more.
     pub fn or(self, more: f64) -> Self {
         Self {
-            fused: self.fused + more,
-            unfused: self.unfused + more,
+            error: self.error.map(|error| error + more),
             ..self
         }
     }
@@ -130,18 +71,17 @@ impl Expected {
     /// The rounded sum of results with errors of their own, times `scale`, where the sum is that.
     pub fn scaled_sum(of: &[Self], value: f64, scale: f64) -> Self {
         let sum = |error: fn(&Self) -> f64| of.iter().map(error).sum::<f64>() * scale;
-        Self::new(value, sum(|x| x.fused), sum(|x| x.unfused)).or(ulp(value) / 2.0)
+        let error = Bound {
+            fused: sum(|x| x.error.fused),
+            unfused: sum(|x| x.error.unfused),
+        };
+        Self::new(value, error).or(ulp(value) / 2.0)
     }
 
     /// Whether a backend may give this.
     fn allows(self, got: f32, backend: Backend) -> bool {
-        let unit = if backend.is_fused() {
-            self.fused
-        } else {
-            self.unfused
-        };
         let known = self.scalar || backend.name() != "scalar";
-        let value = self.value;
+        let (value, unit) = (self.value, self.error.on(backend));
         !known || Want { value, unit }.error(got) <= 1.0
     }
 }

@@ -2,8 +2,9 @@
 
 use softlane::{CrossEntropy, Error, MaskedRows, Target};
 
+use crate::bounds;
 use crate::check::{
-    Expected, blank, bounds, check, joined, length_error, outcome, output, rows_error, shape_error,
+    Expected, blank, check, joined, length_error, outcome, output, rows_error, shape_error,
 };
 use crate::code::coded;
 use crate::input::{Batch, Floats, Lengths, Offsets, Placed, Shape};
@@ -225,7 +226,7 @@ impl Input {
         let mut reduced = vec![match count {
             0 => Expected::exactly(value),
             // The losses are not rounded before they are summed.
-            _ => bounds::CROSS_ENTROPY.around(Want::ulp(value)),
+            _ => bounds::REDUCED_LOSS.around(Want::ulp(value)),
         }];
         reduced.extend(reduced_grads);
         losses.extend(grads);
@@ -270,7 +271,7 @@ fn expected_loss(x: &[f32], target: Option<usize>, masked_rows: MaskedRows) -> E
     match target {
         None => Expected::exactly(0.0),
         Some(_) if is_masked(x, masked_rows) => Expected::exactly(f64::INFINITY),
-        Some(target) => bounds::CROSS_ENTROPY.around(Want::ulp(oracle::cross_entropy(x, target))),
+        Some(target) => bounds::LOSS.around(Want::ulp(oracle::cross_entropy(x, target))),
     }
 }
 

@@ -11,6 +11,8 @@ pub mod seeds;
 pub mod slices;
 pub mod softmax;
 
+#[path = "../../tests/common/bounds.rs"]
+pub mod bounds;
 #[path = "../../tests/common/guard.rs"]
 pub mod guard;
 #[path = "../../tests/common/oracle.rs"]

@@ -2,8 +2,9 @@
 
 use softlane::{Error, Exec};
 
+use crate::bounds;
 use crate::check::{
-    Expected, blank, bounds, check, fits_f32, length_error, outcome, output, summation_error,
+    Expected, blank, check, fits_f32, length_error, outcome, output, summation_error,
 };
 use crate::code::coded;
 use crate::input::{Floats, Lengths, Offsets, Placed, Shape};

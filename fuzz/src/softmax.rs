@@ -2,9 +2,10 @@
 
 use softlane::{Error, Exec, MaskedRows, Softmax};
 
+use crate::bounds;
 use crate::check::{
-    Expected, blank, bounds, check, fits_f32, length_error, outcome, output, rows_error,
-    shape_error, summation_error,
+    Expected, blank, check, fits_f32, length_error, outcome, output, rows_error, shape_error,
+    summation_error,
 };
 use crate::code::coded;
 use crate::input::{Floats, Lengths, Offsets, Placed, Shape};
@@ -235,7 +236,7 @@ fn log_probabilities(x: &[f32], masked_rows: MaskedRows) -> Vec<Expected> {
     if is_masked(x, masked_rows) {
         return vec![Expected::exactly(f64::NEG_INFINITY); x.len()];
     }
-    let expected = |log_p| bounds::LOG_SOFTMAX.around(Want::ulp(log_p));
+    let expected = |log_p| bounds::LOG_PROBABILITY.around(Want::ulp(log_p));
     oracle::log_softmax(x).into_iter().map(expected).collect()
 }
 

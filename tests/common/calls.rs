@@ -1,242 +1,455 @@
-//! Every form of every operation as one call, over slices that the test has put where it wants them;
-//! and the batches to try.
+//! Every public operation of the crate, each form of it as one call over slices that the test has put
+//! where it wants them. What is added here, every test tries that goes through all calls.
 
-use softlane::{BinaryCrossEntropy, CrossEntropy, Error, Exec, MaskedRows, Softmax};
+use std::fmt;
+use std::sync::LazyLock;
 
-use crate::inputs::{self, Rng};
+use Gives::{Number, Out, Over, PerRow};
+use Reads::{Labels, LogProbabilities, Logits, Probabilities, Targets};
+use softlane::{BinaryCrossEntropy, CrossEntropy, Error, Exec, MaskedRows, Reduction, Softmax};
 
-/// The memory of a call. What it does not use may be anything.
-#[derive(Debug)]
-pub struct Slices<'a> {
+use super::guard::{UNTOUCHED, guarded};
+
+/// A result, which all calls that give it give with the same bits (of rows that are not masked
+/// throughout).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub name: &'static str,
+    /// Whether that of a batch is that of its rows, one after the other.
+    pub by_row: bool,
+}
+
+const fn of_batch(name: &'static str) -> Output {
+    Output {
+        name,
+        by_row: false,
+    }
+}
+
+const fn of_rows(name: &'static str) -> Output {
+    Output { name, by_row: true }
+}
+
+pub const MAX: Output = of_batch("max");
+pub const SUM: Output = of_batch("sum");
+pub const EXP: Output = of_rows("exp");
+pub const SIGMOID: Output = of_rows("sigmoid");
+pub const SOFTMAX: Output = of_rows("softmax");
+pub const LOG_SOFTMAX: Output = of_rows("log-softmax");
+pub const LOG_SUM_EXP: Output = of_rows("log-sum-exp");
+pub const SOFTMAX_BACKWARD: Output = of_rows("softmax backward");
+pub const LOG_SOFTMAX_BACKWARD: Output = of_rows("log-softmax backward");
+pub const MEAN_LOSS: Output = of_batch("cross-entropy, mean");
+pub const MEAN_GRADIENT: Output = of_batch("cross-entropy, gradient of the mean");
+pub const SUM_LOSS: Output = of_batch("cross-entropy, sum");
+pub const ROW_LOSS: Output = of_rows("cross-entropy, loss of each row");
+/// Also that of the sum.
+pub const ROW_GRADIENT: Output = of_rows("cross-entropy, gradient of each row");
+pub const MEAN_BINARY_LOSS: Output = of_batch("binary cross-entropy, mean");
+pub const MEAN_BINARY_GRADIENT: Output = of_batch("binary cross-entropy, gradient of the mean");
+pub const SUM_BINARY_LOSS: Output = of_batch("binary cross-entropy, sum");
+pub const SUM_BINARY_GRADIENT: Output = of_rows("binary cross-entropy, gradient of the sum");
+pub const BINARY_LOSS: Output = of_rows("binary cross-entropy, each loss");
+
+/// What a call reads: `x`, which is what it is written over in place, and what goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Logits alone, or with one of these.
+    Logits,
+    Targets,
+    Labels,
+    /// And the gradient with respect to them, which is `x`.
+    Probabilities,
+    LogProbabilities,
+}
+
+impl Reads {
+    /// `x` and `y` of a test that has but any numbers, and numbers from 0 to 1. The backward passes
+    /// take any numbers for (log-)probabilities.
+    pub fn of<T>(self, any: T, unit: T) -> (T, T) {
+        if self == Self::LogProbabilities {
+            (unit, any)
+        } else {
+            (any, unit)
+        }
+    }
+}
+
+/// What a call is given to read. What it does not use may be anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
     pub classes: usize,
-    /// Logits, or what else an operation is given first.
     pub x: &'a [f32],
-    /// The labels or the gradient that go with them.
     pub y: &'a [f32],
     /// One a row.
     pub targets: &'a [i64],
-    /// As long as `x`; what is written over, in place.
-    pub out: &'a mut [f32],
+}
+
+/// Where it puts its results.
+#[derive(Debug)]
+pub struct Destinations<'a> {
+    /// What is returned.
+    pub number: &'a mut f32,
     /// One a row.
     pub per_row: &'a mut [f32],
+    /// As long as `x`, whose elements it holds if they are written over.
+    pub out: &'a mut [f32],
 }
 
-/// What a call uses of [`Slices`], as bits.
-pub const X: u8 = 1;
-pub const Y: u8 = 2;
-pub const TARGETS: u8 = 4;
-pub const PER_ROW: u8 = 8;
-/// The output, when it is written only.
-pub const OUT: u8 = 16;
-/// The output, when it holds the logits before.
-pub const OVER: u8 = 32;
+/// A result, and where it is to be found.
+#[derive(Clone, Copy, Debug)]
+pub enum Gives {
+    /// It is returned.
+    Number(Output),
+    PerRow(Output),
+    Out(Output),
+    /// In the place of `x`.
+    Over(Output),
+}
+
+/// Results, and which.
+pub type Results = Vec<(Output, Vec<f32>)>;
+
+/// Calls a method of `T`.
+type Method<T> = fn(T, Sources<'_>, Destinations<'_>) -> Result<(), Error>;
+
+/// What is called, with which options.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Exec(Method<Exec>),
+    Softmax(Softmax, Method<Softmax>),
+    CrossEntropy(CrossEntropy, Method<CrossEntropy>),
+    Binary(BinaryCrossEntropy, Method<BinaryCrossEntropy>),
+}
 
 /// One form of an operation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
-    pub name: &'static str,
-    pub uses: u8,
-    pub run: fn(Exec, Slices<'_>) -> Result<(), Error>,
+    /// The path of what is called.
+    pub name: String,
+    pub reads: Reads,
+    pub gives: Vec<Gives>,
+    form: Form,
 }
 
-const fn call(
-    name: &'static str,
-    uses: u8,
-    run: fn(Exec, Slices<'_>) -> Result<(), Error>,
-) -> Call {
-    Call { name, uses, run }
+fn call(name: &str, reads: Reads, gives: &[Gives], form: Form) -> Call {
+    Call {
+        name: name.to_owned(),
+        reads,
+        gives: gives.to_vec(),
+        form,
+    }
 }
 
-fn zero(exec: Exec) -> Softmax {
-    Softmax::new().exec(exec).masked_rows(MaskedRows::Zero)
-}
+impl Call {
+    /// Calls it.
+    pub fn run(&self, exec: Exec, s: Sources<'_>, d: Destinations<'_>) -> Result<(), Error> {
+        match self.form {
+            Form::Exec(method) => method(exec, s, d),
+            Form::Softmax(options, method) => method(options.exec(exec), s, d),
+            Form::CrossEntropy(options, method) => method(options.exec(exec), s, d),
+            Form::Binary(options, method) => method(options.exec(exec), s, d),
+        }
+    }
 
-fn index(exec: Exec) -> CrossEntropy {
-    CrossEntropy::new().exec(exec)
-}
-
-fn binary(exec: Exec) -> BinaryCrossEntropy {
-    BinaryCrossEntropy::new().exec(exec)
-}
-
-/// All of them.
-pub const CALLS: &[Call] = &[
-    call("max", X, |e, s| e.max(s.x).map(drop)),
-    call("sum", X, |e, s| e.sum(s.x).map(drop)),
-    call("exp", X | OUT, |e, s| e.exp(s.x, s.out)),
-    call("exp_in_place", OVER, |e, s| e.exp_in_place(s.out)),
-    call("sigmoid", X | OUT, |e, s| e.sigmoid(s.x, s.out)),
-    call("sigmoid_in_place", OVER, |e, s| e.sigmoid_in_place(s.out)),
-    call("softmax", X | OUT, |e, s| e.softmax(s.x, s.classes, s.out)),
-    call("softmax_in_place", OVER, |e, s| {
-        e.softmax_in_place(s.out, s.classes)
-    }),
-    call("log_softmax", X | OUT, |e, s| {
-        e.log_softmax(s.x, s.classes, s.out)
-    }),
-    call("log_softmax_in_place", OVER, |e, s| {
-        e.log_softmax_in_place(s.out, s.classes)
-    }),
-    call("logsumexp", X | PER_ROW, |e, s| {
-        e.logsumexp(s.x, s.classes, s.per_row)
-    }),
-    // The backward passes take any numbers for (log-)probabilities.
-    call("softmax_backward", X | Y | OUT, |e, s| {
-        e.softmax_backward(s.x, s.y, s.classes, s.out)
-    }),
-    call("softmax_backward_in_place", Y | OVER, |e, s| {
-        e.softmax_backward_in_place(s.y, s.out, s.classes)
-    }),
-    call("log_softmax_backward", X | Y | OUT, |e, s| {
-        e.log_softmax_backward(s.x, s.y, s.classes, s.out)
-    }),
-    call("log_softmax_backward_in_place", Y | OVER, |e, s| {
-        e.log_softmax_backward_in_place(s.y, s.out, s.classes)
-    }),
-    call("Softmax::probs", X | OUT, |e, s| {
-        zero(e).probs(s.x, s.classes, s.out)
-    }),
-    call("Softmax::probs_in_place", OVER, |e, s| {
-        zero(e).probs_in_place(s.out, s.classes)
-    }),
-    call("Softmax::log_probs", X | OUT, |e, s| {
-        zero(e).log_probs(s.x, s.classes, s.out)
-    }),
-    call("Softmax::log_probs_in_place", OVER, |e, s| {
-        zero(e).log_probs_in_place(s.out, s.classes)
-    }),
-    call("CrossEntropy::loss", X | TARGETS, |e, s| {
-        index(e).loss(s.x, s.classes, s.targets).map(drop)
-    }),
-    call("CrossEntropy::loss_and_grad", X | TARGETS | OUT, |e, s| {
-        let loss = index(e).loss_and_grad(s.x, s.classes, s.targets, s.out);
-        loss.map(drop)
-    }),
-    call(
-        "CrossEntropy::loss_and_grad_in_place",
-        TARGETS | OVER,
-        |e, s| {
-            let loss = index(e).loss_and_grad_in_place(s.out, s.classes, s.targets);
-            loss.map(drop)
-        },
-    ),
-    call(
-        "CrossEntropy::loss_per_row",
-        X | TARGETS | PER_ROW,
-        |e, s| index(e).loss_per_row(s.x, s.classes, s.targets, s.per_row),
-    ),
-    call(
-        "CrossEntropy::loss_per_row_and_grad",
-        X | TARGETS | PER_ROW | OUT,
-        |e, s| index(e).loss_per_row_and_grad(s.x, s.classes, s.targets, s.per_row, s.out),
-    ),
-    call(
-        "CrossEntropy::loss_per_row_and_grad_in_place",
-        TARGETS | PER_ROW | OVER,
-        |e, s| index(e).loss_per_row_and_grad_in_place(s.out, s.classes, s.targets, s.per_row),
-    ),
-    call("BinaryCrossEntropy::loss", X | Y, |e, s| {
-        binary(e).loss(s.x, s.classes, s.y).map(drop)
-    }),
-    call("BinaryCrossEntropy::loss_and_grad", X | Y | OUT, |e, s| {
-        let loss = binary(e).loss_and_grad(s.x, s.classes, s.y, s.out);
-        loss.map(drop)
-    }),
-    call(
-        "BinaryCrossEntropy::loss_and_grad_in_place",
-        Y | OVER,
-        |e, s| {
-            let loss = binary(e).loss_and_grad_in_place(s.out, s.classes, s.y);
-            loss.map(drop)
-        },
-    ),
-    call(
-        "BinaryCrossEntropy::loss_per_element",
-        X | Y | OUT,
-        |e, s| binary(e).loss_per_element(s.x, s.classes, s.y, s.out),
-    ),
-];
-
-/// Kinds of rows that take different ways through the kernels: the usual one, that of logits whose
-/// reference is subtracted first, masked lanes, one probability near 1, and no answer.
-pub const KINDS: [&str; 5] = [
-    "normal 3",
-    "offset 1e5",
-    "masked half",
-    "confident",
-    "all -inf",
-];
-
-/// The contents of a batch.
-#[derive(Debug)]
-pub struct Contents {
-    pub x: Vec<f32>,
-    pub y: Vec<f32>,
-    pub targets: Vec<i64>,
-}
-
-impl Contents {
-    pub fn new(rows: usize, classes: usize, kind: &str) -> Self {
-        let seed = (rows * 1_000_003 + classes) as u64;
-        let mut rng = Rng::new(seed);
-        let row = |i: usize| match kind {
-            "all -inf" => vec![f32::NEG_INFINITY; classes],
-            name => inputs::named(name).unwrap().row(seed + i as u64, classes),
+    /// Calls it with outputs in the midst of guard values, `offset` elements off the place where they
+    /// would begin otherwise. Returns what each holds afterwards, and how the call ended.
+    pub fn guarded(
+        &self,
+        exec: Exec,
+        s: Sources<'_>,
+        offset: usize,
+    ) -> (Results, Result<(), Error>) {
+        let mut number = UNTOUCHED;
+        let blank = vec![UNTOUCHED; s.targets.len()];
+        let (per_row, (out, result)) = guarded(&blank, offset, |per_row| {
+            guarded(&self.out_before(s.x), offset, |out| {
+                let number = &mut number;
+                self.run(
+                    exec,
+                    s,
+                    Destinations {
+                        number,
+                        per_row,
+                        out,
+                    },
+                )
+            })
+        });
+        let after = |gives: &Gives| match *gives {
+            Number(output) => (output, vec![number]),
+            PerRow(output) => (output, per_row.clone()),
+            Out(output) | Over(output) => (output, out.clone()),
         };
-        Self {
-            x: (0..rows).flat_map(row).collect(),
-            y: (0..rows * classes).map(|_| rng.uniform() as f32).collect(),
-            // Some rows are ignored; the others have any class, above all the last.
-            targets: (0..rows)
-                .map(|_| match rng.below(8) {
-                    0 => -100,
-                    _ if classes == 0 => -100,
-                    1..4 => classes as i64 - 1,
-                    _ => rng.below(classes) as i64,
-                })
-                .collect(),
+        (self.gives.iter().map(after).collect(), result)
+    }
+
+    /// What [`Destinations::out`] is to hold before.
+    pub fn out_before(&self, x: &[f32]) -> Vec<f32> {
+        let in_place = self.gives.iter().any(|gives| matches!(gives, Over(_)));
+        if in_place {
+            x.to_vec()
+        } else {
+            vec![UNTOUCHED; x.len()]
+        }
+    }
+
+    /// The results that it gives.
+    pub fn outputs(&self) -> impl Iterator<Item = Output> {
+        self.gives.iter().map(|gives| match *gives {
+            Number(output) | PerRow(output) | Out(output) | Over(output) => output,
+        })
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.form {
+            Form::Exec(_) => write!(f, "{name}"),
+            Form::Softmax(options, _) => write!(f, "{name} of {options:?}"),
+            Form::CrossEntropy(options, _) => write!(f, "{name} of {options:?}"),
+            Form::Binary(options, _) => write!(f, "{name} of {options:?}"),
         }
     }
 }
 
-/// Rows and classes to try on one thread: every length around every seam of vectors, groups of
-/// vectors and chunks; then batches of few classes and of more.
-///
-/// `SOFTLANE_TEST_SHAPES=few` leaves out most of them, for tools under which a program takes some
-/// hundred times as long. Says how many there are.
-pub fn shapes() -> Vec<(usize, usize)> {
-    let few = match std::env::var("SOFTLANE_TEST_SHAPES").as_deref() {
-        Err(_) => false,
-        Ok(value) => {
-            assert_eq!(value, "few", "SOFTLANE_TEST_SHAPES");
-            true
+/// All of them, but for the functions.
+pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
+    let mut calls = methods();
+    for masked_rows in [MaskedRows::Nan, MaskedRows::Zero] {
+        let mean = CrossEntropy::new().masked_rows(masked_rows);
+        let sum = mean.reduction(Reduction::Sum);
+        calls.extend(softmax(Softmax::new().masked_rows(masked_rows)));
+        calls.extend(cross_entropy(mean, MEAN_LOSS, MEAN_GRADIENT));
+        calls.extend(cross_entropy(sum, SUM_LOSS, ROW_GRADIENT));
+        calls.extend(row_losses(mean));
+    }
+    let mean = BinaryCrossEntropy::new();
+    let sum = mean.reduction(Reduction::Sum);
+    calls.extend(binary(mean, MEAN_BINARY_LOSS, MEAN_BINARY_GRADIENT));
+    calls.extend(binary(sum, SUM_BINARY_LOSS, SUM_BINARY_GRADIENT));
+    calls.push(element_losses());
+    calls
+});
+
+/// Those that give a result.
+pub fn giving(output: Output) -> impl Iterator<Item = &'static Call> {
+    let gives = move |call: &&Call| call.outputs().any(|given| given == output);
+    CALLS.iter().filter(gives)
+}
+
+/// Puts what is returned where the tests look for it.
+fn keep(number: &mut f32, returned: Result<f32, Error>) -> Result<(), Error> {
+    *number = returned?;
+    Ok(())
+}
+
+fn methods() -> Vec<Call> {
+    let call = |name, reads, gives, method| call(name, reads, &[gives], Form::Exec(method));
+    vec![
+        call("Exec::max", Logits, Number(MAX), |e, s, d| {
+            keep(d.number, e.max(s.x))
+        }),
+        call("Exec::sum", Logits, Number(SUM), |e, s, d| {
+            keep(d.number, e.sum(s.x))
+        }),
+        call("Exec::exp", Logits, Out(EXP), |e, s, d| e.exp(s.x, d.out)),
+        call("Exec::exp_in_place", Logits, Over(EXP), |e, _, d| {
+            e.exp_in_place(d.out)
+        }),
+        call("Exec::sigmoid", Logits, Out(SIGMOID), |e, s, d| {
+            e.sigmoid(s.x, d.out)
+        }),
+        call(
+            "Exec::sigmoid_in_place",
+            Logits,
+            Over(SIGMOID),
+            |e, _, d| e.sigmoid_in_place(d.out),
+        ),
+        call("Exec::softmax", Logits, Out(SOFTMAX), |e, s, d| {
+            e.softmax(s.x, s.classes, d.out)
+        }),
+        call(
+            "Exec::softmax_in_place",
+            Logits,
+            Over(SOFTMAX),
+            |e, s, d| e.softmax_in_place(d.out, s.classes),
+        ),
+        call("Exec::log_softmax", Logits, Out(LOG_SOFTMAX), |e, s, d| {
+            e.log_softmax(s.x, s.classes, d.out)
+        }),
+        call(
+            "Exec::log_softmax_in_place",
+            Logits,
+            Over(LOG_SOFTMAX),
+            |e, s, d| e.log_softmax_in_place(d.out, s.classes),
+        ),
+        call("Exec::logsumexp", Logits, PerRow(LOG_SUM_EXP), |e, s, d| {
+            e.logsumexp(s.x, s.classes, d.per_row)
+        }),
+        call(
+            "Exec::softmax_backward",
+            Probabilities,
+            Out(SOFTMAX_BACKWARD),
+            |e, s, d| e.softmax_backward(s.y, s.x, s.classes, d.out),
+        ),
+        call(
+            "Exec::softmax_backward_in_place",
+            Probabilities,
+            Over(SOFTMAX_BACKWARD),
+            |e, s, d| e.softmax_backward_in_place(s.y, d.out, s.classes),
+        ),
+        call(
+            "Exec::log_softmax_backward",
+            LogProbabilities,
+            Out(LOG_SOFTMAX_BACKWARD),
+            |e, s, d| e.log_softmax_backward(s.y, s.x, s.classes, d.out),
+        ),
+        call(
+            "Exec::log_softmax_backward_in_place",
+            LogProbabilities,
+            Over(LOG_SOFTMAX_BACKWARD),
+            |e, s, d| e.log_softmax_backward_in_place(s.y, d.out, s.classes),
+        ),
+    ]
+}
+
+/// The functions of the crate: each is the method of [`Exec`] of its name, on the active backend.
+pub fn functions() -> Vec<Call> {
+    let function = |name: &str| -> Method<Exec> {
+        match name {
+            "max" => |_, s, d| keep(d.number, softlane::max(s.x)),
+            "sum" => |_, s, d| keep(d.number, softlane::sum(s.x)),
+            "exp" => |_, s, d| softlane::exp(s.x, d.out),
+            "exp_in_place" => |_, _, d| softlane::exp_in_place(d.out),
+            "sigmoid" => |_, s, d| softlane::sigmoid(s.x, d.out),
+            "sigmoid_in_place" => |_, _, d| softlane::sigmoid_in_place(d.out),
+            "softmax" => |_, s, d| softlane::softmax(s.x, s.classes, d.out),
+            "softmax_in_place" => |_, s, d| softlane::softmax_in_place(d.out, s.classes),
+            "log_softmax" => |_, s, d| softlane::log_softmax(s.x, s.classes, d.out),
+            "log_softmax_in_place" => |_, s, d| softlane::log_softmax_in_place(d.out, s.classes),
+            "logsumexp" => |_, s, d| softlane::logsumexp(s.x, s.classes, d.per_row),
+            "softmax_backward" => |_, s, d| softlane::softmax_backward(s.y, s.x, s.classes, d.out),
+            "softmax_backward_in_place" => {
+                |_, s, d| softlane::softmax_backward_in_place(s.y, d.out, s.classes)
+            }
+            "log_softmax_backward" => {
+                |_, s, d| softlane::log_softmax_backward(s.y, s.x, s.classes, d.out)
+            }
+            "log_softmax_backward_in_place" => {
+                |_, s, d| softlane::log_softmax_backward_in_place(s.y, d.out, s.classes)
+            }
+            _ => unreachable!("no function softlane::{name}"),
         }
     };
-    let mut shapes = vec![(0, 0), (0, 5), (3, 0)];
-    if few {
-        let lengths = [0, 1, 15, 16, 17, 37, 64, 81];
-        shapes.extend(lengths.map(|classes| (1, classes)));
-        shapes.extend([(5, 3), (2, 17)]);
-    } else {
-        let seams = [4095, 4096, 4097, 4112, 4113, 8191, 8193];
-        let lengths = (0..=300).chain(seams);
-        shapes.extend(lengths.map(|classes| (1, classes)));
-        for rows in [2, 3, 15, 16, 17, 33] {
-            shapes.extend((1..=33).map(|classes| (rows, classes)));
+    let functions = methods().into_iter().map(|method| {
+        let name = method.name.trim_start_matches("Exec::");
+        Call {
+            name: format!("softlane::{name}"),
+            form: Form::Exec(function(name)),
+            ..method
         }
-        for classes in [48, 63, 64, 65, 100, 255, 256, 257, 1000] {
-            shapes.extend([(2, classes), (7, classes)]);
-        }
-        shapes.push((2, 4097));
-    }
-    println!(
-        "{} shapes{}",
-        shapes.len(),
-        if few {
-            ", SOFTLANE_TEST_SHAPES=few"
-        } else {
-            ""
-        }
-    );
-    shapes
+    });
+    functions.collect()
+}
+
+fn softmax(options: Softmax) -> Vec<Call> {
+    let call = |name, gives, method| call(name, Logits, &[gives], Form::Softmax(options, method));
+    vec![
+        call("Softmax::probs", Out(SOFTMAX), |o, s, d| {
+            o.probs(s.x, s.classes, d.out)
+        }),
+        call("Softmax::probs_in_place", Over(SOFTMAX), |o, s, d| {
+            o.probs_in_place(d.out, s.classes)
+        }),
+        call("Softmax::log_probs", Out(LOG_SOFTMAX), |o, s, d| {
+            o.log_probs(s.x, s.classes, d.out)
+        }),
+        call(
+            "Softmax::log_probs_in_place",
+            Over(LOG_SOFTMAX),
+            |o, s, d| o.log_probs_in_place(d.out, s.classes),
+        ),
+    ]
+}
+
+/// The reduced loss of rows, and its gradient.
+fn cross_entropy(options: CrossEntropy, loss: Output, gradient: Output) -> Vec<Call> {
+    let call = |name, gives: &[Gives], method| {
+        call(name, Targets, gives, Form::CrossEntropy(options, method))
+    };
+    vec![
+        call("CrossEntropy::loss", &[Number(loss)], |o, s, d| {
+            keep(d.number, o.loss(s.x, s.classes, s.targets))
+        }),
+        call(
+            "CrossEntropy::loss_and_grad",
+            &[Number(loss), Out(gradient)],
+            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.classes, s.targets, d.out)),
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_in_place",
+            &[Number(loss), Over(gradient)],
+            |o, s, d| {
+                keep(
+                    d.number,
+                    o.loss_and_grad_in_place(d.out, s.classes, s.targets),
+                )
+            },
+        ),
+    ]
+}
+
+/// The loss of each row, and its gradient.
+fn row_losses(options: CrossEntropy) -> Vec<Call> {
+    let call = |name, gives: &[Gives], method| {
+        call(name, Targets, gives, Form::CrossEntropy(options, method))
+    };
+    vec![
+        call(
+            "CrossEntropy::loss_per_row",
+            &[PerRow(ROW_LOSS)],
+            |o, s, d| o.loss_per_row(s.x, s.classes, s.targets, d.per_row),
+        ),
+        call(
+            "CrossEntropy::loss_per_row_and_grad",
+            &[PerRow(ROW_LOSS), Out(ROW_GRADIENT)],
+            |o, s, d| o.loss_per_row_and_grad(s.x, s.classes, s.targets, d.per_row, d.out),
+        ),
+        call(
+            "CrossEntropy::loss_per_row_and_grad_in_place",
+            &[PerRow(ROW_LOSS), Over(ROW_GRADIENT)],
+            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.classes, s.targets, d.per_row),
+        ),
+    ]
+}
+
+/// The reduced loss of elements, and its gradient.
+fn binary(options: BinaryCrossEntropy, loss: Output, gradient: Output) -> Vec<Call> {
+    let call =
+        |name, gives: &[Gives], method| call(name, Labels, gives, Form::Binary(options, method));
+    vec![
+        call("BinaryCrossEntropy::loss", &[Number(loss)], |o, s, d| {
+            keep(d.number, o.loss(s.x, s.classes, s.y))
+        }),
+        call(
+            "BinaryCrossEntropy::loss_and_grad",
+            &[Number(loss), Out(gradient)],
+            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.classes, s.y, d.out)),
+        ),
+        call(
+            "BinaryCrossEntropy::loss_and_grad_in_place",
+            &[Number(loss), Over(gradient)],
+            |o, s, d| keep(d.number, o.loss_and_grad_in_place(d.out, s.classes, s.y)),
+        ),
+    ]
+}
+
+fn element_losses() -> Call {
+    let method: Method<BinaryCrossEntropy> =
+        |o, s, d| o.loss_per_element(s.x, s.classes, s.y, d.out);
+    let form = Form::Binary(BinaryCrossEntropy::new(), method);
+    let gives = [Out(BINARY_LOSS)];
+    call("BinaryCrossEntropy::loss_per_element", Labels, &gives, form)
 }

@@ -5,9 +5,6 @@ use std::env;
 use std::io::{self, Write as _};
 use std::ops::{Deref, Range};
 
-use softlane::Error;
-
-use super::guard::{UNTOUCHED, guarded};
 use super::inputs::{self, CLASSES, Rng};
 use super::oracle;
 use super::ulp::Want;
@@ -117,33 +114,6 @@ impl Batch {
                 })
             })
             .collect()
-    }
-
-    /// What a call wrote that was given a new slice.
-    pub fn output(
-        &self,
-        len: usize,
-        call: impl FnOnce(&mut [f32]) -> Result<(), Error>,
-    ) -> Result<Vec<f32>, Error> {
-        self.over(&vec![UNTOUCHED; len], call)
-    }
-
-    /// What a call wrote over its argument.
-    pub fn over(
-        &self,
-        x: &[f32],
-        call: impl FnOnce(&mut [f32]) -> Result<(), Error>,
-    ) -> Result<Vec<f32>, Error> {
-        let (written, result) = guarded(x, self.case.offset, call);
-        result.map(|()| written)
-    }
-
-    /// What a call returned that was given a new slice, as long as the logits.
-    pub fn beside(
-        &self,
-        call: impl FnOnce(&mut [f32]) -> Result<f32, Error>,
-    ) -> Result<f32, Error> {
-        guarded(&vec![UNTOUCHED; self.x.len()], self.case.offset, call).1
     }
 
     /// Rows that are not ignored.

@@ -1,5 +1,5 @@
-//! What the tests share: rows to try, operations, exact results, how far off a result is, guard values,
-//! and threads.
+//! What the tests share: every call, batches to try, exact results, how far off a result is and may be, guard
+//! values, processes and threads.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -7,11 +7,15 @@
     reason = "each test uses a part, and fails by panicking"
 )]
 
+pub mod bounds;
+pub mod calls;
+pub mod child;
 pub mod corpus;
 pub mod guard;
 pub mod inputs;
 pub mod operations;
 pub mod oracle;
+pub mod shapes;
 pub mod textbook;
 pub mod threads;
 pub mod ulp;

@@ -1,7 +1,9 @@
-//! Every operation: how to call it, its exact results, and the bounds that its errors stay within.
+//! The operations as accuracy is measured: the exact results, and the bounds that errors stay within.
 
-use softlane::{BinaryCrossEntropy, CrossEntropy, Error, Exec, Reduction};
+use softlane::{Error, Exec};
 
+use super::bounds::{self, Bound};
+use super::calls::{self, Call, Output, Reads, Sources};
 use super::corpus::{Batch, masked_or, ulps, ulps_of};
 use super::oracle;
 use super::textbook;
@@ -10,69 +12,89 @@ use super::ulp::Want;
 /// What is promised of an operation, and how to see whether it is kept.
 pub struct Operation {
     pub name: &'static str,
+    /// What the calls give, one after the other.
+    pub outputs: &'static [Output],
     /// What an ULP is one of.
     pub measure: &'static str,
-    /// The error stays below this many ULP where multiply-add is fused.
-    pub fused: f64,
-    /// And where it is not: `portable` on SSE2 or wasm.
-    pub unfused: f64,
+    /// The error over the corpus stays below.
+    pub bound: Bound,
     pub exact: fn(&Batch) -> Vec<Want>,
     /// The largest error that the textbook formula has: the bound of `scalar`.
     pub textbook: fn(&Batch) -> Vec<f64>,
-    /// The ways to call it.
-    pub forms: &'static [Form],
 }
 
-pub type Form = (&'static str, fn(Exec, &Batch) -> Result<Vec<f32>, Error>);
+impl Operation {
+    /// The results of each form, with its name.
+    pub fn forms(&self, exec: Exec, b: &Batch) -> Result<Vec<(&'static str, Vec<f32>)>, Error> {
+        let calls: Vec<Vec<&Call>> = (self.outputs.iter())
+            .map(|&output| calls::giving(output).collect())
+            .collect();
+        // A sum and a mean have the same ones.
+        assert!(calls.iter().all(|same| same.len() == calls[0].len()));
+        let form = |i: usize| {
+            let mut results = vec![];
+            for (calls, output) in calls.iter().zip(self.outputs) {
+                let sources = sources(b, calls[i].reads);
+                let (given, result) = calls[i].guarded(exec, sources, b.case.offset);
+                result?;
+                let given = given.into_iter().find(|(given, _)| given == output);
+                results.extend(given.unwrap().1);
+            }
+            Ok((&*calls[0][i].name, results))
+        };
+        (0..calls[0].len()).map(form).collect()
+    }
+}
 
-/// Fused: what is promised over the corpus. Not fused: the worst that this test or a longer search
-/// found, rounded up to a quarter. There, every product that enters a sum is rounded first, in the
-/// polynomial of the exponential above all: a weight is off by up to 1.8 u, and so is the sum of the
-/// others, the other way.
+fn sources(b: &Batch, reads: Reads) -> Sources<'_> {
+    let (x, y) = match reads {
+        Reads::Logits | Reads::Targets => (&b.x, &b.x),
+        Reads::Labels => (&b.x, &b.labels),
+        Reads::Probabilities => (&b.dy, &b.y),
+        Reads::LogProbabilities => (&b.dy, &b.log_y),
+    };
+    Sources {
+        classes: b.classes,
+        x,
+        y,
+        targets: &b.targets,
+    }
+}
+
 pub const TABLE: &[Operation] = &[
     Operation {
         name: "exp",
+        outputs: &[calls::EXP],
         measure: "result",
-        fused: 0.9,
-        // Of all arguments: 1.176.
-        unfused: 1.2,
+        bound: bounds::EXP.corpus,
         exact: |b| b.x.iter().map(|&x| Want::ulp(oracle::exp(x))).collect(),
         textbook: textbook::exp,
-        forms: &[
-            ("exp", |exec, b| b.output(b.x.len(), |y| exec.exp(&b.x, y))),
-            ("exp_in_place", |exec, b| {
-                b.over(&b.x, |x| exec.exp_in_place(x))
-            }),
-        ],
     },
     Operation {
         name: "max",
-        // The error is 0 or infinite.
+        outputs: &[calls::MAX],
         measure: "exact",
-        fused: 1.0,
-        unfused: 1.0,
+        bound: bounds::EXACT,
         exact: |b| vec![Want::exactly(oracle::max(&b.x))],
         textbook: |_| vec![0.0],
-        forms: &[("max", |exec, b| Ok(vec![exec.max(&b.x)?]))],
     },
     Operation {
         name: "sum",
+        outputs: &[calls::SUM],
         measure: "sum of magnitudes",
-        fused: 0.51,
-        unfused: 0.51,
+        bound: bounds::SUM.corpus,
         exact: |b| {
             let terms = || b.x.iter().map(|&x| f64::from(x));
             let magnitudes = oracle::sum_of_magnitudes(terms());
             vec![Want::ulp_of(oracle::sum(terms()), magnitudes)]
         },
         textbook: textbook::sum,
-        forms: &[("sum", |exec, b| Ok(vec![exec.sum(&b.x)?]))],
     },
     Operation {
         name: "softmax",
+        outputs: &[calls::SOFTMAX],
         measure: "result",
-        fused: 2.0,
-        unfused: 3.5,
+        bound: bounds::PROBABILITY.corpus,
         exact: |b| {
             b.rows(|row| {
                 let p = oracle::softmax(row.x);
@@ -83,36 +105,20 @@ pub const TABLE: &[Operation] = &[
             })
         },
         textbook: textbook::softmax,
-        forms: &[
-            ("softmax", |exec, b| {
-                b.output(b.x.len(), |y| exec.softmax(&b.x, b.classes, y))
-            }),
-            ("softmax_in_place", |exec, b| {
-                b.over(&b.x, |x| exec.softmax_in_place(x, b.classes))
-            }),
-        ],
     },
     Operation {
         name: "log_softmax",
+        outputs: &[calls::LOG_SOFTMAX],
         measure: "result",
-        fused: 1.6,
-        unfused: 1.75,
+        bound: bounds::LOG_PROBABILITY.corpus,
         exact: |b| b.rows(|row| ulps(oracle::log_softmax(row.x))),
         textbook: textbook::log_softmax,
-        forms: &[
-            ("log_softmax", |exec, b| {
-                b.output(b.x.len(), |y| exec.log_softmax(&b.x, b.classes, y))
-            }),
-            ("log_softmax_in_place", |exec, b| {
-                b.over(&b.x, |x| exec.log_softmax_in_place(x, b.classes))
-            }),
-        ],
     },
     Operation {
         name: "logsumexp",
+        outputs: &[calls::LOG_SUM_EXP],
         measure: "max(|result|, 1)",
-        fused: 0.8,
-        unfused: 1.25,
+        bound: bounds::LOG_SUM_EXP.corpus,
         exact: |b| {
             b.rows(|row| {
                 let lse = oracle::logsumexp(row.x);
@@ -120,88 +126,36 @@ pub const TABLE: &[Operation] = &[
             })
         },
         textbook: textbook::logsumexp,
-        forms: &[("logsumexp", |exec, b| {
-            b.output(b.rows, |y| exec.logsumexp(&b.x, b.classes, y))
-        })],
     },
     Operation {
         name: "softmax_backward",
+        outputs: &[calls::SOFTMAX_BACKWARD],
         measure: "larger operand",
-        fused: 2.0,
-        unfused: 2.75,
+        bound: bounds::SOFTMAX_BACKWARD.corpus,
         exact: |b| b.rows(|row| ulps_of(oracle::softmax_backward(row.y, row.dy))),
         textbook: textbook::softmax_backward,
-        forms: &[
-            ("softmax_backward", |exec, b| {
-                b.output(b.x.len(), |dx| {
-                    exec.softmax_backward(&b.y, &b.dy, b.classes, dx)
-                })
-            }),
-            ("softmax_backward_in_place", |exec, b| {
-                b.over(&b.dy, |dy| {
-                    exec.softmax_backward_in_place(&b.y, dy, b.classes)
-                })
-            }),
-        ],
     },
     Operation {
         name: "log_softmax_backward",
+        outputs: &[calls::LOG_SOFTMAX_BACKWARD],
         measure: "larger operand",
-        fused: 2.5,
-        unfused: 3.25,
+        bound: bounds::LOG_SOFTMAX_BACKWARD.corpus,
         exact: |b| b.rows(|row| ulps_of(oracle::log_softmax_backward(row.log_y, row.dy))),
         textbook: textbook::log_softmax_backward,
-        forms: &[
-            ("log_softmax_backward", |exec, b| {
-                b.output(b.x.len(), |dx| {
-                    exec.log_softmax_backward(&b.log_y, &b.dy, b.classes, dx)
-                })
-            }),
-            ("log_softmax_backward_in_place", |exec, b| {
-                b.over(&b.dy, |dy| {
-                    exec.log_softmax_backward_in_place(&b.log_y, dy, b.classes)
-                })
-            }),
-        ],
     },
     Operation {
         name: "cross-entropy, a row",
+        outputs: &[calls::ROW_LOSS],
         measure: "result",
-        fused: 1.1,
-        unfused: 1.5,
+        bound: bounds::LOSS.corpus,
         exact: |b| ulps(b.losses()),
         textbook: textbook::losses,
-        forms: &[
-            ("loss_per_row", |exec, b| {
-                b.output(b.rows, |losses| {
-                    cross_entropy(exec).loss_per_row(&b.x, b.classes, &b.targets, losses)
-                })
-            }),
-            ("loss_per_row_and_grad", |exec, b| {
-                b.output(b.rows, |losses| {
-                    b.output(b.x.len(), |grad| {
-                        cross_entropy(exec)
-                            .loss_per_row_and_grad(&b.x, b.classes, &b.targets, losses, grad)
-                    })
-                    .map(drop)
-                })
-            }),
-            ("loss_per_row_and_grad_in_place", |exec, b| {
-                b.output(b.rows, |losses| {
-                    b.over(&b.x, |x| {
-                        cross_entropy(exec)
-                            .loss_per_row_and_grad_in_place(x, b.classes, &b.targets, losses)
-                    })
-                    .map(drop)
-                })
-            }),
-        ],
     },
     Operation {
         name: "cross-entropy, sum and mean",
+        outputs: &[calls::SUM_LOSS, calls::MEAN_LOSS],
         measure: "result",
-        fused: 1.1,
-        unfused: 1.5,
+        bound: bounds::REDUCED_LOSS.corpus,
         exact: |b| {
             let sum = oracle::sum(b.losses());
             ulps([sum, sum / b.count()])
@@ -210,129 +164,44 @@ pub const TABLE: &[Operation] = &[
             let sum = oracle::sum(b.losses());
             textbook::sum_and_mean(&textbook::losses(b), sum, b.count())
         },
-        forms: &[
-            ("loss", |exec, b| {
-                reduced(|reduction| {
-                    cross_entropy(exec)
-                        .reduction(reduction)
-                        .loss(&b.x, b.classes, &b.targets)
-                })
-            }),
-            ("loss_and_grad", |exec, b| {
-                reduced(|reduction| {
-                    b.beside(|grad| {
-                        cross_entropy(exec)
-                            .reduction(reduction)
-                            .loss_and_grad(&b.x, b.classes, &b.targets, grad)
-                    })
-                })
-            }),
-            ("loss_and_grad_in_place", |exec, b| {
-                reduced(|reduction| {
-                    b.beside(|x| {
-                        x.copy_from_slice(&b.x);
-                        cross_entropy(exec)
-                            .reduction(reduction)
-                            .loss_and_grad_in_place(x, b.classes, &b.targets)
-                    })
-                })
-            }),
-        ],
     },
     Operation {
         name: "cross-entropy gradient, sum",
+        outputs: &[calls::ROW_GRADIENT],
         measure: "result",
-        fused: 2.0,
-        unfused: 3.5,
+        bound: bounds::PROBABILITY.corpus,
         exact: |b| b.gradient(1.0),
         textbook: |b| textbook::gradient(b, 1.0),
-        forms: &[
-            ("loss_and_grad", |exec, b| {
-                b.output(b.x.len(), |grad| {
-                    cross_entropy(exec)
-                        .reduction(Reduction::Sum)
-                        .loss_and_grad(&b.x, b.classes, &b.targets, grad)
-                        .map(drop)
-                })
-            }),
-            ("loss_per_row_and_grad", |exec, b| {
-                b.output(b.x.len(), |grad| {
-                    b.output(b.rows, |losses| {
-                        cross_entropy(exec)
-                            .loss_per_row_and_grad(&b.x, b.classes, &b.targets, losses, grad)
-                    })
-                    .map(drop)
-                })
-            }),
-            ("loss_per_row_and_grad_in_place", |exec, b| {
-                b.over(&b.x, |x| {
-                    b.output(b.rows, |losses| {
-                        cross_entropy(exec)
-                            .loss_per_row_and_grad_in_place(x, b.classes, &b.targets, losses)
-                    })
-                    .map(drop)
-                })
-            }),
-        ],
     },
     Operation {
         name: "cross-entropy gradient, mean",
+        outputs: &[calls::MEAN_GRADIENT],
         measure: "result",
-        fused: 2.0,
-        unfused: 3.5,
+        bound: bounds::PROBABILITY.corpus,
         exact: |b| b.gradient(1.0 / b.count()),
         textbook: |b| textbook::gradient(b, 1.0 / b.count()),
-        forms: &[
-            ("loss_and_grad", |exec, b| {
-                b.output(b.x.len(), |grad| {
-                    cross_entropy(exec)
-                        .loss_and_grad(&b.x, b.classes, &b.targets, grad)
-                        .map(drop)
-                })
-            }),
-            ("loss_and_grad_in_place", |exec, b| {
-                b.over(&b.x, |x| {
-                    cross_entropy(exec)
-                        .loss_and_grad_in_place(x, b.classes, &b.targets)
-                        .map(drop)
-                })
-            }),
-        ],
     },
     Operation {
         name: "sigmoid",
+        outputs: &[calls::SIGMOID],
         measure: "result",
-        fused: 2.0,
-        unfused: 2.25,
+        bound: bounds::SIGMOID.corpus,
         exact: |b| b.x.iter().map(|&x| Want::ulp(oracle::sigmoid(x))).collect(),
         textbook: textbook::sigmoid,
-        forms: &[
-            ("sigmoid", |exec, b| {
-                b.output(b.x.len(), |y| exec.sigmoid(&b.x, y))
-            }),
-            ("sigmoid_in_place", |exec, b| {
-                b.over(&b.x, |x| exec.sigmoid_in_place(x))
-            }),
-        ],
     },
     Operation {
         name: "binary cross-entropy",
+        outputs: &[calls::BINARY_LOSS],
         measure: "result",
-        fused: 2.5,
-        unfused: 3.25,
+        bound: bounds::BINARY_LOSS.corpus,
         exact: |b| ulps(b.binary_losses()),
         textbook: textbook::binary_losses,
-        forms: &[("loss_per_element", |exec, b| {
-            b.output(b.x.len(), |losses| {
-                binary(exec).loss_per_element(&b.x, b.classes, &b.labels, losses)
-            })
-        })],
     },
     Operation {
         name: "binary cross-entropy, sum and mean",
+        outputs: &[calls::SUM_BINARY_LOSS, calls::MEAN_BINARY_LOSS],
         measure: "result",
-        fused: 2.0,
-        unfused: 2.5,
+        bound: bounds::REDUCED_BINARY_LOSS,
         exact: |b| {
             let sum = oracle::sum(b.binary_losses());
             ulps([sum, sum / b.x.len() as f64])
@@ -341,86 +210,21 @@ pub const TABLE: &[Operation] = &[
             let sum = oracle::sum(b.binary_losses());
             textbook::sum_and_mean(&textbook::binary_losses(b), sum, b.x.len() as f64)
         },
-        forms: &[
-            ("loss", |exec, b| {
-                reduced(|reduction| {
-                    binary(exec)
-                        .reduction(reduction)
-                        .loss(&b.x, b.classes, &b.labels)
-                })
-            }),
-            ("loss_and_grad", |exec, b| {
-                reduced(|reduction| {
-                    b.beside(|grad| {
-                        binary(exec)
-                            .reduction(reduction)
-                            .loss_and_grad(&b.x, b.classes, &b.labels, grad)
-                    })
-                })
-            }),
-            ("loss_and_grad_in_place", |exec, b| {
-                reduced(|reduction| {
-                    b.beside(|x| {
-                        x.copy_from_slice(&b.x);
-                        binary(exec)
-                            .reduction(reduction)
-                            .loss_and_grad_in_place(x, b.classes, &b.labels)
-                    })
-                })
-            }),
-        ],
     },
     Operation {
         name: "binary gradient, sum",
+        outputs: &[calls::SUM_BINARY_GRADIENT],
         measure: "larger term",
-        fused: 2.0,
-        unfused: 3.25,
+        bound: bounds::BINARY_GRADIENT.corpus,
         exact: |b| b.binary_gradient(1.0),
         textbook: |b| textbook::binary_gradient(b, 1.0),
-        forms: &[("loss_and_grad", |exec, b| {
-            b.output(b.x.len(), |grad| {
-                binary(exec)
-                    .reduction(Reduction::Sum)
-                    .loss_and_grad(&b.x, b.classes, &b.labels, grad)
-                    .map(drop)
-            })
-        })],
     },
     Operation {
         name: "binary gradient, mean",
+        outputs: &[calls::MEAN_BINARY_GRADIENT],
         measure: "larger term",
-        fused: 2.5,
-        unfused: 4.0,
+        bound: bounds::MEAN_BINARY_GRADIENT.corpus,
         exact: |b| b.binary_gradient(1.0 / b.x.len() as f64),
         textbook: |b| textbook::binary_gradient(b, 1.0 / b.x.len() as f64),
-        forms: &[
-            ("loss_and_grad", |exec, b| {
-                b.output(b.x.len(), |grad| {
-                    binary(exec)
-                        .loss_and_grad(&b.x, b.classes, &b.labels, grad)
-                        .map(drop)
-                })
-            }),
-            ("loss_and_grad_in_place", |exec, b| {
-                b.over(&b.x, |x| {
-                    binary(exec)
-                        .loss_and_grad_in_place(x, b.classes, &b.labels)
-                        .map(drop)
-                })
-            }),
-        ],
     },
 ];
-
-fn cross_entropy(exec: Exec) -> CrossEntropy {
-    CrossEntropy::new().exec(exec)
-}
-
-fn binary(exec: Exec) -> BinaryCrossEntropy {
-    BinaryCrossEntropy::new().exec(exec)
-}
-
-/// The sum and the mean.
-fn reduced(loss: impl Fn(Reduction) -> Result<f32, Error>) -> Result<Vec<f32>, Error> {
-    Ok(vec![loss(Reduction::Sum)?, loss(Reduction::Mean)?])
-}

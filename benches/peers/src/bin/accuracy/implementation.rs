@@ -38,8 +38,8 @@ impl Implementation {
         match self {
             Self::Softlane(backend) => {
                 let exec = Exec::new().backend(backend);
-                let forms = operation.forms.iter();
-                forms.map(|(_, call)| Ok(all(call(exec, batch)?))).collect()
+                let forms = operation.forms(exec, batch)?.into_iter();
+                Ok(forms.map(|(_, results)| all(results)).collect())
             }
             // Some of what they call does not take an empty row.
             Self::Rten | Self::Candle if batch.x.is_empty() => Ok(Vec::new()),

@@ -99,7 +99,7 @@ fn corpus_table(implementations: &[Implementation], corpus: &[Errors]) -> String
             operation.name.to_owned(),
             // A bar would end the cell.
             operation.measure.replace('|', "\\|"),
-            operation.fused.to_string(),
+            operation.bound.fused.to_string(),
         ];
         row(first, errors)
     });

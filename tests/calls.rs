@@ -1,0 +1,102 @@
+//! The list of calls that the other tests go through (`common/calls.rs`): no public function is missing.
+
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use common::calls::{self, CALLS, Call, Gives, Sources};
+use softlane::Exec;
+
+/// The functions in the source between these marks: `CrossEntropy::loss`, or `softlane::max`.
+fn in_the_source(before: &str, behind: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let file = file.unwrap().path();
+        if !file.is_file() {
+            continue;
+        }
+        let mut owner = "softlane";
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let function = line.trim_start().strip_prefix(before);
+            if let Some(name) = line.strip_prefix("impl ") {
+                owner = name.trim_end_matches(" {");
+            } else if line == "}" {
+                owner = "softlane";
+            } else if let Some((name, _)) = function.and_then(|f| f.split_once(behind)) {
+                paths.insert(format!("{owner}::{name}"));
+            }
+        }
+    }
+    paths
+}
+
+#[test]
+fn every_public_function_is_in_the_list() {
+    let functions = calls::functions();
+    let listed = CALLS.iter().chain(&functions);
+    let listed: BTreeSet<String> = listed.map(|call| call.name.clone()).collect();
+    // All that take numbers are generic.
+    assert_eq!(listed, in_the_source("pub fn ", "<T: Element"));
+}
+
+/// What is reduced is reduced to the mean and to the sum.
+#[test]
+fn every_reduction_is_in_the_list() {
+    let returned = |call: &&Call| matches!(call.gives[..], [Gives::Number(_), ..]);
+    let listed: BTreeSet<String> = CALLS.iter().filter(returned).map(Call::to_string).collect();
+    let (mean, sum) = ("reduction: Mean", "reduction: Sum");
+    for call in &listed {
+        assert!(listed.contains(&call.replace(mean, sum)), "{call}: no sum");
+        assert!(listed.contains(&call.replace(sum, mean)), "{call}: no mean");
+    }
+    assert!(listed.iter().any(|call| call.contains(sum)));
+}
+
+/// A new option changes what calls compute, so it belongs in the list, or here.
+#[test]
+fn every_option_is_known() {
+    let listed = [
+        "Softmax::exec",
+        "Softmax::masked_rows",
+        "CrossEntropy::exec",
+        "CrossEntropy::reduction",
+        "CrossEntropy::masked_rows",
+        "BinaryCrossEntropy::exec",
+        "BinaryCrossEntropy::reduction",
+        // What they change is looked at in `edges.rs`.
+        "CrossEntropy::ignore_index",
+        "CrossEntropy::empty_mean",
+        "BinaryCrossEntropy::empty_mean",
+        // Where a call runs: every test.
+        "Exec::backend",
+        "Exec::serial",
+    ];
+    let listed: BTreeSet<String> = listed.map(str::to_owned).into();
+    assert_eq!(listed, in_the_source("pub const fn ", "(mut self"));
+}
+
+#[test]
+fn functions_are_methods_of_exec() {
+    for function in calls::functions() {
+        let name = function.name.replace("softlane", "Exec");
+        let method = CALLS.iter().find(|call| call.name == name).unwrap();
+        let bits = |call: &Call| {
+            let sources = Sources {
+                classes: 3,
+                x: &[1.0, -1.0, 0.5, 0.0, 3.0, 20.0],
+                y: &[0.5, 0.25, 0.25, -2.0, 1.0, -1.0],
+                targets: &[1, 0],
+            };
+            let (results, outcome) = call.guarded(Exec::new(), sources, 0);
+            let bits = |x: Vec<f32>| x.into_iter().map(f32::to_bits).collect();
+            let bits: Vec<Vec<u32>> = results.into_iter().map(|(_, x)| bits(x)).collect();
+            (bits, outcome)
+        };
+        assert_eq!(bits(&function), bits(method), "{}", function.name);
+    }
+}
