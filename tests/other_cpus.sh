@@ -149,6 +149,7 @@ wasm() (
     args=(--target wasm32-wasip1 -Z build-std=std,panic_abort,test --no-default-features --features std)
     skip any_number_of_threads 'there are no threads'
     skip any_number_of_threads_where_the_order_shows 'there are no threads'
+    skip every_call_on_threads 'there are no threads'
     skip softlane_backend_forces_each_backend 'there are no processes'
     skip softlane_backend_refuses_other_names 'there are no processes'
     skip softlane_require_can_fail 'there are no processes'
