@@ -26,17 +26,23 @@ type Contestant = (String, Backend, Exec);
 const LARGE: usize = 4 * 1024 * 1024;
 
 /// On one thread.
-const SERIAL: [Work; 18] = [
+const SERIAL: [Work; 24] = [
+    ("softmax", IN_CACHE, 2),
+    ("softmax", IN_CACHE, 3),
     ("softmax", IN_CACHE, 10),
+    ("softmax", IN_CACHE, 32),
     ("softmax", IN_CACHE, 64),
     ("softmax", IN_CACHE, 1000),
     ("softmax", IN_CACHE, 4096),
     ("softmax", IN_CACHE, 128_256),
     ("softmax", LARGE, 32768),
+    ("log-softmax", IN_CACHE, 10),
     ("log-softmax", IN_CACHE, 1000),
+    ("logsumexp", IN_CACHE, 10),
     ("logsumexp", IN_CACHE, 1000),
     ("softmax-backward", IN_CACHE, 1000),
     ("log-softmax-backward", IN_CACHE, 1000),
+    ("cross-entropy", IN_CACHE, 10),
     ("cross-entropy", IN_CACHE, 1000),
     ("cross-entropy-grad", IN_CACHE, 10),
     ("cross-entropy-grad", IN_CACHE, 1000),

@@ -60,6 +60,19 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     }
 }
 
+/// A batch whose first sixteen rows a kernel can have by columns.
+pub trait Columns<T: Element>: Split {
+    /// Whether there is a destination.
+    const WRITES: bool;
+    /// Elements in a row.
+    fn classes(&self) -> usize;
+    /// Reads the columns of the first sixteen rows: lane `r` of vector `k` is element `k` of row `r`.
+    /// `scratch` is at least as long as a row, and four vectors.
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]);
+    /// Writes them, if there is a destination.
+    fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
+}
+
 /// What makes it sound to see `V::LANES` elements as a `V::Array`.
 const fn assert_layout<V: Vector>() {
     assert!(size_of::<V::Array>() == V::LANES * size_of::<V::Elem>());
@@ -420,6 +433,82 @@ impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
     fn split_at(self, row: usize) -> (Self, Self) {
         let (((a, b), c), ((x, y), z)) = ((self.0, self.1), self.2).split_at(row);
         ((a, b, c), (x, y, z))
+    }
+}
+
+/// Where to take four columns at a time: the last four may meet some again.
+fn fours(classes: usize) -> impl Iterator<Item = usize> {
+    (0..classes.div_ceil(4)).map(move |i| (4 * i).min(classes - 4))
+}
+
+/// Elements of sixteen rows of less than four, and room for four at the last of them.
+const NARROW: usize = 64;
+
+impl<T: Element> Columns<T> for Rows<'_, T, 1> {
+    const WRITES: bool = false;
+
+    #[inline(always)]
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    #[inline(always)]
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
+        let len = 16 * self.classes;
+        assert!(len <= self.len, "rows beyond the batch");
+        // SAFETY: the rows lie within the slice that the source was made from. Nothing writes while the
+        // reference lives, which is until this returns.
+        let src = unsafe { core::slice::from_raw_parts(self.src[0], len) };
+        if self.classes < 4 {
+            let mut narrow = [T::ZERO; NARROW];
+            for (narrow, src) in narrow.chunks_exact_mut(16).zip(src.chunks_exact(16)) {
+                narrow.copy_from_slice(src);
+            }
+            columns[..4].copy_from_slice(&V::load_columns(simd, &narrow, self.classes));
+        } else {
+            for i in fours(self.classes) {
+                let four = V::load_columns(simd, &src[i..], self.classes);
+                columns[i..i + 4].copy_from_slice(&four);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: &[V]) {}
+}
+
+impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
+    const WRITES: bool = true;
+
+    #[inline(always)]
+    fn classes(&self) -> usize {
+        self.src.classes
+    }
+
+    #[inline(always)]
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
+        self.src.read(simd, columns);
+    }
+
+    #[inline(always)]
+    fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, columns: &[V]) {
+        let (classes, len) = (self.src.classes, 16 * self.src.classes);
+        assert!(len <= self.src.len, "rows beyond the batch");
+        // SAFETY: the destination is as long as the sources, so the rows lie within it. Nothing else refers
+        // to it while `self` is borrowed.
+        let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
+        let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
+        if classes < 4 {
+            let mut narrow = [T::ZERO; NARROW];
+            V::store_columns(four(0), &mut narrow, classes);
+            for (dst, narrow) in dst.chunks_exact_mut(16).zip(narrow.chunks_exact(16)) {
+                dst.copy_from_slice(narrow);
+            }
+        } else {
+            for i in fours(classes) {
+                V::store_columns(four(i), &mut dst[i..], classes);
+            }
+        }
     }
 }
 

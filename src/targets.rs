@@ -38,6 +38,25 @@ macro_rules! integers {
                 }
             }
 
+            /// Targets `start..start + 16`, which are small; -1 for one that is ignored.
+            #[expect(clippy::cast_possible_truncation, reason = "they are small")]
+            #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "they are small")]
+            fn sixteen(&self, start: usize, ignore: Option<i64>) -> [i32; 16] {
+                let ignore = ignore.map(i128::from);
+                let mut columns = [-1; 16];
+                match self {
+                    $(Self::$variant(targets) => {
+                        let targets = targets[start..].iter();
+                        for (column, &target) in columns.iter_mut().zip(targets) {
+                            if Some(target.value()) != ignore {
+                                *column = target as i32;
+                            }
+                        }
+                    })*
+                }
+                columns
+            }
+
             fn split_at(self, i: usize) -> (Self, Self) {
                 match self {
                     $(Self::$variant(targets) => {
@@ -120,6 +139,12 @@ impl<'a> Targets<'a> {
             return None;
         }
         usize::try_from(target).ok()
+    }
+
+    /// The targets of sixteen rows of few classes, -1 where a row is ignored.
+    #[inline]
+    pub fn sixteen(&self, row: usize) -> [i32; 16] {
+        self.slice.sixteen(row, self.ignore)
     }
 
     pub fn split_at(self, row: usize) -> (Self, Self) {

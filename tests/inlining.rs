@@ -19,11 +19,13 @@ use std::process::{Command, Stdio};
 use assembly::{Function, Instruction, functions};
 
 /// What a kernel, or what leads to it, may call, by a part of its mangled name, and what for.
-const CALLED: [(&str, &str); 9] = [
+const CALLED: [(&str, &str); 11] = [
     ("9panicking", "an index out of bounds: the end"),
+    ("16slice_index_fail", "a range out of bounds: the end"),
     ("memset", "a row without probabilities is filled"),
     ("memcpy", "portable moves the tail of a row by an array"),
     ("5Slice5value", "the target of a row"),
+    ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),
     ("3run5entry", "the kernel of an instruction set"),
     ("8softlane8parallel", "threads"),

@@ -4,12 +4,13 @@
 //! `dL/dx_t = p_t - 1 = -others / sum` keep full relative accuracy, down to the last row that is
 //! not quite sure.
 
-use super::shift::Shift;
-use super::weights::{Extent, extent, scale, weigh};
+use super::block::{self, Block, ROWS, Work, column};
+use super::shift::{Shift, Shifts};
+use super::weights::{Extent, extent, scale, scales, weigh};
 use super::{MaskedRows, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, Rows, RowsMut, Split};
+use crate::rows::{Columns, Pass, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Targets;
 
@@ -50,34 +51,148 @@ impl<T: Element> Kernel<(RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for 
 
 impl CrossEntropy {
     #[inline(always)]
-    fn batch<V: Vector, P: Pass<V::Elem, 1>>(
+    fn batch<V: Vector, R>(
         self,
         simd: V::Simd,
-        mut rows: impl Split + Iterator<Item = P>,
+        rows: R,
         targets: Targets<'_>,
-        mut losses: Option<&mut [V::Elem]>,
-    ) -> f64 {
-        tree::sum(
-            targets.len(),
+        losses: Option<&mut [V::Elem]>,
+    ) -> f64
+    where
+        R: Columns<V::Elem> + Iterator<Item: Pass<V::Elem, 1>>,
+    {
+        let mut batch = Batch {
+            options: self,
+            targets,
+            losses,
+            sum: tree::Sum::new(),
+            prepared: 0,
+            done: 0,
+        };
+        block::each::<V, R>(simd, rows, &mut batch);
+        batch.sum.total()
+    }
+}
+
+/// What goes with the rows of a batch, and how many are done.
+struct Batch<'a, T> {
+    options: CrossEntropy,
+    targets: Targets<'a>,
+    losses: Option<&'a mut [T]>,
+    sum: tree::Sum,
+    /// Rows that are prepared, and those that are finished.
+    prepared: usize,
+    done: usize,
+}
+
+/// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, and the sum of the
+/// others' weights.
+struct Prepared<V> {
+    shifts: Shifts<V>,
+    target: V,
+    logit: V,
+    others: [f64; ROWS],
+}
+
+impl<V: Vector, R> Work<V, R> for Batch<'_, V::Elem>
+where
+    R: Columns<V::Elem> + Iterator<Item: Pass<V::Elem, 1>>,
+{
+    type Prepared = Prepared<V>;
+
+    #[inline(always)]
+    fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Prepared<V>> {
+        let mut target = [0.0; ROWS];
+        let classes = self.targets.sixteen(self.prepared);
+        for (target, class) in target.iter_mut().zip(classes) {
+            *target = f64::from(class);
+        }
+        self.prepared += ROWS;
+        let target = V::narrow(simd, &target);
+        let shifts = block.read(simd, rows)?;
+        let mut logit = shifts.max;
+        let others = block.sum(
+            simd,
+            &shifts,
             #[inline(always)]
-            |i| {
-                let Some(mut row) = rows.next() else {
-                    return 0.0;
-                };
-                let loss = if let Some(target) = targets.get(i) {
-                    self.row::<V, _>(simd, &mut row, target)
-                } else {
-                    row.fill(V::Elem::ZERO);
-                    0.0
-                };
-                if let Some(losses) = &mut losses {
-                    losses[i] = rounded(loss);
-                }
-                loss
+            |k, x, weights| {
+                let is_target = column::<V>(simd, k).eq(target);
+                logit = V::select(is_target, *x, logit);
+                *x = weights.rounded;
+                weights.without(simd, is_target)
             },
-        )
+        )?;
+        Some(Prepared {
+            shifts,
+            target,
+            logit,
+            others,
+        })
     }
 
+    #[inline(always)]
+    fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, mut rows: R, prepared: Prepared<V>) {
+        let Prepared {
+            shifts,
+            target,
+            logit,
+            others,
+        } = prepared;
+        let (logit, ln_unit) = (logit.widen(), shifts.ln_unit());
+        let weights = shifts.accurate_weights(logit);
+        let counted = target.widen().map(
+            #[inline(always)]
+            |target| target >= 0.0,
+        );
+        let mut losses = others;
+        for i in 0..ROWS {
+            let loss = log::negative_log_likelihood(others[i], weights[i], ln_unit[i], logit[i]);
+            losses[i] = if counted[i] { loss } else { 0.0 };
+        }
+        if R::WRITES {
+            let scale = self.options.grad_scale;
+            let (mut factors, mut at_target) = (others, others);
+            for i in 0..ROWS {
+                let factor = scale / (others[i] + weights[i]);
+                factors[i] = if counted[i] { factor } else { 0.0 };
+                at_target[i] = -(others[i] * factor);
+            }
+            let factors = scales(simd, &shifts, factors);
+            let at_target = V::narrow(simd, &at_target) + V::splat(simd, V::Elem::ZERO);
+            for (k, weight) in block.columns().iter_mut().enumerate() {
+                let p = factors.times(*weight);
+                *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+            }
+            block.write(simd, &mut rows);
+        }
+        if let Some(slice) = &mut self.losses {
+            let slice = &mut slice[self.done..self.done + ROWS];
+            for (to, loss) in slice.iter_mut().zip(losses) {
+                *to = rounded(loss);
+            }
+        }
+        self.sum.push_sixteen(losses);
+        self.done += ROWS;
+    }
+
+    #[inline(always)]
+    fn row(&mut self, simd: V::Simd, mut row: R::Item) {
+        let i = self.done;
+        let loss = if let Some(target) = self.targets.get(i) {
+            self.options.row::<V, _>(simd, &mut row, target)
+        } else {
+            row.fill(V::Elem::ZERO);
+            0.0
+        };
+        if let Some(losses) = &mut self.losses {
+            losses[i] = rounded(loss);
+        }
+        self.sum.push(loss);
+        self.done += 1;
+    }
+}
+
+impl CrossEntropy {
     #[inline(always)]
     fn row<V: Vector, P: Pass<V::Elem, 1>>(self, simd: V::Simd, row: &mut P, target: usize) -> f64 {
         let max = match extent::<V>(simd, row.source()) {
@@ -102,13 +217,10 @@ impl CrossEntropy {
             row.fill(V::Elem::NAN);
             return f64::NAN;
         }
-        scale::<V, _>(simd, row, heaviest, self.grad_scale / sum);
-        row.set(target, rounded(-self.grad_scale * (others / sum)));
-        if weight > others {
-            log::ln_1p(others / weight)
-        } else {
-            // The weight may be 0 here; the element itself is not lost.
-            (log::ln(sum) + shift.ln_unit::<V>()) - (x.to_f64() - shift.offset().to_f64())
-        }
+        let factor = self.grad_scale / sum;
+        scale::<V, _>(simd, row, heaviest, factor);
+        row.set(target, rounded(-(others * factor)));
+        let x = x.to_f64() - shift.offset().to_f64();
+        log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x)
     }
 }

@@ -4,7 +4,8 @@
 //! gets `-ln(1 + others / w)` instead. Only the maximum can be such an element, so it is left out
 //! of the sum.
 
-use super::shift::Shift;
+use super::block::{self, Block, ROWS, Work, column};
+use super::shift::{Shift, Shifts};
 use super::weights::{Extent, Factor, extent, weigh};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
@@ -23,15 +24,75 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        for row in rows {
-            self.row::<T::Vector<S>>(simd, row);
+        block::each::<T::Vector<S>, _>(simd, rows, &mut { *self });
+    }
+}
+
+/// Of sixteen rows: the shifts, where the maximum is, and the sum of the others' weights.
+type Prepared<V> = (Shifts<V>, V, [f64; ROWS]);
+
+impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
+    type Prepared = Prepared<V>;
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: &RowsMut<'a, V::Elem, 1>,
+    ) -> Option<Prepared<V>> {
+        let shifts = block.read(simd, rows)?;
+        let top = block.top(simd, shifts.max);
+        let others = block.sum(
+            simd,
+            &shifts,
+            #[inline(always)]
+            |k, _, weights| weights.without(simd, column::<V>(simd, k).eq(top)),
+        )?;
+        Some((shifts, top, others))
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        mut rows: RowsMut<'a, V::Elem, 1>,
+        (shifts, top, others): Prepared<V>,
+    ) {
+        let weights = shifts.accurate_weights(shifts.max.widen());
+        let ln_unit = shifts.ln_unit();
+        let max = shifts.max.widen();
+        let (mut log_sum, mut near) = (others, others);
+        for i in 0..ROWS {
+            let loss = log::negative_log_likelihood(others[i], weights[i], ln_unit[i], max[i]);
+            log_sum[i] = max[i] + loss;
+            // 1 is no logarithm of a probability.
+            near[i] = if weights[i] > others[i] { -loss } else { 1.0 };
         }
+        let log_sum = Factor::of_rows(simd, &log_sum);
+        let near = V::narrow(simd, &near);
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let is_near = near.lt(V::splat(simd, V::Elem::ONE));
+        let near = near + zero;
+        let nowhere = V::constant(simd, -1.0);
+        let top = V::select(is_near, top, nowhere);
+        for (k, x) in block.columns().iter_mut().enumerate() {
+            let y = log_sum.subtracted_from(*x);
+            *x = V::select(column::<V>(simd, k).eq(top), near, y);
+        }
+        block.write(simd, &mut rows);
+    }
+
+    #[inline(always)]
+    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 1>) {
+        self.alone::<V>(simd, row);
     }
 }
 
 impl LogSoftmax {
     #[inline(always)]
-    fn row<V: Vector>(self, simd: V::Simd, mut row: RowMut<'_, V::Elem, 1>) {
+    fn alone<V: Vector>(self, simd: V::Simd, mut row: RowMut<'_, V::Elem, 1>) {
         let max = match extent::<V>(simd, row.source()) {
             Extent::Finite(max) => max,
             // The logarithm of 0.
@@ -48,8 +109,9 @@ impl LogSoftmax {
         if others.is_nan() {
             return row.fill(V::Elem::NAN);
         }
-        let log_sum = log::ln(others + weight) + shift.ln_unit::<V>();
-        let log_sum = Factor::new(simd, log_sum);
+        let x = max.to_f64() - shift.offset().to_f64();
+        let loss = log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x);
+        let log_sum = Factor::new(simd, x + loss);
         let offset = V::splat(simd, shift.offset());
         row.map(
             simd,
@@ -58,7 +120,7 @@ impl LogSoftmax {
             |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
         );
         if weight > others {
-            row.set(top, rounded(-log::ln_1p(others / weight)));
+            row.set(top, rounded(-loss));
         }
     }
 }

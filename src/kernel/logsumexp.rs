@@ -1,6 +1,9 @@
 //! Log-sum-exp: `ln sum e^x_i`.
 
-use super::shift::Shift;
+use core::slice;
+
+use super::block::{self, Block, ROWS, Work};
+use super::shift::{Shift, Shifts};
 use super::weights::{Extent, NONE, extent, weigh};
 use super::{log, rounded};
 use crate::element::Element;
@@ -17,8 +20,55 @@ impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
-        for (row, result) in rows.zip(results) {
-            *result = log_sum_exp::<T::Vector<S>>(simd, row);
+        block::each::<T::Vector<S>, _>(simd, rows, &mut Results(results.iter_mut()));
+    }
+}
+
+/// Where the next results go.
+struct Results<'a, T>(slice::IterMut<'a, T>);
+
+impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
+    type Prepared = (Shifts<V>, [f64; ROWS]);
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: &Rows<'a, V::Elem, 1>,
+    ) -> Option<Self::Prepared> {
+        let shifts = block.read(simd, rows)?;
+        let sums = block.sum(
+            simd,
+            &shifts,
+            #[inline(always)]
+            |_, _, weights| weights,
+        )?;
+        Some((shifts, sums))
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        _: V::Simd,
+        _: &mut Block<V>,
+        _: Rows<'a, V::Elem, 1>,
+        (shifts, mut sums): Self::Prepared,
+    ) {
+        for (sum, ln_unit) in sums.iter_mut().zip(shifts.ln_unit()) {
+            *sum = log::ln(*sum) + ln_unit;
+        }
+        // The results last: one would be lost if they were asked first.
+        for (sum, result) in sums.into_iter().zip(self.0.by_ref()) {
+            *result = rounded(sum);
+        }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, simd: V::Simd, row: Row<'a, V::Elem, 1>) {
+        let lse = log_sum_exp::<V>(simd, row);
+        if let Some(result) = self.0.next() {
+            *result = lse;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The row kernels, each written once over the vector trait: one file an operation, and the
 //! mechanisms that they share. No `unsafe`, no `cfg`.
 
+pub mod block;
 pub mod exp;
 pub mod log;
 pub mod shift;

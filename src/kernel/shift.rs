@@ -45,7 +45,7 @@ impl<T: Element> Shift<T> {
         let max64 = max.to_f64();
         if -reach <= max64 && max64 <= reach {
             // Any integer near it will do.
-            let reference = T::from_f64(log::round(max64 * constants.log2_e.to_f64()));
+            let reference = (max * constants.log2_e + constants.round) - constants.round;
             Self {
                 offset: T::ZERO,
                 reference,
@@ -94,6 +94,52 @@ impl<T: Element> Shift<T> {
     }
 }
 
+/// The [`Shift`]s of sixteen rows, a row in a lane. None has an offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Shifts<V> {
+    /// `N` of each.
+    reference: V,
+    /// The largest element of each.
+    pub max: V,
+}
+
+impl<V: Vector> Shifts<V> {
+    /// The shifts of rows with these maxima; `None`, unless all are finite and within the reach of the
+    /// reduction.
+    #[inline(always)]
+    pub fn new(simd: V::Simd, max: V) -> Option<Self> {
+        let constants = V::Elem::EXP;
+        let reach = V::splat(simd, constants.reach[usize::from(!V::FUSED)]);
+        if V::bits(reach.lt(max.abs())) != 0 {
+            return None;
+        }
+        let round = V::splat(simd, constants.round);
+        let reference = (max * V::splat(simd, constants.log2_e) + round) - round;
+        Some(Self { reference, max })
+    }
+
+    /// [`Shift::accurate_weight`] of an element of each row.
+    #[inline(always)]
+    pub fn accurate_weights(&self, mut x: [f64; 16]) -> [f64; 16] {
+        for (x, ln_unit) in x.iter_mut().zip(self.ln_unit()) {
+            *x = log::exp(*x - ln_unit);
+        }
+        x
+    }
+
+    /// [`Shift::ln_unit`] of each.
+    #[inline(always)]
+    pub fn ln_unit(&self) -> [f64; 16] {
+        let [_, ln_unit] = V::Elem::EXP.unit;
+        let mut x = self.reference.widen();
+        for x in &mut x {
+            let octaves = (*x - V::Elem::EXP.lift.to_f64()) * core::f64::consts::LN_2;
+            *x = if V::FUSED { octaves - ln_unit } else { octaves };
+        }
+        x
+    }
+}
+
 /// Weights `T + T g`: rounded, and in two parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<V> {
@@ -106,14 +152,13 @@ pub struct Weights<V> {
 }
 
 impl<V: Vector> Weights<V> {
-    /// The same with 0 in one lane.
+    /// The same with 0 in some lanes.
     #[inline(always)]
-    pub fn without(self, simd: V::Simd, lane: usize) -> Self {
+    pub fn without(self, simd: V::Simd, lanes: V::Mask) -> Self {
         let zero = V::splat(simd, V::Elem::ZERO);
-        let lane = V::lane(simd, lane);
         Self {
-            rounded: V::select(lane, zero, self.rounded),
-            base: V::select(lane, zero, self.base),
+            rounded: V::select(lanes, zero, self.rounded),
+            base: V::select(lanes, zero, self.base),
             ..self
         }
     }
@@ -131,25 +176,32 @@ pub struct Weigh<V: Vector, const FAR: bool> {
 impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
     #[inline(always)]
     pub fn new(simd: V::Simd, shift: &Shift<V::Elem>) -> Self {
-        let constants = V::Elem::EXP;
-        let reference = shift.reference.to_f64();
-        let octaves = constants.lift.to_f64() - reference;
+        let shifts = Shifts {
+            reference: V::splat(simd, shift.reference),
+            max: V::splat(simd, shift.max),
+        };
         Self {
             offset: V::splat(simd, shift.offset),
-            lowest: V::constant(
-                simd,
-                (reference + constants.lightest.to_f64()) * core::f64::consts::LN_2,
-            ),
+            ..Self::of_rows(simd, &shifts)
+        }
+    }
+
+    /// The weights of rows with these shifts, a row in a lane.
+    #[inline(always)]
+    pub fn of_rows(simd: V::Simd, shifts: &Shifts<V>) -> Self {
+        let constants = V::Elem::EXP;
+        let lightest = shifts.reference + V::splat(simd, constants.lightest);
+        let octaves = V::splat(simd, constants.lift) - shifts.reference;
+        let n = if V::FUSED {
+            octaves * V::constant(simd, 8.0)
+        } else {
+            octaves + V::splat(simd, constants.bias)
+        };
+        Self {
+            offset: V::splat(simd, V::Elem::ZERO),
+            lowest: lightest * V::constant(simd, core::f64::consts::LN_2),
             // Integers of few bits: exact.
-            magic: V::constant(
-                simd,
-                constants.round.to_f64()
-                    + if V::FUSED {
-                        8.0 * octaves
-                    } else {
-                        octaves + constants.bias.to_f64()
-                    },
-            ),
+            magic: n + V::splat(simd, constants.round),
             table: V::table(simd, &constants.table),
         }
     }

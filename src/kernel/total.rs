@@ -48,14 +48,20 @@ impl<V: Vector> Total<V> {
         }
     }
 
-    /// The sum of all lanes.
+    /// The sum of each lane.
     #[inline(always)]
-    pub fn finish(self) -> f64 {
-        V::sum_total(if V::FUSED {
+    pub fn lanes(self) -> V::Sum {
+        if V::FUSED {
             V::sum_add(self.sum, self.rest)
         } else {
             self.sum
-        })
+        }
+    }
+
+    /// The sum of all lanes.
+    #[inline(always)]
+    pub fn finish(self) -> f64 {
+        V::sum_total(self.lanes())
     }
 }
 

@@ -27,38 +27,86 @@ pub fn split_point(leaves: usize) -> usize {
     1 << (leaves - 1).ilog2()
 }
 
+/// A sum along the tree whose leaves come one by one.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    /// Complete nodes, largest first: the binary digits of the number of leaves so far.
+    nodes: [f64; usize::BITS as usize],
+    depth: usize,
+    leaves: usize,
+}
+
+impl Sum {
+    /// No leaves.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self {
+            nodes: [0.0; usize::BITS as usize],
+            depth: 0,
+            leaves: 0,
+        }
+    }
+
+    /// One more leaf.
+    #[inline(always)]
+    pub fn push(&mut self, leaf: f64) {
+        self.push_node(leaf, 0);
+    }
+
+    /// Sixteen more leaves, after a multiple of sixteen.
+    #[inline(always)]
+    pub fn push_sixteen(&mut self, mut leaves: [f64; 16]) {
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                leaves[i] = leaves[2 * i] + leaves[2 * i + 1];
+            }
+        }
+        self.push_node(leaves[0], 4);
+    }
+
+    /// A complete node over `2^level` leaves, after a multiple of as many.
+    #[inline(always)]
+    fn push_node(&mut self, mut node: f64, level: u32) {
+        for _ in 0..(self.leaves >> level).trailing_ones() {
+            self.depth -= 1;
+            node += self.nodes[self.depth];
+        }
+        self.nodes[self.depth] = node;
+        self.depth += 1;
+        self.leaves += 1 << level;
+    }
+
+    /// The sum of all leaves; 0 for none.
+    #[inline(always)]
+    pub fn total(&self) -> f64 {
+        let [rest @ .., last] = &self.nodes[..self.depth] else {
+            return 0.0;
+        };
+        let mut total = *last;
+        for &node in rest.iter().rev() {
+            total += node;
+        }
+        total
+    }
+}
+
 /// The sum of `leaf(0)` to `leaf(leaves - 1)`, called in that order, added along the tree. 0 for no
 /// leaves.
 #[inline(always)]
 pub fn sum(leaves: usize, mut leaf: impl FnMut(usize) -> f64) -> f64 {
-    match leaves {
-        0 => 0.0,
-        1 => leaf(0),
-        _ => {
-            // Complete nodes, largest first: the binary digits of the number of leaves so far.
-            let mut nodes = [0.0; usize::BITS as usize];
-            let mut depth = 0;
-            for i in 0..leaves {
-                let mut node = leaf(i);
-                for _ in 0..i.trailing_ones() {
-                    depth -= 1;
-                    node += nodes[depth];
-                }
-                nodes[depth] = node;
-                depth += 1;
-            }
-            let mut total = nodes[depth - 1];
-            for &node in nodes[..depth - 1].iter().rev() {
-                total += node;
-            }
-            total
-        }
+    if leaves == 1 {
+        return leaf(0);
     }
+    let mut sum = Sum::new();
+    for i in 0..leaves {
+        sum.push(leaf(i));
+    }
+    sum.total()
 }
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{split_point, sum};
+    use super::{Sum, split_point, sum};
 
     fn recursive(leaves: &[f64]) -> f64 {
         match leaves {
@@ -84,6 +132,22 @@ mod tests {
                 "{n} leaves"
             );
         }
+    }
+
+    #[test]
+    fn sixteen_at_a_time_are_one_by_one() {
+        let leaves: Vec<f64> = (0..333)
+            .map(|i| f64::from(i * i % 97) * 0.1 + 1e-9)
+            .collect();
+        let mut sixteen = Sum::new();
+        let (blocks, rest) = leaves.as_chunks::<16>();
+        for &block in blocks {
+            sixteen.push_sixteen(block);
+        }
+        for &leaf in rest {
+            sixteen.push(leaf);
+        }
+        assert_eq!(sixteen.total().to_bits(), recursive(&leaves).to_bits());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What every softmax-like kernel begins with: the extent of a row, its weights and their sum.
 
-use super::shift::{Shift, Weigh};
+use super::shift::{Shift, Shifts, Weigh};
 use super::total::Total;
 use super::tree;
 use crate::element::Element;
@@ -49,11 +49,43 @@ pub fn extent<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> Extent<V::E
 /// No element: see [`weigh`].
 pub const NONE: usize = usize::MAX;
 
+/// The factors that the weights of sixteen rows are multiplied by, a row in a lane: see
+/// [`Heaviest::corrected`].
+#[inline(always)]
+pub fn scales<V: Vector>(simd: V::Simd, shifts: &Shifts<V>, mut factors: [f64; 16]) -> Factor<V> {
+    let weights = Weigh::<V, false>::of_rows(simd, shifts).weights(simd, shifts.max);
+    let rounded = weights.rounded.widen();
+    let mut near = false;
+    for (factor, rounded) in factors.iter().zip(rounded) {
+        near |= near_power_of_two::<V::Elem>(factor * rounded);
+    }
+    if near {
+        let (base, growth) = (weights.base.widen(), weights.growth.widen());
+        for (i, factor) in factors.iter_mut().enumerate() {
+            let heaviest = Heaviest {
+                rounded: rounded[i],
+                exact: base[i] + base[i] * growth[i],
+            };
+            *factor = heaviest.corrected::<V::Elem>(*factor);
+        }
+    }
+    Factor::of_rows(simd, &factors)
+}
+
+/// Whether a number is within two ULP of a power of two.
+#[inline(always)]
+fn near_power_of_two<T: Element>(x: f64) -> bool {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    // From 1 to 2.
+    let m = f64::from_bits(x.to_bits() & MANTISSA | 1_f64.to_bits());
+    !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
+}
+
 /// The largest weight of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Heaviest<T> {
+pub struct Heaviest {
     /// As it is written.
-    rounded: T,
+    rounded: f64,
     /// Before it is rounded.
     exact: f64,
 }
@@ -69,7 +101,7 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
     row: &mut P,
     shift: &Shift<V::Elem>,
     left_out: usize,
-) -> (f64, Heaviest<V::Elem>) {
+) -> (f64, Heaviest) {
     if shift.is_far() {
         let weigh = Weigh::<V, true>::new(simd, shift);
         let sum = weigh_chunks(simd, row, &weigh, left_out);
@@ -106,7 +138,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                     let weights = weigh.weights(simd, x);
                     let mut counted = weights;
                     if i == block {
-                        counted = counted.without(simd, lane);
+                        counted = counted.without(simd, V::lane(simd, lane));
                     }
                     total.add(i, counted);
                     weights.rounded
@@ -122,19 +154,19 @@ fn heaviest<V: Vector, const FAR: bool>(
     simd: V::Simd,
     weigh: &Weigh<V, FAR>,
     shift: &Shift<V::Elem>,
-) -> Heaviest<V::Elem> {
+) -> Heaviest {
     let weights = weigh.weights(simd, V::splat(simd, shift.max()));
     let (base, growth) = (
         weights.base.first().to_f64(),
         weights.growth.first().to_f64(),
     );
     Heaviest {
-        rounded: weights.rounded.first(),
+        rounded: weights.rounded.first().to_f64(),
         exact: base + base * growth,
     }
 }
 
-impl<T: Element> Heaviest<T> {
+impl Heaviest {
     /// The factor that weights are multiplied by, corrected a little where that makes the largest product
     /// right and it is a power of two: a class without rivals has probability 1, two equal ones 1/2 each.
     ///
@@ -142,7 +174,7 @@ impl<T: Element> Heaviest<T> {
     /// is off by up to `u`, its product then by one ULP, and that shows in a power of two. Numbers below one that
     /// round to it begin `u / 2` below, so the correction is at most 0.71 u.
     #[inline(always)]
-    fn corrected(&self, factor: f64) -> f64 {
+    fn corrected<T: Element>(self, factor: f64) -> f64 {
         const NEAR: f64 = 0.2;
         // Room for what the product rounds.
         const INSIDE: f64 = 0.01;
@@ -153,7 +185,7 @@ impl<T: Element> Heaviest<T> {
         if top.to_bits() & MANTISSA != 0 || !(-NEAR..=NEAR).contains(&off) {
             return factor;
         }
-        let product = self.rounded.to_f64() * factor;
+        let product = self.rounded * factor;
         let lowest = top - top * T::UNIT * (0.5 - INSIDE);
         let highest = top + top * T::UNIT * (1.0 - INSIDE);
         // No `clamp`: it may panic, so it is a call.
@@ -166,10 +198,10 @@ impl<T: Element> Heaviest<T> {
 pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     simd: V::Simd,
     row: &mut P,
-    heaviest: Heaviest<V::Elem>,
+    heaviest: Heaviest,
     factor: f64,
 ) {
-    let factor = Factor::new(simd, heaviest.corrected(factor));
+    let factor = Factor::new(simd, heaviest.corrected::<V::Elem>(factor));
     row.update(
         simd,
         #[inline(always)]
@@ -194,6 +226,20 @@ impl<V: Vector> Factor<V> {
         Self {
             hi: V::splat(simd, hi),
             lo: V::splat(simd, lo),
+        }
+    }
+
+    /// The finite factors of sixteen rows, a row in a lane.
+    #[inline(always)]
+    pub fn of_rows(simd: V::Simd, factors: &[f64; 16]) -> Self {
+        let hi = V::narrow(simd, factors);
+        let mut rest = *factors;
+        for (rest, hi) in rest.iter_mut().zip(hi.widen()) {
+            *rest -= hi;
+        }
+        Self {
+            hi,
+            lo: V::narrow(simd, &rest),
         }
     }
 

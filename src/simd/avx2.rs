@@ -68,16 +68,19 @@ impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, fused: true);
 mod op {
     use core::arch::x86_64::{
         __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
-        _mm_cvtsd_f64, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_shuffle_ps,
-        _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps,
-        _mm256_blendv_ps, _mm256_castpd256_pd128, _mm256_castps_si256, _mm256_castps256_ps128,
-        _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cmpgt_epi32,
-        _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd,
-        _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps,
+        _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss, _mm_movehl_ps,
+        _mm_shuffle_ps, _mm_storeu_ps, _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd,
+        _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd_ps,
+        _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps128_ps256,
+        _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32,
+        _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps,
+        _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps,
+        _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
         _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
         _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
-        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_ps,
-        _mm256_sub_epi32, _mm256_sub_ps,
+        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
+        _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
+        _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
 
     use super::{Avx2, F32x16, Mask, Sum, Table};
@@ -295,7 +298,7 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn widen(x: F32x16) -> [__m256d; 4] {
+    fn quarters(x: F32x16) -> [__m256d; 4] {
         [
             _mm256_cvtps_pd(_mm256_castps256_ps128(x.0)),
             _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.0)),
@@ -306,8 +309,106 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    pub(super) fn load_columns(_: Avx2, src: &[f32], stride: usize) -> [F32x16; 4] {
+        assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
+        // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
+        // for no alignment.
+        let four = |row: usize| unsafe { _mm_loadu_ps(src.as_ptr().add(row * stride)) };
+        // Rows j and j + 4.
+        let rows =
+            |j: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(j)), four(j + 4));
+        let lo = transpose([rows(0), rows(1), rows(2), rows(3)]);
+        let hi = transpose([rows(8), rows(9), rows(10), rows(11)]);
+        [
+            F32x16(lo[0], hi[0]),
+            F32x16(lo[1], hi[1]),
+            F32x16(lo[2], hi[2]),
+            F32x16(lo[3], hi[3]),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
+        assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
+        let dst = dst.as_mut_ptr();
+        // SAFETY: as for the loads.
+        let store = |row: usize, four| unsafe { _mm_storeu_ps(dst.add(row * stride), four) };
+        let [a, b, c, d] = columns;
+        for (i, half) in [[a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]]
+            .into_iter()
+            .enumerate()
+        {
+            let rows = transpose(half);
+            for (j, &rows) in rows.iter().enumerate() {
+                store(8 * i + j, _mm256_castps256_ps128(rows));
+            }
+            for (j, &rows) in rows.iter().enumerate() {
+                store(8 * i + 4 + j, _mm256_extractf128_ps::<1>(rows));
+            }
+        }
+    }
+
+    /// Transposes each half of four registers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn transpose([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        let [ab, cd] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+        let [ab, cd] = [ab, cd].map(|x| _mm256_castps_pd(x));
+        let [ab_hi, cd_hi] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+        let [ab_hi, cd_hi] = [ab_hi, cd_hi].map(|x| _mm256_castps_pd(x));
+        [
+            _mm256_unpacklo_pd(ab, cd),
+            _mm256_unpackhi_pd(ab, cd),
+            _mm256_unpacklo_pd(ab_hi, cd_hi),
+            _mm256_unpackhi_pd(ab_hi, cd_hi),
+        ]
+        .map(|x| _mm256_castpd_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn narrow(_: Avx2, x: &[f64; 16]) -> F32x16 {
+        // SAFETY: `x` has sixteen elements; the loads ask for no alignment.
+        let four = |i: usize| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(x.as_ptr().add(i)) });
+        let eight =
+            |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(i)), four(i + 4));
+        F32x16(eight(0), eight(8))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn widen(x: F32x16) -> [f64; 16] {
+        sum_lanes(Sum(quarters(x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_lanes(sum: Sum) -> [f64; 16] {
+        let mut lanes = [0.0; 16];
+        for (i, quarter) in sum.0.into_iter().enumerate() {
+            // SAFETY: `lanes` has sixteen elements; the stores ask for no alignment.
+            unsafe { _mm256_storeu_pd(lanes.as_mut_ptr().add(4 * i), quarter) }
+        }
+        lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_merge(a: Sum, b: Sum) -> Sum {
+        let (a, b) = (a.0, b.0);
+        Sum([
+            _mm256_add_pd(a[0], b[0]),
+            _mm256_add_pd(a[1], b[1]),
+            _mm256_add_pd(a[2], b[2]),
+            _mm256_add_pd(a[3], b[3]),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
-        let (s, x) = (sum.0, widen(x));
+        let (s, x) = (sum.0, quarters(x));
         Sum([
             _mm256_add_pd(s[0], x[0]),
             _mm256_add_pd(s[1], x[1]),
@@ -319,7 +420,7 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
-        let (s, a, b) = (sum.0, widen(a), widen(b));
+        let (s, a, b) = (sum.0, quarters(a), quarters(b));
         Sum([
             _mm256_fmadd_pd(a[0], b[0], s[0]),
             _mm256_fmadd_pd(a[1], b[1], s[1]),

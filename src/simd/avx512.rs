@@ -72,17 +72,21 @@ impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, fused: true);
 
 mod op {
     use core::arch::x86_64::{
-        __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
-        _mm_cvtsd_f64, _mm_unpackhi_pd, _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128,
-        _mm256_castps_si256, _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps,
-        _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_broadcast_i64x4,
-        _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256,
-        _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps,
+        __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
+        _mm_cvtsd_f64, _mm_loadu_ps, _mm_storeu_ps, _mm_unpackhi_pd, _mm256_add_pd,
+        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
+        _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_pd,
+        _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps, _mm512_castpd256_pd512,
+        _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps128_ps512,
+        _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtpd_ps,
+        _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
         _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-        _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps,
-        _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_epi32,
-        _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
-        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
+        _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
+        _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
+        _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_epi32, _mm512_reduce_max_ps,
+        _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd, _mm512_slli_epi32, _mm512_storeu_pd,
+        _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
     };
 
     use super::{Avx512, F32x16, Mask, Sum, Table};
@@ -240,7 +244,7 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn widen(x: F32x16) -> (__m512d, __m512d) {
+    fn halves(x: F32x16) -> (__m512d, __m512d) {
         let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0));
         (
             _mm512_cvtps_pd(_mm512_castps512_ps256(x.0)),
@@ -250,15 +254,111 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    pub(super) fn load_columns(_: Avx512, src: &[f32], stride: usize) -> [F32x16; 4] {
+        assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
+        // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
+        // for no alignment.
+        let four = |row: usize| unsafe { _mm_loadu_ps(src.as_ptr().add(row * stride)) };
+        // Rows j, j + 4, j + 8 and j + 12.
+        let rows = |j: usize| {
+            let x = _mm512_castps128_ps512(four(j));
+            let x = _mm512_insertf32x4::<1>(x, four(j + 4));
+            let x = _mm512_insertf32x4::<2>(x, four(j + 8));
+            _mm512_insertf32x4::<3>(x, four(j + 12))
+        };
+        transpose([rows(0), rows(1), rows(2), rows(3)]).map(F32x16)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
+        assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
+        let dst = dst.as_mut_ptr();
+        // SAFETY: as for the loads.
+        let store = |row: usize, four| unsafe { _mm_storeu_ps(dst.add(row * stride), four) };
+        let rows = transpose(columns.map(|column| column.0));
+        for (j, &rows) in rows.iter().enumerate() {
+            store(j, _mm512_extractf32x4_ps::<0>(rows));
+        }
+        for (j, &rows) in rows.iter().enumerate() {
+            store(j + 4, _mm512_extractf32x4_ps::<1>(rows));
+        }
+        for (j, &rows) in rows.iter().enumerate() {
+            store(j + 8, _mm512_extractf32x4_ps::<2>(rows));
+        }
+        for (j, &rows) in rows.iter().enumerate() {
+            store(j + 12, _mm512_extractf32x4_ps::<3>(rows));
+        }
+    }
+
+    /// Transposes each quarter of four registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transpose([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        let [ab, cd] = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)];
+        let [ab, cd] = [ab, cd].map(|x| _mm512_castps_pd(x));
+        let [ab_hi, cd_hi] = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)];
+        let [ab_hi, cd_hi] = [ab_hi, cd_hi].map(|x| _mm512_castps_pd(x));
+        [
+            _mm512_unpacklo_pd(ab, cd),
+            _mm512_unpackhi_pd(ab, cd),
+            _mm512_unpacklo_pd(ab_hi, cd_hi),
+            _mm512_unpackhi_pd(ab_hi, cd_hi),
+        ]
+        .map(|x| _mm512_castpd_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn narrow(_: Avx512, x: &[f64; 16]) -> F32x16 {
+        // SAFETY: `x` has sixteen elements; the loads ask for no alignment.
+        let (lo, hi) = unsafe {
+            (
+                _mm512_loadu_pd(x.as_ptr()),
+                _mm512_loadu_pd(x.as_ptr().add(8)),
+            )
+        };
+        let [lo, hi] = [lo, hi].map(|x| _mm256_castps_pd(_mm512_cvtpd_ps(x)));
+        let x = _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(lo), hi);
+        F32x16(_mm512_castpd_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn widen(x: F32x16) -> [f64; 16] {
+        let (lo, hi) = halves(x);
+        sum_lanes(Sum(lo, hi))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_lanes(sum: Sum) -> [f64; 16] {
+        let mut lanes = [0.0; 16];
+        // SAFETY: `lanes` has sixteen elements; the stores ask for no alignment.
+        unsafe {
+            _mm512_storeu_pd(lanes.as_mut_ptr(), sum.0);
+            _mm512_storeu_pd(lanes.as_mut_ptr().add(8), sum.1);
+        }
+        lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_merge(a: Sum, b: Sum) -> Sum {
+        Sum(_mm512_add_pd(a.0, b.0), _mm512_add_pd(a.1, b.1))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
-        let (lo, hi) = widen(x);
+        let (lo, hi) = halves(x);
         Sum(_mm512_add_pd(sum.0, lo), _mm512_add_pd(sum.1, hi))
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
-        let ((a_lo, a_hi), (b_lo, b_hi)) = (widen(a), widen(b));
+        let ((a_lo, a_hi), (b_lo, b_hi)) = (halves(a), halves(b));
         Sum(
             _mm512_fmadd_pd(a_lo, b_lo, sum.0),
             _mm512_fmadd_pd(a_hi, b_hi, sum.1),

@@ -79,6 +79,15 @@ pub trait Vector:
     fn store(self, dst: &mut Self::Array);
     /// Writes the first lanes to `dst`, which is shorter than a vector.
     fn store_prefix(self, dst: &mut [Self::Elem]);
+    /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` is `src[r * stride + k]`.
+    fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: usize) -> [Self; 4];
+    /// Writes four columns of sixteen rows, row after row: lane `r` of vector `k` to `dst[r * stride + k]`. So
+    /// where the stride is less than 4, what is written beyond a row is overwritten by the next one.
+    fn store_columns(columns: [Self; 4], dst: &mut [Self::Elem], stride: usize);
+    /// Every lane as an `f64`.
+    fn widen(self) -> [f64; 16];
+    /// Every lane rounded from an `f64`.
+    fn narrow(simd: Self::Simd, x: &[f64; 16]) -> Self;
 
     /// `self * a + b`, rounded once where [`FUSED`](Self::FUSED).
     fn mul_add(self, a: Self, b: Self) -> Self;
@@ -125,6 +134,10 @@ pub trait Vector:
     fn sum_add(sum: Self::Sum, x: Self) -> Self::Sum;
     /// Adds `a * b`, taken in `f64` where it is exact, lane by lane.
     fn sum_add_product(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
+    /// The sums of both, lane by lane.
+    fn sum_merge(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// The lanes.
+    fn sum_lanes(sum: Self::Sum) -> [f64; 16];
     /// The sum of the lanes, halves first: lane `i` plus lane `i + 8`, then `i + 4`, `i + 2`,
     /// `i + 1`. The same order on every backend.
     fn sum_total(sum: Self::Sum) -> f64;
@@ -150,6 +163,10 @@ macro_rules! impl_vector {
                 fn load_or(simd: $simd, src: &[$elem], fill: $elem) -> Self;
                 fn store(self: Self, dst: &mut [$elem; $lanes]) -> ();
                 fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
+                fn load_columns(simd: $simd, src: &[$elem], stride: usize) -> [Self; 4];
+                fn store_columns(columns: [Self; 4], dst: &mut [$elem], stride: usize) -> ();
+                fn widen(self: Self) -> [f64; 16];
+                fn narrow(simd: $simd, x: &[f64; 16]) -> Self;
                 fn mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn neg_mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn max(self: Self, other: Self) -> Self;
@@ -170,6 +187,8 @@ macro_rules! impl_vector {
                 fn sum_zero(simd: $simd) -> $sum;
                 fn sum_add(sum: $sum, x: Self) -> $sum;
                 fn sum_add_product(sum: $sum, a: Self, b: Self) -> $sum;
+                fn sum_merge(a: $sum, b: $sum) -> $sum;
+                fn sum_lanes(sum: $sum) -> [f64; 16];
                 fn sum_total(sum: $sum) -> f64;
             }
         }

@@ -220,7 +220,7 @@ mod op {
 
     /// `wide` has no conversion from `f32` to `f64`; of this the compiler makes vector code.
     #[inline(always)]
-    fn widen(x: F32x16) -> (f64x8, f64x8) {
+    fn halves(x: F32x16) -> (f64x8, f64x8) {
         let x = x.0.to_array();
         (
             f64x8::new(core::array::from_fn(|i| f64::from(x[i]))),
@@ -229,14 +229,62 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn load_columns(_: Portable, src: &[f32], stride: usize) -> [F32x16; 4] {
+        let mut columns = [[0.0; 16]; 4];
+        for row in 0..16 {
+            let four = &src[row * stride..row * stride + 4];
+            for k in 0..4 {
+                columns[k][row] = four[k];
+            }
+        }
+        columns.map(|column| F32x16(f32x16::new(column)))
+    }
+
+    #[inline(always)]
+    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
+        let columns = columns.map(|column| column.0.to_array());
+        for row in 0..16 {
+            let four = &mut dst[row * stride..row * stride + 4];
+            for k in 0..4 {
+                four[k] = columns[k][row];
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn narrow(_: Portable, x: &[f64; 16]) -> F32x16 {
+        let mut lanes = [0.0; 16];
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane = x as f32;
+        }
+        F32x16(f32x16::new(lanes))
+    }
+
+    #[inline(always)]
+    pub(super) fn widen(x: F32x16) -> [f64; 16] {
+        x.0.to_array().map(f64::from)
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_lanes(sum: Sum) -> [f64; 16] {
+        let (lo, hi) = (sum.0.to_array(), sum.1.to_array());
+        core::array::from_fn(|i| if i < 8 { lo[i] } else { hi[i - 8] })
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_merge(a: Sum, b: Sum) -> Sum {
+        Sum(a.0 + b.0, a.1 + b.1)
+    }
+
+    #[inline(always)]
     pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
-        let (lo, hi) = widen(x);
+        let (lo, hi) = halves(x);
         Sum(sum.0 + lo, sum.1 + hi)
     }
 
     #[inline(always)]
     pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
-        let ((a_lo, a_hi), (b_lo, b_hi)) = (widen(a), widen(b));
+        let ((a_lo, a_hi), (b_lo, b_hi)) = (halves(a), halves(b));
         Sum(sum.0 + a_lo * b_lo, sum.1 + a_hi * b_hi)
     }
 

@@ -73,6 +73,10 @@ pub fn all() -> Vec<(usize, usize)> {
         }
         for classes in [48, 63, 64, 65, 100, 255, 256, 257, 1000] {
             shapes.extend([(2, classes), (7, classes)]);
+            if classes <= 65 {
+                // Around the longest rows that go sixteen at a time.
+                shapes.push((17, classes));
+            }
         }
         shapes.push((2, 4097));
     }

@@ -1,0 +1,194 @@
+//! Sixteen short rows at once: a column of them in a vector, a row in a lane. So no lane is wasted on rows
+//! that are shorter than a vector, and what is done once a row is done for sixteen at a time.
+//!
+//! The bits are those of the same rows one by one: the elements of a row are added in the same order
+//! ([`Block::sum`]), and every other step is that of a lane.
+
+use super::shift::{Shifts, Weigh, Weights};
+use super::total::Total;
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::rows::Columns;
+use crate::simd::Vector;
+
+/// Rows in a block.
+pub const ROWS: usize = 16;
+
+/// Half of them.
+const HALF: usize = ROWS / 2;
+
+/// The longest rows of a block: around 100 classes, rows one by one become as fast with AVX, and around 64 with
+/// SSE2 (`cargo bench --bench ratios`).
+const MOST: usize = 64;
+
+/// Whether a batch has a block of rows, and they are short enough.
+fn fits<T: Element>(rows: &impl Columns<T>) -> bool {
+    rows.rows() >= ROWS && (1..=MOST).contains(&rows.classes())
+}
+
+/// Work on a batch that is done row by row, or in blocks.
+pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator> {
+    /// What is known of a block before its rows are finished.
+    type Prepared;
+    /// Reads the first sixteen rows. `None`: they have to be done one by one.
+    fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Self::Prepared>;
+    /// Finishes the sixteen rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
+    fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, rows: R, prepared: Self::Prepared);
+    /// Does one row.
+    fn row(&mut self, simd: V::Simd, row: R::Item);
+}
+
+/// Does the work on all rows of a batch, in order.
+///
+/// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
+/// sums of the rows.
+#[inline(always)]
+pub fn each<V: Vector, R: Columns<V::Elem> + Iterator>(
+    simd: V::Simd,
+    mut rows: R,
+    work: &mut impl Work<V, R>,
+) {
+    if fits(&rows) {
+        let mut blocks = [Block::new(simd, rows.classes()); 2];
+        let (mut turn, mut waiting) = (0, None);
+        while waiting.is_some() || rows.rows() >= ROWS {
+            let (mut prepared, mut alone) = (None, None);
+            if rows.rows() >= ROWS {
+                let (first, rest) = rows.split_at(ROWS);
+                rows = rest;
+                match work.prepare(simd, &mut blocks[turn], &first) {
+                    Some(block) => prepared = Some((first, block)),
+                    None => alone = Some(first),
+                }
+            }
+            turn = 1 - turn;
+            if let Some((first, prepared)) = waiting {
+                work.finish(simd, &mut blocks[turn], first, prepared);
+            }
+            if let Some(rows) = alone {
+                for row in rows {
+                    work.row(simd, row);
+                }
+            }
+            waiting = prepared;
+        }
+    }
+    for row in rows {
+        work.row(simd, row);
+    }
+}
+
+/// The number of a column, as it stands in the lanes of what says which column is special to a row.
+#[inline(always)]
+pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
+    V::constant(simd, k as f64)
+}
+
+/// Sixteen rows by columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<V: Vector> {
+    columns: [V; MOST],
+    classes: usize,
+    /// The sums of pairs of lanes.
+    sums: [V::Sum; HALF],
+}
+
+impl<V: Vector> Block<V> {
+    /// Room for blocks of rows of that many classes.
+    #[inline(always)]
+    pub fn new(simd: V::Simd, classes: usize) -> Self {
+        Self {
+            columns: [V::splat(simd, V::Elem::ZERO); MOST],
+            classes,
+            sums: [V::sum_zero(simd); HALF],
+        }
+    }
+
+    /// Reads the first rows of the batch, and finds their shifts; `None`, unless all of them have a finite
+    /// maximum, and are weighed without an offset. There may be NaN elements besides: their row's sum is NaN.
+    #[inline(always)]
+    pub fn read(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) -> Option<Shifts<V>> {
+        rows.read(simd, &mut self.columns);
+        let columns = self.columns();
+        let mut max = columns[0];
+        for &x in &columns[1..] {
+            max = x.max(max);
+        }
+        Shifts::new(simd, max)
+    }
+
+    /// The column in which each row has its maximum first.
+    #[inline(always)]
+    pub fn top(&self, simd: V::Simd, max: V) -> V {
+        let mut top = max;
+        for k in (0..self.classes).rev() {
+            top = V::select(self.columns[k].eq(max), column(simd, k), top);
+        }
+        top
+    }
+
+    /// The columns of the rows.
+    #[inline(always)]
+    pub fn columns(&mut self) -> &mut [V] {
+        &mut self.columns[..self.classes]
+    }
+
+    /// Writes the columns to the first rows of the batch.
+    #[inline(always)]
+    pub fn write(&self, simd: V::Simd, rows: &mut impl Columns<V::Elem>) {
+        rows.write(simd, &self.columns);
+    }
+
+    /// The sum of the weights of each row, as `leaf` has them of a column: added up in the order in which the
+    /// lanes of one row are, vector after vector, then halves first. `None` if there is a NaN.
+    #[inline(always)]
+    pub fn sum(
+        &mut self,
+        simd: V::Simd,
+        shifts: &Shifts<V>,
+        mut leaf: impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
+    ) -> Option<[f64; ROWS]> {
+        let weigh = &Weigh::of_rows(simd, shifts);
+        // A lane beyond the row would add 0.
+        let lanes = self.classes.min(V::LANES);
+        let mut left = lanes.min(HALF);
+        for lane in 0..left {
+            let mut sum = self.lane_sum(simd, weigh, lane, &mut leaf);
+            if lane + HALF < lanes {
+                let other = self.lane_sum(simd, weigh, lane + HALF, &mut leaf);
+                sum = V::sum_merge(sum, other);
+            }
+            self.sums[lane] = sum;
+        }
+        for half in [4, 2, 1] {
+            for i in half..left {
+                self.sums[i - half] = V::sum_merge(self.sums[i - half], self.sums[i]);
+            }
+            left = left.min(half);
+        }
+        let sums = V::sum_lanes(self.sums[0]);
+        let mut nan = false;
+        for sum in sums {
+            nan |= sum.is_nan();
+        }
+        (!nan).then_some(sums)
+    }
+
+    /// The sum of what would be one lane of each row.
+    #[inline(always)]
+    fn lane_sum(
+        &mut self,
+        simd: V::Simd,
+        weigh: &Weigh<V, false>,
+        lane: usize,
+        leaf: &mut impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
+    ) -> V::Sum {
+        let mut total = Total::<V>::new(simd);
+        let columns = (lane..self.classes).step_by(V::LANES);
+        for (i, k) in columns.enumerate() {
+            let weights = weigh.weights(simd, self.columns[k]);
+            total.add(i, leaf(k, &mut self.columns[k], weights));
+        }
+        total.lanes()
+    }
+}
