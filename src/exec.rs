@@ -12,8 +12,10 @@ use crate::rows::Split;
 ///
 /// The result has the same bits on any number of threads.
 ///
-/// Outside of a rayon pool, the first large batch starts rayon's global one, which panics if the
-/// system refuses it threads: call [`Exec::serial`] where that can happen.
+/// Outside of a rayon pool, the first large batch starts rayon's global one; if the system refuses the
+/// threads, batches stay on the calling thread. A call waits for its parts, and a thread of the pool that
+/// waits does other work of the pool meanwhile, as with any use of rayon: hold no lock across a call that such work
+/// may want, or call [`Exec::serial`].
 ///
 /// ```
 /// use softlane::Exec;

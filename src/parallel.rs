@@ -5,7 +5,33 @@ use crate::kernel::tree::{Merge, split_point};
 use crate::rows::Split;
 
 #[cfg(feature = "rayon")]
-use rayon::{current_num_threads, join};
+use rayon::join;
+
+/// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
+#[cfg(feature = "rayon")]
+fn current_num_threads() -> usize {
+    if rayon::current_thread_index().is_some() || has_global_pool() {
+        rayon::current_num_threads()
+    } else {
+        1
+    }
+}
+
+/// Whether there is a global pool. It is made here, if by nobody before: where rayon makes it by itself, it
+/// panics if the system refuses its threads. (Not so on wasm, where it goes without threads.)
+#[cfg(feature = "rayon")]
+fn has_global_pool() -> bool {
+    use std::error::Error as _;
+    use std::sync::OnceLock;
+
+    static MADE: OnceLock<bool> = OnceLock::new();
+    cfg!(target_family = "wasm")
+        || *MADE.get_or_init(|| {
+            let made = rayon::ThreadPoolBuilder::new().build_global();
+            // The system's errors have a source; the other is that there is a pool.
+            made.map_or_else(|error| error.source().is_none(), |()| true)
+        })
+}
 
 /// One thread.
 #[cfg(not(feature = "rayon"))]

@@ -1,0 +1,84 @@
+//! How large batches go with rayon: within the caller's own parallel work, and where the system refuses
+//! its threads.
+
+#![cfg(all(feature = "rayon", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env;
+use std::process::Command;
+
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use softlane::Exec;
+
+const CLASSES: usize = 1000;
+
+/// More than an address space of 1 GiB has room for, with 2 MiB of stack each.
+const THREADS: &str = "2000";
+
+/// A batch that is spread over threads where there are some, and its results on this one.
+fn batch() -> (Vec<f32>, Vec<f32>) {
+    let x: Vec<f32> = (0..1000 * CLASSES).map(|i| (i % 17) as f32).collect();
+    let mut serial = vec![0.0; x.len()];
+    let exec = Exec::new().serial();
+    exec.softmax(&x, CLASSES, &mut serial).unwrap();
+    (x, serial)
+}
+
+/// Calls from as many tasks as there are threads, and from more: each waits for parts that the others may do.
+#[test]
+fn within_other_work_of_a_pool() {
+    let (x, serial) = batch();
+    for threads in [1, 2, 3] {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let run: Vec<(usize, Vec<f32>)> = pool.unwrap().install(|| {
+            let task = |_| {
+                let mut y = vec![0.0; x.len()];
+                softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                (rayon::current_num_threads(), y)
+            };
+            (0..2 * threads + 1).into_par_iter().map(task).collect()
+        });
+        assert_eq!(run.len(), 2 * threads + 1);
+        for (pool, y) in run {
+            assert_eq!(pool, threads);
+            assert_eq!(y, serial);
+        }
+    }
+}
+
+/// Run by the next test, in a process that cannot have the threads that it asks for.
+#[test]
+#[ignore = "the next test runs it"]
+fn without_threads() {
+    if env::var_os("RAYON_NUM_THREADS").is_none_or(|n| n != THREADS) {
+        println!("not alone: there may be a pool");
+        return;
+    }
+    let (x, serial) = batch();
+    let mut y = vec![0.0; x.len()];
+    softlane::softmax(&x, CLASSES, &mut y).unwrap();
+    assert_eq!(y, serial);
+    // There really is no pool.
+    ThreadPoolBuilder::new().build().unwrap_err();
+    println!("no pool, and no panic");
+}
+
+#[test]
+fn a_pool_that_cannot_be_made() {
+    if env::var_os("SOFTLANE_RUNNER").is_some() {
+        println!("not in an emulator, which needs more memory than this leaves");
+        return;
+    }
+    let output = Command::new("sh")
+        .args(["-c", r#"ulimit -v 1048576 && exec "$0" "$@""#])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "without_threads", "--ignored", "--nocapture"])
+        .env("RAYON_NUM_THREADS", THREADS)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("no pool, and no panic"), "{text}");
+}
