@@ -426,6 +426,60 @@ fn a_row_alone_and_in_a_batch() {
     }
 }
 
+/// A row that blocks of rows cannot do as they do others, among those that they can.
+#[test]
+fn a_special_row_in_a_batch() {
+    const ROWS: usize = 18;
+    const SPECIAL: usize = 7;
+    // What is special: an element, at the target of the row or before it (if there is one), or every element.
+    type Make = fn(&mut [f32], usize);
+    let kinds: [(&str, Make); 9] = [
+        ("NaN at the target", |x, t| x[t] = f32::NAN),
+        ("NaN elsewhere", |x, t| x[t.saturating_sub(1)] = f32::NAN),
+        ("+inf at the target", |x, t| x[t] = f32::INFINITY),
+        ("+inf elsewhere", |x, t| {
+            x[t.saturating_sub(1)] = f32::INFINITY;
+        }),
+        ("-inf at the target", |x, t| x[t] = f32::NEG_INFINITY),
+        ("-inf elsewhere", |x, t| {
+            x[t.saturating_sub(1)] = f32::NEG_INFINITY;
+        }),
+        ("-inf alone", |x, _| x.fill(f32::NEG_INFINITY)),
+        ("1e30 at the target", |x, t| x[t] = 1e30),
+        ("-1e30 alone", |x, _| x.fill(-1e30)),
+    ];
+    for backend in Backend::available() {
+        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64] {
+            for (name, make) in kinds {
+                let mut owned = Owned::new(ROWS, classes, Some("normal 3"));
+                let target = classes - 1;
+                owned.targets[SPECIAL] = target as i64;
+                make(
+                    &mut owned.x[SPECIAL * classes..(SPECIAL + 1) * classes],
+                    target,
+                );
+                let context = format_args!("{backend:?}, {}, {name}", owned.name);
+                // Call by call: without any class, they differ in what they are asked for.
+                for call in CALLS.iter() {
+                    let run = |batch: Sources<'_>| {
+                        let (x, y) = call.reads.of(batch.x, batch.y);
+                        call.guarded(serial(backend), Sources { x, y, ..batch }, 0)
+                            .0
+                    };
+                    let alone: Vec<_> = (0..ROWS).map(|i| run(owned.row(i))).collect();
+                    for (i, (output, got)) in run(owned.batch()).into_iter().enumerate() {
+                        if output.by_row {
+                            let rows = alone.iter().flat_map(|row| row[i].1.clone());
+                            let expected: Vec<f32> = rows.collect();
+                            assert_bits(&got, &expected, format_args!("{call}, {context}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn at_any_address() {
     for backend in Backend::available() {

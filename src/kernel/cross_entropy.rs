@@ -122,6 +122,10 @@ where
                 weights.without(simd, is_target)
             },
         )?;
+        // The sums do not tell of the targets.
+        if V::bits(logit.is_nan()) != 0 {
+            return None;
+        }
         Some(Prepared {
             shifts,
             target,
