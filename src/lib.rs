@@ -1,6 +1,6 @@
 //! Softmax, log-softmax, log-sum-exp and fused softmax cross-entropy for rows of floats: accurate
 //! to the last bits, the same bits on every fused-multiply-add instruction set and any number of
-//! threads, and at the speed of the vector units from some tens of classes on.
+//! threads, and at the speed of the vector units.
 //!
 //! ```
 //! use softlane::CrossEntropy;

@@ -67,7 +67,7 @@ pub trait Columns<T: Element>: Split {
     /// Elements in a row.
     fn classes(&self) -> usize;
     /// Reads the columns of the first sixteen rows: lane `r` of vector `k` is element `k` of row `r`.
-    /// `scratch` is at least as long as a row, and four vectors.
+    /// There are at least four `columns`, and as many as elements in a row. Panics if there are fewer rows.
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]);
     /// Writes them, if there is a destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
@@ -454,9 +454,9 @@ impl<T: Element> Columns<T> for Rows<'_, T, 1> {
 
     #[inline(always)]
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
+        assert!(self.count >= 16, "rows beyond the batch");
         let len = 16 * self.classes;
-        assert!(len <= self.len, "rows beyond the batch");
-        // SAFETY: the rows lie within the slice that the source was made from. Nothing writes while the
+        // SAFETY: the batch has sixteen rows of that many elements, which lie within the slice that the source was made from. Nothing writes while the
         // reference lives, which is until this returns.
         let src = unsafe { core::slice::from_raw_parts(self.src[0], len) };
         if self.classes < 4 {
@@ -492,10 +492,10 @@ impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
 
     #[inline(always)]
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, columns: &[V]) {
+        assert!(self.src.count >= 16, "rows beyond the batch");
         let (classes, len) = (self.src.classes, 16 * self.src.classes);
-        assert!(len <= self.src.len, "rows beyond the batch");
-        // SAFETY: the destination is as long as the sources, so the rows lie within it. Nothing else refers
-        // to it while `self` is borrowed.
+        // SAFETY: the batch has sixteen rows of that many elements, and the destination is as long as the
+        // sources. Nothing else refers to it while `self` is borrowed.
         let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
         let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
         if classes < 4 {

@@ -273,6 +273,8 @@ fn in_a_batch(
     target: usize,
     context: Arguments<'_>,
 ) -> Results {
+    const MANY: usize = 33;
+    const AT: usize = 20;
     let n = special.len();
     let (row, t) = (ordinary(n), (n / 3) as i64);
     let batch = [&row, special, &row].concat();
@@ -281,6 +283,25 @@ fn in_a_batch(
     for neighbour in [0, 2] {
         let context = format_args!("{context}: neighbour {neighbour}");
         results.row(neighbour).assert(&alone, context);
+    }
+    // Short rows go sixteen at a time: among so many, in the second block.
+    if n > 64 {
+        return results.row(1);
+    }
+    let mut many = row.repeat(MANY);
+    many[AT * n..(AT + 1) * n].copy_from_slice(special);
+    let mut targets = [t; MANY];
+    targets[AT] = target as i64;
+    let among = Results::new(exec, masked, &many, n, &targets);
+    for i in 0..MANY {
+        let expected = if i == AT {
+            results.row(1)
+        } else {
+            results.row(0)
+        };
+        among
+            .row(i)
+            .assert(&expected, format_args!("{context}: row {i} of {MANY}"));
     }
     results.row(1)
 }

@@ -55,7 +55,7 @@ fn every_call_on_allocations_of_its_own() {
 /// A batch that is just long enough for threads. Under Miri, short ones are split.
 #[test]
 fn every_call_on_threads() {
-    let rows = if cfg!(miri) { 13 } else { 26_300 };
+    let rows = if cfg!(miri) { 70 } else { 26_300 };
     println!("{rows} rows");
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     for backend in Backend::available() {

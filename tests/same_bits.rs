@@ -399,14 +399,26 @@ fn any_number_of_threads_where_the_order_shows() {
 fn a_row_alone_and_in_a_batch() {
     const ROWS: usize = 35;
     for backend in Backend::available() {
-        for classes in (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4100]) {
-            let owned = Owned::new(ROWS, classes, None);
+        // Rows of every kind, few of which are short work; and kinds that are.
+        let kinds = [
+            None,
+            Some("normal 40"),
+            Some("masked half"),
+            Some("near ties"),
+        ];
+        let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4100]);
+        for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
+            let owned = Owned::new(ROWS, classes, kind);
             let context = format_args!("{backend:?}, {}", owned.name);
             let alone: Vec<Results> = (0..ROWS)
                 .map(|i| every_result(serial(backend), owned.row(i), 0, context))
                 .collect();
             // Few classes are what blocks of rows are for.
-            for turn in (0..ROWS).step_by(if classes <= 33 { 1 } else { 17 }) {
+            for turn in (0..ROWS).step_by(if classes <= 33 && kind.is_none() {
+                1
+            } else {
+                17
+            }) {
                 let mut turned = Owned::new(0, classes, None);
                 for i in 0..ROWS {
                     let row = owned.row((i + turn) % ROWS);
@@ -459,22 +471,48 @@ fn a_special_row_in_a_batch() {
                     target,
                 );
                 let context = format_args!("{backend:?}, {}, {name}", owned.name);
-                // Call by call: without any class, they differ in what they are asked for.
-                for call in CALLS.iter() {
-                    let run = |batch: Sources<'_>| {
-                        let (x, y) = call.reads.of(batch.x, batch.y);
-                        call.guarded(serial(backend), Sources { x, y, ..batch }, 0)
-                            .0
-                    };
-                    let alone: Vec<_> = (0..ROWS).map(|i| run(owned.row(i))).collect();
-                    for (i, (output, got)) in run(owned.batch()).into_iter().enumerate() {
-                        if output.by_row {
-                            let rows = alone.iter().flat_map(|row| row[i].1.clone());
-                            let expected: Vec<f32> = rows.collect();
-                            assert_bits(&got, &expected, format_args!("{call}, {context}"));
-                        }
-                    }
+                assert_rows_as_alone(backend, &owned, context);
+            }
+        }
+    }
+}
+
+/// Rows whose second weight is among the lightest: what else counts shows beside it.
+#[test]
+fn rows_of_light_others_in_a_batch() {
+    const ROWS: usize = 17;
+    for backend in Backend::available() {
+        for max in [0xb774_cb02, 0xb775_0068].map(f32::from_bits) {
+            for classes in [2, 3, 5, 16, 17, 33] {
+                let mut owned = Owned::new(ROWS, classes, Some("equal"));
+                for (row, target) in owned.x.chunks_exact_mut(classes).zip(&mut owned.targets) {
+                    row.fill(-140.0);
+                    (row[0], row[1]) = (max, -103.972_09);
+                    *target = 0;
                 }
+                let context = format_args!("{backend:?}, {classes} classes");
+                assert_rows_as_alone(backend, &owned, context);
+            }
+        }
+    }
+}
+
+/// Call by call: where no class is left, they differ in what they are asked for.
+#[track_caller]
+fn assert_rows_as_alone(backend: Backend, owned: &Owned, context: Arguments<'_>) {
+    for call in CALLS.iter() {
+        let run = |batch: Sources<'_>| {
+            let (x, y) = call.reads.of(batch.x, batch.y);
+            call.guarded(serial(backend), Sources { x, y, ..batch }, 0)
+                .0
+        };
+        let rows = 0..owned.targets.len();
+        let alone: Vec<_> = rows.map(|i| run(owned.row(i))).collect();
+        for (i, (output, got)) in run(owned.batch()).into_iter().enumerate() {
+            if output.by_row {
+                let rows = alone.iter().flat_map(|row| row[i].1.clone());
+                let expected: Vec<f32> = rows.collect();
+                assert_bits(&got, &expected, format_args!("{call}, {context}"));
             }
         }
     }

@@ -30,7 +30,8 @@ fn fits<T: Element>(rows: &impl Columns<T>) -> bool {
 pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator> {
     /// What is known of a block before its rows are finished.
     type Prepared;
-    /// Reads the first sixteen rows. `None`: they have to be done one by one.
+    /// Reads the first sixteen rows. `None`: they will be done one by one. Either way, the next call is for the next
+    /// sixteen.
     fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Self::Prepared>;
     /// Finishes the sixteen rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, rows: R, prepared: Self::Prepared);
@@ -48,29 +49,28 @@ pub fn each<V: Vector, R: Columns<V::Elem> + Iterator>(
     mut rows: R,
     work: &mut impl Work<V, R>,
 ) {
+    const { assert!(V::LANES == ROWS) };
     if fits(&rows) {
         let mut blocks = [Block::new(simd, rows.classes()); 2];
         let (mut turn, mut waiting) = (0, None);
-        while waiting.is_some() || rows.rows() >= ROWS {
-            let (mut prepared, mut alone) = (None, None);
-            if rows.rows() >= ROWS {
-                let (first, rest) = rows.split_at(ROWS);
-                rows = rest;
-                match work.prepare(simd, &mut blocks[turn], &first) {
-                    Some(block) => prepared = Some((first, block)),
-                    None => alone = Some(first),
-                }
-            }
+        while rows.rows() >= ROWS {
+            let (first, rest) = rows.split_at(ROWS);
+            rows = rest;
+            let prepared = work.prepare(simd, &mut blocks[turn], &first);
             turn = 1 - turn;
-            if let Some((first, prepared)) = waiting {
+            if let Some((first, prepared)) = waiting.take() {
                 work.finish(simd, &mut blocks[turn], first, prepared);
             }
-            if let Some(rows) = alone {
-                for row in rows {
+            if let Some(prepared) = prepared {
+                waiting = Some((first, prepared));
+            } else {
+                for row in first {
                     work.row(simd, row);
                 }
             }
-            waiting = prepared;
+        }
+        if let Some((first, prepared)) = waiting {
+            work.finish(simd, &mut blocks[1 - turn], first, prepared);
         }
     }
     for row in rows {
@@ -149,7 +149,7 @@ impl<V: Vector> Block<V> {
         mut leaf: impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
     ) -> Option<[f64; ROWS]> {
         let weigh = &Weigh::of_rows(simd, shifts);
-        // A lane beyond the row would add 0.
+        // A lane beyond the row adds nothing, neither here nor to the row alone.
         let lanes = self.classes.min(V::LANES);
         let mut left = lanes.min(HALF);
         for lane in 0..left {

@@ -12,7 +12,7 @@
 //! relative error over the interval, 2^-28.2 (a minimax fit in rounded coefficients); five is the
 //! fewest with which the approximation does not show (with four it is 2^-23).
 //!
-//! Worst error over all 2^32 arguments, fused: 0.891 ULP (`tests/exp.rs`).
+//! Worst error over all 2^32 arguments, fused: 0.891 ULP (`tests/elements.rs`).
 
 use super::polynomial;
 use crate::element::sealed::Float as _;

@@ -1,4 +1,4 @@
-//! Logarithm and exponential in `f64`, for the scalar tail of a row: our own, so that no library
+//! Logarithm and exponential in `f64`, for what is done once a row: our own, so that no library
 //! decides a bit. Plain multiplications and additions, which round alike on every backend, and no branches, so
 //! that the compiler can do many at once.
 //!
@@ -76,7 +76,8 @@ pub fn ln(x: f64) -> f64 {
 /// `ln_unit` is that of the row's shift.
 ///
 /// For a likely element, `ln(1 + others / weight)` keeps full relative accuracy however small. For another, it is
-/// `ln(others + weight) + ln_unit - x`: its weight may be 0, but the logit is not lost.
+/// `ln(others + weight) + ln_unit - x`: its weight may be 0, but the logit is not lost. With `|x|` up to `2^16`, these
+/// sums are rounded by `2^-36` at most, and the result is at least `ln 2`.
 #[inline(always)]
 pub fn negative_log_likelihood(others: f64, weight: f64, ln_unit: f64, x: f64) -> f64 {
     let likely = weight > others;
@@ -161,6 +162,13 @@ mod tests {
             |z| z.ln_1p() + 2.0,
             steps(100_000).map(|i| 1.0 + i),
         );
+        // With the largest reference that a row has.
+        let far = worst(
+            |z| super::negative_log_likelihood(z, 1.0, 65_536.0, 65_530.0),
+            |z| z.ln_1p() + 6.0,
+            steps(100_000).map(|i| 1.0 + i),
+        );
+        assert!(far < (-36_f64).exp2(), "{far:e}");
         let exp = worst(
             super::exp,
             f64::exp,

@@ -82,9 +82,7 @@ impl<T: Element> Shift<T> {
     /// offset`.
     #[inline(always)]
     pub fn ln_unit<V: Vector<Elem = T>>(&self) -> f64 {
-        let [_, ln_unit] = T::EXP.unit;
-        let octaves = (self.reference.to_f64() - T::EXP.lift.to_f64()) * core::f64::consts::LN_2;
-        if V::FUSED { octaves - ln_unit } else { octaves }
+        ln_unit::<V>(self.reference.to_f64())
     }
 
     /// The weight of one element, in more precision than [`Weigh::weight`] has.
@@ -92,6 +90,14 @@ impl<T: Element> Shift<T> {
     pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
         log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit::<V>())
     }
+}
+
+/// [`Shift::ln_unit`] of a row with this `N`.
+#[inline(always)]
+fn ln_unit<V: Vector>(reference: f64) -> f64 {
+    let [_, ln_unit] = V::Elem::EXP.unit;
+    let octaves = (reference - V::Elem::EXP.lift.to_f64()) * core::f64::consts::LN_2;
+    if V::FUSED { octaves - ln_unit } else { octaves }
 }
 
 /// The [`Shift`]s of sixteen rows, a row in a lane. None has an offset.
@@ -110,7 +116,7 @@ impl<V: Vector> Shifts<V> {
     pub fn new(simd: V::Simd, max: V) -> Option<Self> {
         let constants = V::Elem::EXP;
         let reach = V::splat(simd, constants.reach[usize::from(!V::FUSED)]);
-        if V::bits(reach.lt(max.abs())) != 0 {
+        if V::bits(V::or(reach.lt(max.abs()), max.is_nan())) != 0 {
             return None;
         }
         let round = V::splat(simd, constants.round);
@@ -130,11 +136,9 @@ impl<V: Vector> Shifts<V> {
     /// [`Shift::ln_unit`] of each.
     #[inline(always)]
     pub fn ln_unit(&self) -> [f64; 16] {
-        let [_, ln_unit] = V::Elem::EXP.unit;
         let mut x = self.reference.widen();
         for x in &mut x {
-            let octaves = (*x - V::Elem::EXP.lift.to_f64()) * core::f64::consts::LN_2;
-            *x = if V::FUSED { octaves - ln_unit } else { octaves };
+            *x = ln_unit::<V>(*x);
         }
         x
     }
@@ -152,7 +156,7 @@ pub struct Weights<V> {
 }
 
 impl<V: Vector> Weights<V> {
-    /// The same with 0 in some lanes.
+    /// The same with 0 in some lanes; it may or may not hide a NaN there.
     #[inline(always)]
     pub fn without(self, simd: V::Simd, lanes: V::Mask) -> Self {
         let zero = V::splat(simd, V::Elem::ZERO);

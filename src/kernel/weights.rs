@@ -78,7 +78,7 @@ fn near_power_of_two<T: Element>(x: f64) -> bool {
     const MANTISSA: u64 = (1 << 52) - 1;
     // From 1 to 2.
     let m = f64::from_bits(x.to_bits() & MANTISSA | 1_f64.to_bits());
-    !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
+    x > 0.0 && !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
 }
 
 /// The largest weight of a row.
@@ -129,6 +129,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
             let mut part = row.part(start, len.min(start + CHUNK));
             let left_out = left_out.wrapping_sub(start);
             let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
+            let (whole, rest) = (part.len() / V::LANES, part.len() % V::LANES);
             let mut total = Total::<V>::new(simd);
             part.map(
                 simd,
@@ -139,6 +140,10 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                     let mut counted = weights;
                     if i == block {
                         counted = counted.without(simd, V::lane(simd, lane));
+                    }
+                    // The lightest weight is little, but not nothing beside others that are as light.
+                    if i == whole {
+                        counted = counted.without(simd, V::lanes_from(simd, rest));
                     }
                     total.add(i, counted);
                     weights.rounded

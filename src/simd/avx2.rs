@@ -262,6 +262,14 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    pub(super) fn lanes_from(_: Avx2, i: usize) -> Mask {
+        let all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+        let Mask(lo, hi) = prefix(i);
+        Mask(_mm256_andnot_ps(lo, all), _mm256_andnot_ps(hi, all))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(
             _mm256_blendv_ps(no.0, yes.0, mask.0),
@@ -310,7 +318,10 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn load_columns(_: Avx2, src: &[f32], stride: usize) -> [F32x16; 4] {
-        assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
+        assert!(
+            src.len() >= 4 && stride <= (src.len() - 4) / 15,
+            "columns beyond the rows"
+        );
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
         // for no alignment.
         let four = |row: usize| unsafe { _mm_loadu_ps(src.as_ptr().add(row * stride)) };
@@ -330,9 +341,13 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
-        assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
+        assert!(
+            dst.len() >= 4 && stride <= (dst.len() - 4) / 15,
+            "columns beyond the rows"
+        );
         let dst = dst.as_mut_ptr();
-        // SAFETY: as for the loads.
+        // SAFETY: four elements of each of sixteen rows, the last of which ends within `dst`; the stores ask
+        // for no alignment.
         let store = |row: usize, four| unsafe { _mm_storeu_ps(dst.add(row * stride), four) };
         let [a, b, c, d] = columns;
         for (i, half) in [[a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]]

@@ -214,6 +214,11 @@ mod op {
     }
 
     #[inline]
+    pub(super) fn lanes_from(_: Avx512, i: usize) -> Mask {
+        Mask(!prefix(i))
+    }
+
+    #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(_mm512_mask_blend_ps(mask.0, no.0, yes.0))
@@ -255,7 +260,10 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn load_columns(_: Avx512, src: &[f32], stride: usize) -> [F32x16; 4] {
-        assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
+        assert!(
+            src.len() >= 4 && stride <= (src.len() - 4) / 15,
+            "columns beyond the rows"
+        );
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
         // for no alignment.
         let four = |row: usize| unsafe { _mm_loadu_ps(src.as_ptr().add(row * stride)) };
@@ -272,9 +280,13 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
-        assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
+        assert!(
+            dst.len() >= 4 && stride <= (dst.len() - 4) / 15,
+            "columns beyond the rows"
+        );
         let dst = dst.as_mut_ptr();
-        // SAFETY: as for the loads.
+        // SAFETY: four elements of each of sixteen rows, the last of which ends within `dst`; the stores ask
+        // for no alignment.
         let store = |row: usize, four| unsafe { _mm_storeu_ps(dst.add(row * stride), four) };
         let rows = transpose(columns.map(|column| column.0));
         for (j, &rows) in rows.iter().enumerate() {

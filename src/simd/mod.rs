@@ -79,10 +79,12 @@ pub trait Vector:
     fn store(self, dst: &mut Self::Array);
     /// Writes the first lanes to `dst`, which is shorter than a vector.
     fn store_prefix(self, dst: &mut [Self::Elem]);
-    /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` is `src[r * stride + k]`.
+    /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` is `src[r * stride + k]`. Panics
+    /// if `src` is shorter than `15 * stride + 4`.
     fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: usize) -> [Self; 4];
     /// Writes four columns of sixteen rows, row after row: lane `r` of vector `k` to `dst[r * stride + k]`. So
-    /// where the stride is less than 4, what is written beyond a row is overwritten by the next one.
+    /// where the stride is less than 4, what is written beyond a row is overwritten by the next one; not so beyond the last.
+    /// Panics if `dst` is shorter than `15 * stride + 4`.
     fn store_columns(columns: [Self; 4], dst: &mut [Self::Elem], stride: usize);
     /// Every lane as an `f64`.
     fn widen(self) -> [f64; 16];
@@ -118,6 +120,8 @@ pub trait Vector:
     fn or(a: Self::Mask, b: Self::Mask) -> Self::Mask;
     /// Lane `i` alone.
     fn lane(simd: Self::Simd, i: usize) -> Self::Mask;
+    /// The lanes from `i` on.
+    fn lanes_from(simd: Self::Simd, i: usize) -> Self::Mask;
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// The mask as bits, lane 0 lowest.
@@ -180,6 +184,7 @@ macro_rules! impl_vector {
                 fn is_nan(self: Self) -> $mask;
                 fn or(a: $mask, b: $mask) -> $mask;
                 fn lane(simd: $simd, i: usize) -> $mask;
+                fn lanes_from(simd: $simd, i: usize) -> $mask;
                 fn select(mask: $mask, yes: Self, no: Self) -> Self;
                 fn bits(mask: $mask) -> u32;
                 fn first(self: Self) -> $elem;
@@ -228,3 +233,120 @@ macro_rules! forward {
     }};
 }
 pub(crate) use forward;
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Kernel, Simd, Vector};
+    use crate::backend::Backend;
+    use crate::rows::Rows;
+    use crate::scalar::Scalar;
+
+    /// Checks what an instruction set does with columns, sums and conversions.
+    struct Check;
+
+    impl Kernel<Rows<'_, f32, 1>> for Check {
+        type Output = ();
+
+        fn simd<S: Simd>(&self, simd: S, _: Rows<'_, f32, 1>) {
+            for stride in [1, 2, 3, 4, 5, 10, 64] {
+                columns::<S::F32>(simd, stride);
+            }
+            sums::<S::F32>(simd);
+            conversions::<S::F32>(simd);
+            masks::<S::F32>(simd);
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Check {
+        fn scalar(&self, _: Rows<'_, f32, 1>) {}
+    }
+
+    fn lanes<V: Vector<Elem = f32>>(x: V) -> [f32; 16] {
+        let mut lanes = [0.0; 16];
+        x.store_prefix(&mut lanes[..15]);
+        lanes[15] = x.widen()[15] as f32;
+        lanes
+    }
+
+    #[expect(clippy::float_cmp, reason = "these are moved")]
+    fn columns<V: Vector<Elem = f32>>(simd: V::Simd, stride: usize) {
+        let src: Vec<f32> = (0..15 * stride + 4).map(|i| i as f32).collect();
+        let columns = V::load_columns(simd, &src, stride);
+        for (k, &column) in columns.iter().enumerate() {
+            for (row, x) in lanes(column).into_iter().enumerate() {
+                assert_eq!(
+                    x,
+                    src[row * stride + k],
+                    "row {row}, column {k} of {stride}"
+                );
+            }
+        }
+        let mut dst = vec![-1.0; src.len()];
+        V::store_columns(columns, &mut dst, stride);
+        for (i, (&y, &x)) in dst.iter().zip(&src).enumerate() {
+            let written = i % stride < 4 || i >= 15 * stride;
+            assert_eq!(
+                y,
+                if written { x } else { -1.0 },
+                "element {i}, stride {stride}"
+            );
+        }
+    }
+
+    fn sums<V: Vector<Elem = f32>>(simd: V::Simd) {
+        let x: [f32; 16] = core::array::from_fn(|i| 0.1 + i as f32);
+        let x = V::load_or(simd, &x[..15], 0.3);
+        let zero = V::sum_zero(simd);
+        let (once, twice) = (V::sum_add(zero, x), V::sum_add(V::sum_add(zero, x), x));
+        let mut tree = V::sum_lanes(V::sum_merge(once, twice));
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                tree[i] += tree[i + half];
+            }
+        }
+        let thrice = V::sum_total(V::sum_add(twice, x));
+        assert_eq!(tree[0].to_bits(), thrice.to_bits());
+    }
+
+    fn conversions<V: Vector<Elem = f32>>(simd: V::Simd) {
+        // Ordinary, a tie, subnormal, too small, too large, special.
+        let x = [
+            0.0,
+            -0.0,
+            0.1,
+            -1e10,
+            1.0 + f64::from(f32::EPSILON) / 2.0,
+            1e-40,
+            -1e-46,
+            1e-45,
+            1e39,
+            -1e39,
+            3.402_823_5e38,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            1e300,
+            1e-300,
+            2.5,
+        ];
+        let narrow = V::narrow(simd, &x);
+        for ((wide, x), lane) in narrow.widen().into_iter().zip(x).zip(lanes(narrow)) {
+            assert_eq!(lane.to_bits(), (x as f32).to_bits(), "{x:e}");
+            assert_eq!(wide.to_bits(), f64::from(lane).to_bits(), "{x:e}");
+        }
+    }
+
+    fn masks<V: Vector<Elem = f32>>(simd: V::Simd) {
+        for i in 0..16 {
+            assert_eq!(V::bits(V::lane(simd, i)), 1 << i);
+            assert_eq!(V::bits(V::lanes_from(simd, i)), 0xffff & (0xffff << i));
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_does_the_same() {
+        for backend in Backend::available() {
+            println!("{backend:?}");
+            backend.run(&Check, Rows::flat(&[]));
+        }
+    }
+}

@@ -185,6 +185,12 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn lanes_from(_: Portable, i: usize) -> Mask {
+        let lanes = f32x16::new(core::array::from_fn(|lane| lane as f32));
+        Mask(f32x16::splat(i as f32 - 0.5).simd_lt(lanes))
+    }
+
+    #[inline(always)]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(mask.0.bitselect(yes.0, no.0))
     }

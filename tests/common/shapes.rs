@@ -64,6 +64,8 @@ pub fn all() -> Vec<(usize, usize)> {
         let lengths = [0, 1, 15, 16, 17, 37, 64, 81];
         shapes.extend(lengths.map(|classes| (1, classes)));
         shapes.extend([(5, 3), (2, 17)]);
+        // Sixteen rows at once.
+        shapes.extend([(17, 1), (17, 3), (17, 4), (33, 5)]);
     } else {
         let seams = [4095, 4096, 4097, 4112, 4113, 8191, 8193];
         let lengths = (0..=300).chain(seams);
