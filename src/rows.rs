@@ -441,6 +441,13 @@ fn fours(classes: usize) -> impl Iterator<Item = usize> {
     (0..classes.div_ceil(4)).map(move |i| (4 * i).min(classes - 4))
 }
 
+/// The distance of short rows, as the vectors take it.
+#[expect(clippy::cast_possible_truncation, reason = "as is asserted")]
+fn stride(classes: usize) -> u16 {
+    assert!(u16::try_from(classes).is_ok(), "rows too long for columns");
+    classes as u16
+}
+
 /// Elements of sixteen rows of less than four, and room for four at the last of them.
 const NARROW: usize = 64;
 
@@ -455,7 +462,7 @@ impl<T: Element> Columns<T> for Rows<'_, T, 1> {
     #[inline(always)]
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
         assert!(self.count >= 16, "rows beyond the batch");
-        let len = 16 * self.classes;
+        let (stride, len) = (stride(self.classes), 16 * self.classes);
         // SAFETY: the batch has sixteen rows of that many elements, which lie within the slice that the source was made from. Nothing writes while the
         // reference lives, which is until this returns.
         let src = unsafe { core::slice::from_raw_parts(self.src[0], len) };
@@ -464,10 +471,10 @@ impl<T: Element> Columns<T> for Rows<'_, T, 1> {
             for (narrow, src) in narrow.chunks_exact_mut(16).zip(src.chunks_exact(16)) {
                 narrow.copy_from_slice(src);
             }
-            columns[..4].copy_from_slice(&V::load_columns(simd, &narrow, self.classes));
+            columns[..4].copy_from_slice(&V::load_columns(simd, &narrow, stride));
         } else {
             for i in fours(self.classes) {
-                let four = V::load_columns(simd, &src[i..], self.classes);
+                let four = V::load_columns(simd, &src[i..], stride);
                 columns[i..i + 4].copy_from_slice(&four);
             }
         }
@@ -493,20 +500,21 @@ impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
     #[inline(always)]
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, columns: &[V]) {
         assert!(self.src.count >= 16, "rows beyond the batch");
-        let (classes, len) = (self.src.classes, 16 * self.src.classes);
+        let classes = self.src.classes;
+        let (stride, len) = (stride(classes), 16 * classes);
         // SAFETY: the batch has sixteen rows of that many elements, and the destination is as long as the
         // sources. Nothing else refers to it while `self` is borrowed.
         let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
         let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
         if classes < 4 {
             let mut narrow = [T::ZERO; NARROW];
-            V::store_columns(four(0), &mut narrow, classes);
+            V::store_columns(four(0), &mut narrow, stride);
             for (dst, narrow) in dst.chunks_exact_mut(16).zip(narrow.chunks_exact(16)) {
                 dst.copy_from_slice(narrow);
             }
         } else {
             for i in fours(classes) {
-                V::store_columns(four(i), &mut dst[i..], classes);
+                V::store_columns(four(i), &mut dst[i..], stride);
             }
         }
     }

@@ -53,7 +53,7 @@ pub fn each<V: Vector, R: Columns<V::Elem> + Iterator>(
     if fits(&rows) {
         let mut blocks = [Block::new(simd, rows.classes()); 2];
         let (mut turn, mut waiting) = (0, None);
-        // One place where blocks are finished: with another one after the loop, the code is twice as long, and slower.
+        // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
         while waiting.is_some() || rows.rows() >= ROWS {
             let (mut prepared, mut alone) = (None, None);
             if rows.rows() >= ROWS {

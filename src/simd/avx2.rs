@@ -317,11 +317,9 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn load_columns(_: Avx2, src: &[f32], stride: usize) -> [F32x16; 4] {
-        assert!(
-            src.len() >= 4 && stride <= (src.len() - 4) / 15,
-            "columns beyond the rows"
-        );
+    pub(super) fn load_columns(_: Avx2, src: &[f32], stride: u16) -> [F32x16; 4] {
+        let stride = usize::from(stride);
+        assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
         // for no alignment.
         let four = |row: usize| unsafe { _mm_loadu_ps(src.as_ptr().add(row * stride)) };
@@ -340,11 +338,9 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
-        assert!(
-            dst.len() >= 4 && stride <= (dst.len() - 4) / 15,
-            "columns beyond the rows"
-        );
+    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
+        let stride = usize::from(stride);
+        assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
         let dst = dst.as_mut_ptr();
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `dst`; the stores ask
         // for no alignment.

@@ -81,11 +81,11 @@ pub trait Vector:
     fn store_prefix(self, dst: &mut [Self::Elem]);
     /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` is `src[r * stride + k]`. Panics
     /// if `src` is shorter than `15 * stride + 4`.
-    fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: usize) -> [Self; 4];
+    fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: u16) -> [Self; 4];
     /// Writes four columns of sixteen rows, row after row: lane `r` of vector `k` to `dst[r * stride + k]`. So
     /// where the stride is less than 4, what is written beyond a row is overwritten by the next one; not so beyond the last.
     /// Panics if `dst` is shorter than `15 * stride + 4`.
-    fn store_columns(columns: [Self; 4], dst: &mut [Self::Elem], stride: usize);
+    fn store_columns(columns: [Self; 4], dst: &mut [Self::Elem], stride: u16);
     /// Every lane as an `f64`.
     fn widen(self) -> [f64; 16];
     /// Every lane rounded from an `f64`.
@@ -167,8 +167,8 @@ macro_rules! impl_vector {
                 fn load_or(simd: $simd, src: &[$elem], fill: $elem) -> Self;
                 fn store(self: Self, dst: &mut [$elem; $lanes]) -> ();
                 fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
-                fn load_columns(simd: $simd, src: &[$elem], stride: usize) -> [Self; 4];
-                fn store_columns(columns: [Self; 4], dst: &mut [$elem], stride: usize) -> ();
+                fn load_columns(simd: $simd, src: &[$elem], stride: u16) -> [Self; 4];
+                fn store_columns(columns: [Self; 4], dst: &mut [$elem], stride: u16) -> ();
                 fn widen(self: Self) -> [f64; 16];
                 fn narrow(simd: $simd, x: &[f64; 16]) -> Self;
                 fn mul_add(self: Self, a: Self, b: Self) -> Self;
@@ -269,9 +269,10 @@ mod tests {
     }
 
     #[expect(clippy::float_cmp, reason = "these are moved")]
-    fn columns<V: Vector<Elem = f32>>(simd: V::Simd, stride: usize) {
+    fn columns<V: Vector<Elem = f32>>(simd: V::Simd, rows: u16) {
+        let stride = usize::from(rows);
         let src: Vec<f32> = (0..15 * stride + 4).map(|i| i as f32).collect();
-        let columns = V::load_columns(simd, &src, stride);
+        let columns = V::load_columns(simd, &src, rows);
         for (k, &column) in columns.iter().enumerate() {
             for (row, x) in lanes(column).into_iter().enumerate() {
                 assert_eq!(
@@ -282,7 +283,7 @@ mod tests {
             }
         }
         let mut dst = vec![-1.0; src.len()];
-        V::store_columns(columns, &mut dst, stride);
+        V::store_columns(columns, &mut dst, rows);
         for (i, (&y, &x)) in dst.iter().zip(&src).enumerate() {
             let written = i % stride < 4 || i >= 15 * stride;
             assert_eq!(

@@ -235,7 +235,8 @@ mod op {
     }
 
     #[inline(always)]
-    pub(super) fn load_columns(_: Portable, src: &[f32], stride: usize) -> [F32x16; 4] {
+    pub(super) fn load_columns(_: Portable, src: &[f32], stride: u16) -> [F32x16; 4] {
+        let stride = usize::from(stride);
         let mut columns = [[0.0; 16]; 4];
         for row in 0..16 {
             let four = &src[row * stride..row * stride + 4];
@@ -247,7 +248,8 @@ mod op {
     }
 
     #[inline(always)]
-    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: usize) {
+    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
+        let stride = usize::from(stride);
         let columns = columns.map(|column| column.0.to_array());
         for row in 0..16 {
             let four = &mut dst[row * stride..row * stride + 4];
