@@ -145,8 +145,8 @@
 //!
 //! A call goes straight down. Five files lead `softmax` from its public function to the instruction:
 //! `softmax.rs` (arguments), `kernel/softmax.rs` (the passes over a row), `kernel/weights.rs`
-//! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Between the first
-//! two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
+//! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
+//! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
 //! `exec.rs` and `parallel.rs` choose threads, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
