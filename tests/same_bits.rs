@@ -405,6 +405,7 @@ fn a_row_alone_and_in_a_batch() {
             Some("normal 40"),
             Some("masked half"),
             Some("near ties"),
+            Some("equal"),
         ];
         let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4100]);
         for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
