@@ -498,6 +498,22 @@ fn rows_of_light_others_in_a_batch() {
     }
 }
 
+/// Copies of a row of equal elements, whose probabilities are powers of two: all of a block need the same correction.
+#[test]
+fn copies_of_a_row_of_ties() {
+    const ROWS: usize = 16;
+    for backend in Backend::available() {
+        for classes in [1, 2, 4] {
+            for i in 0..100 {
+                let mut owned = Owned::new(ROWS, classes, Some("equal"));
+                owned.x.fill(i as f32 * 0.37 - 20.0);
+                let context = format_args!("{backend:?}, {classes} classes, {i}");
+                assert_rows_as_alone(backend, &owned, context);
+            }
+        }
+    }
+}
+
 /// Call by call: where no class is left, they differ in what they are asked for.
 #[track_caller]
 fn assert_rows_as_alone(backend: Backend, owned: &Owned, context: Arguments<'_>) {
