@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Operation};
 use crate::error::Error;
 use crate::kernel::tree::Merge;
+#[cfg(feature = "rayon")]
 use crate::parallel;
 use crate::rows::Split;
 
@@ -12,10 +13,11 @@ use crate::rows::Split;
 ///
 /// The result has the same bits on any number of threads.
 ///
-/// Outside of a rayon pool, the first large batch starts rayon's global one; if the system refuses the
-/// threads, batches stay on the calling thread. A call waits for its parts, and a thread of the pool that
-/// waits does other work of the pool meanwhile, as with any use of rayon: hold no lock across a call that such work
-/// may want, or call [`Exec::serial`].
+/// The calling thread takes a share of a large batch, and threads of the pool that it is in take the others; a
+/// thread that is in none shares with rayon's global pool, which the first large batch starts (if the system
+/// refuses its threads, batches stay on the calling thread). A call returns when all of them are done. A
+/// thread of the pool that waits for that does other work of the pool meanwhile, as with any use of rayon: hold
+/// no lock across a call that such work may want, or call [`Exec::serial`].
 ///
 /// ```
 /// use softlane::Exec;
@@ -66,10 +68,10 @@ impl Exec {
             Some(backend) => backend,
             None => Backend::active()?,
         };
-        Ok(if self.serial {
-            parallel::serial(backend, kernel, data)
-        } else {
-            parallel::spread(backend, kernel, data)
-        })
+        #[cfg(feature = "rayon")]
+        if !self.serial {
+            return Ok(parallel::spread(backend, kernel, data));
+        }
+        Ok(backend.run(kernel, data))
     }
 }

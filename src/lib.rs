@@ -162,6 +162,7 @@ mod exec;
 mod kernel;
 mod logsumexp;
 mod operations;
+#[cfg(feature = "rayon")]
 mod parallel;
 mod reduce;
 #[expect(

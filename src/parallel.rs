@@ -1,14 +1,12 @@
-//! How a batch is split over threads. The only file that names rayon.
+//! How a batch is split over threads: a queue of parts. The only file that names rayon.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Backend, Operation};
 use crate::kernel::tree::{Merge, split_point};
 use crate::rows::Split;
 
-#[cfg(feature = "rayon")]
-use rayon::join;
-
 /// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
-#[cfg(feature = "rayon")]
 fn current_num_threads() -> usize {
     if rayon::current_thread_index().is_some() || has_global_pool() {
         rayon::current_num_threads()
@@ -19,7 +17,6 @@ fn current_num_threads() -> usize {
 
 /// Whether there is a global pool. It is made here, if by nobody before: where rayon makes it by itself, it
 /// panics if the system refuses its threads. (Not so on wasm, where it goes without threads.)
-#[cfg(feature = "rayon")]
 fn has_global_pool() -> bool {
     use std::error::Error as _;
     use std::sync::OnceLock;
@@ -33,18 +30,6 @@ fn has_global_pool() -> bool {
         })
 }
 
-/// One thread.
-#[cfg(not(feature = "rayon"))]
-fn current_num_threads() -> usize {
-    1
-}
-
-/// Both, one after the other.
-#[cfg(not(feature = "rayon"))]
-fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
-    (a(), b())
-}
-
 /// Elements below which a batch stays on the calling thread: some 100 microseconds of softmax.
 ///
 /// Measured with this at 1024, on two cores with AVX-512, one call after the other in turn with a serial
@@ -55,64 +40,112 @@ fn join<A, B>(a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
 /// Miri, which takes minutes for as many elements, sees the same code split less.
 const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 256 * 1024 };
 
-/// Runs a kernel over a batch on the calling thread.
-pub(crate) fn serial<D: Split, K: Operation<D>>(
-    backend: Backend,
-    kernel: &K,
-    data: D,
-) -> K::Output {
-    backend.run(kernel, data)
-}
-
-/// Runs a kernel over a batch on the threads of the caller's rayon pool.
+/// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool.
 pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D, Output: Merge + Send> + Sync,
 {
-    let elements = data.elements();
-    if elements < SERIAL_BELOW || current_num_threads() < 2 {
-        return serial(backend, kernel, data);
+    let (elements, rows) = (data.elements(), data.rows());
+    if elements < SERIAL_BELOW || rows < 2 {
+        return backend.run(kernel, data);
     }
+    let threads = current_num_threads();
+    let part = rows_of_a_part(rows, elements, threads);
+    let parts = rows.div_ceil(part);
+    if threads < 2 || parts < 2 {
+        return backend.run(kernel, data);
+    }
+    let queue = Mutex::new(Queue {
+        rest: Some(data),
+        part,
+        taken: 0,
+        results: [const { None }; MAX_PARTS],
+    });
+    let work = || {
+        let mut next = lock(&queue).take();
+        while let Some((i, part)) = next {
+            let result = backend.run(kernel, part);
+            let mut queue = lock(&queue);
+            queue.results[i] = Some(result);
+            next = queue.take();
+        }
+    };
+    // The calling thread works too, so that it need not wait until a thread of the pool wakes up. Those
+    // that come late find nothing left to do.
+    rayon::in_place_scope(|scope| {
+        (1..threads.min(parts)).for_each(|_| scope.spawn(|_| work()));
+        work();
+    });
+    merged(&mut lock(&queue).results[..parts])
+        .unwrap_or_else(|| unreachable!("every part that was taken has been run"))
+}
+
+/// More parts than this a batch is not cut into, so that there is room for their results.
+const MAX_PARTS: usize = 512;
+
+/// Rows of a part, a power of two: so parts are nodes of the tree over the rows.
+fn rows_of_a_part(rows: usize, elements: usize, threads: usize) -> usize {
     // More parts than threads, since parts are uneven and cores are busy unevenly.
-    let part = (elements / (4 * current_num_threads())).max(SERIAL_BELOW / 2);
-    let classes = elements.div_ceil(data.rows().max(1));
-    cut(backend, kernel, data, (part / classes).max(1))
+    let elements_of_a_part = (elements / (8 * threads)).max(SERIAL_BELOW / 16);
+    let fit = elements_of_a_part / elements.div_ceil(rows);
+    let least = rows.div_ceil(MAX_PARTS).next_power_of_two();
+    least.max(1 << fit.max(1).ilog2())
 }
 
-/// Cuts the batch down to parts of at most `rows` rows.
-///
-/// It is cut where the tree over its rows is ([`split_point`]), so the merged results have the same
-/// bits as those of one run over the whole batch.
-fn cut<D: Split, K>(backend: Backend, kernel: &K, data: D, rows: usize) -> K::Output
-where
-    K: Operation<D, Output: Merge + Send> + Sync,
-{
-    if data.rows() <= rows {
-        return serial(backend, kernel, data);
+/// A batch that threads take parts of.
+struct Queue<D, R> {
+    /// The rows that no thread has taken.
+    rest: Option<D>,
+    /// Rows of a part; the last one may be shorter.
+    part: usize,
+    /// Parts that were taken.
+    taken: usize,
+    /// Of each part that has been run.
+    results: [Option<R>; MAX_PARTS],
+}
+
+impl<D: Split, R> Queue<D, R> {
+    /// The next part and its index.
+    fn take(&mut self) -> Option<(usize, D)> {
+        let mut part = self.rest.take()?;
+        if part.rows() > self.part {
+            let (head, tail) = part.split_at(self.part);
+            self.rest = Some(tail);
+            part = head;
+        }
+        self.taken += 1;
+        Some((self.taken - 1, part))
     }
-    let at = split_point(data.rows());
-    let (head, tail) = data.split_at(at);
-    let (head, tail) = join(
-        || cut(backend, kernel, head, rows),
-        || cut(backend, kernel, tail, rows),
-    );
-    head.merge(tail)
 }
 
-#[cfg(all(test, feature = "rayon"))]
+/// The queue: a thread that panicked has left it whole.
+fn lock<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The results of all parts, merged along the tree: the bits are those of one run over the whole batch.
+fn merged<R: Merge>(results: &mut [Option<R>]) -> Option<R> {
+    if let [result] = results {
+        return result.take();
+    }
+    let (head, tail) = results.split_at_mut(split_point(results.len()));
+    Some(merged(head)?.merge(merged(tail)?))
+}
+
+#[cfg(test)]
 mod tests {
-    use super::{SERIAL_BELOW, serial, spread};
+    use super::{MAX_PARTS, SERIAL_BELOW, rows_of_a_part, spread};
     use crate::backend::Backend;
     use crate::kernel::tree::Merge;
-    use crate::rows::{Rows, Split as _};
+    use crate::rows::{Pass as _, Rows, Split as _};
     use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd};
 
-    /// Notes how many rows each part has, and whether a thread of the pool runs it.
+    /// Notes what is in each part: its first element, and how many rows.
     struct Note;
 
     #[derive(Debug, PartialEq)]
-    struct Parts(Vec<(usize, bool)>);
+    struct Parts(Vec<(f32, usize)>);
 
     impl Merge for Parts {
         fn merge(mut self, right: Self) -> Self {
@@ -123,8 +156,10 @@ mod tests {
 
     impl Kernel<Rows<'_, f32, 1>> for Note {
         type Output = Parts;
-        fn simd<S: Simd>(&self, _: S, rows: Rows<'_, f32, 1>) -> Parts {
-            Parts(vec![(rows.rows(), rayon::current_thread_index().is_some())])
+        fn simd<S: Simd>(&self, _: S, mut rows: Rows<'_, f32, 1>) -> Parts {
+            let count = rows.rows();
+            let first = rows.next().map_or(f32::NAN, |row| row.get(0, 0));
+            Parts(vec![(first, count)])
         }
     }
 
@@ -136,38 +171,50 @@ mod tests {
 
     #[test]
     #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #[expect(clippy::float_cmp, reason = "these are integers")]
     fn large_batches_are_spread_and_no_others() {
         const CLASSES: usize = 32;
-        let x = vec![0.0; 3 * SERIAL_BELOW];
-        let backend = Backend::named("portable").unwrap();
-        let on = |threads: usize, elements: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let rows = Rows::new([&x[..elements]], CLASSES).unwrap();
-            let parts = pool
-                .build()
-                .unwrap()
-                .install(|| spread(backend, &Note, rows));
-            assert!(parts.0.iter().all(|&(_, pooled)| pooled));
-            parts
-                .0
-                .into_iter()
-                .map(|(rows, _)| rows)
-                .collect::<Vec<_>>()
+        // A multiple of no part.
+        let rows = 3 * SERIAL_BELOW / CLASSES + 1;
+        let x: Vec<f32> = (0..rows * CLASSES).map(|i| (i / CLASSES) as f32).collect();
+        let spread = |rows: usize| {
+            let x = &x[..rows * CLASSES];
+            let rows = Rows::new([x], CLASSES).unwrap();
+            spread(Backend::named("portable").unwrap(), &Note, rows).0
         };
-        let rows = |elements: usize| elements / CLASSES;
-        assert_eq!(on(1, x.len()), [rows(x.len())], "one thread");
-        let below = SERIAL_BELOW - CLASSES;
-        assert_eq!(on(2, below), [rows(below)], "a small batch");
-        let parts = on(2, x.len());
-        assert!(parts.len() > 2, "{parts:?}");
-        assert_eq!(parts.iter().sum::<usize>(), rows(x.len()), "{parts:?}");
-        assert!(
-            parts.iter().all(|&part| part >= rows(SERIAL_BELOW / 4)),
-            "{parts:?}"
-        );
-        // The caller's thread alone, which belongs to no pool.
-        let all = Rows::new([&x[..]], CLASSES).unwrap();
-        let parts = serial(backend, &Note, all);
-        assert_eq!(parts, Parts(vec![(rows(x.len()), false)]));
+        let on = |threads: usize, rows: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| spread(rows))
+        };
+        let small = SERIAL_BELOW / CLASSES - 1;
+        assert_eq!(on(1, rows), [(0.0, rows)], "one thread");
+        assert_eq!(on(2, small), [(0.0, small)], "a small batch");
+        assert_eq!(spread(small), [(0.0, small)], "a small batch, and no pool");
+
+        let parts = on(2, rows);
+        let part = rows_of_a_part(rows, x.len(), 2);
+        assert!(part.is_power_of_two() && (8..=64).contains(&(rows / part)));
+        assert_eq!(parts.len(), rows.div_ceil(part));
+        for (i, &(first, count)) in parts.iter().enumerate() {
+            assert_eq!(first, (i * part) as f32, "in order");
+            assert_eq!(count, part.min(rows - i * part), "all of them");
+        }
+        // The caller's thread belongs to no pool, and shares the work with the global one.
+        let parts = spread(rows);
+        assert_eq!(parts.iter().map(|&(_, rows)| rows).sum::<usize>(), rows);
+        assert!(parts.is_sorted(), "{parts:?}");
+    }
+
+    #[test]
+    fn there_is_room_for_all_parts() {
+        let large = 1 << 40;
+        for threads in [2, 3, 64, 1000] {
+            for (rows, elements) in [(2, large), (1000, large), (large / 2, large)] {
+                let part = rows_of_a_part(rows, elements, threads);
+                let parts = rows.div_ceil(part);
+                assert!(part.is_power_of_two() && parts <= MAX_PARTS);
+                assert!(parts >= rows.min(8 * threads).min(MAX_PARTS / 2));
+            }
+        }
     }
 }

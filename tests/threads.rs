@@ -6,10 +6,11 @@
 
 use std::env;
 use std::process::Command;
+use std::thread;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
-use softlane::Exec;
+use softlane::{CrossEntropy, Exec};
 
 const CLASSES: usize = 1000;
 
@@ -45,6 +46,27 @@ fn within_other_work_of_a_pool() {
             assert_eq!(y, serial);
         }
     }
+}
+
+/// Calls from threads that belong to no pool, each of which works on its own batch with the help of the global one.
+#[test]
+fn from_threads_of_no_pool() {
+    let (x, serial) = batch();
+    let targets: Vec<usize> = (0..x.len() / CLASSES).map(|row| row % CLASSES).collect();
+    let loss = |exec| CrossEntropy::new().exec(exec).loss(&x, CLASSES, &targets);
+    let serial_loss = loss(Exec::new().serial()).unwrap().to_bits();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let mut y = vec![0.0; x.len()];
+                    softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                    assert_eq!(y, serial);
+                    assert_eq!(loss(Exec::new()).unwrap().to_bits(), serial_loss);
+                }
+            });
+        }
+    });
 }
 
 /// Run by the next test, in a process that cannot have the threads that it asks for.
