@@ -15,9 +15,9 @@ use crate::rows::Split;
 ///
 /// The calling thread takes a share of a large batch, and threads of the pool that it is in take the others; a
 /// thread that is in none shares with rayon's global pool, which the first large batch starts (if the system
-/// refuses its threads, batches stay on the calling thread). A call returns when all of them are done. A
-/// thread of the pool that waits for that does other work of the pool meanwhile, as with any use of rayon: hold
-/// no lock across a call that such work may want, or call [`Exec::serial`].
+/// refuses its threads, batches stay on the calling thread). A call never waits for threads that are asleep or busy, and
+/// does no other work of the pool while it waits for those that help: so it may be made from within such work, and
+/// while holding a lock.
 ///
 /// ```
 /// use softlane::Exec;

@@ -147,7 +147,7 @@
 //! `softmax.rs` (arguments), `kernel/softmax.rs` (the passes over a row), `kernel/weights.rs`
 //! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
 //! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
-//! `exec.rs` and `parallel.rs` choose threads, `backend.rs` enters the instruction set.
+//! `exec.rs`, `parallel.rs` and `helpers.rs` choose threads, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
@@ -159,6 +159,12 @@ mod element;
 mod elementwise;
 mod error;
 mod exec;
+#[cfg(feature = "rayon")]
+#[expect(
+    unsafe_code,
+    reason = "threads of a pool are lent what the caller has borrowed"
+)]
+mod helpers;
 mod kernel;
 mod logsumexp;
 mod operations;

@@ -1,41 +1,18 @@
-//! How a batch is split over threads: a queue of parts. The only file that names rayon.
+//! How a batch is split over threads: a queue of parts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Backend, Operation};
+use crate::helpers;
 use crate::kernel::tree::{Merge, split_point};
 use crate::rows::Split;
 
-/// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
-fn current_num_threads() -> usize {
-    if rayon::current_thread_index().is_some() || has_global_pool() {
-        rayon::current_num_threads()
-    } else {
-        1
-    }
-}
-
-/// Whether there is a global pool. It is made here, if by nobody before: where rayon makes it by itself, it
-/// panics if the system refuses its threads. (Not so on wasm, where it goes without threads.)
-fn has_global_pool() -> bool {
-    use std::error::Error as _;
-    use std::sync::OnceLock;
-
-    static MADE: OnceLock<bool> = OnceLock::new();
-    cfg!(target_family = "wasm")
-        || *MADE.get_or_init(|| {
-            let made = rayon::ThreadPoolBuilder::new().build_global();
-            // The system's errors have a source; the other is that there is a pool.
-            made.map_or_else(|error| error.source().is_none(), |()| true)
-        })
-}
-
 /// Elements below which a batch stays on the calling thread: some 100 microseconds of softmax.
 ///
-/// Measured with this at 1024, on two cores with AVX-512, one call after the other in turn with a serial
-/// one: two threads do 65 536 elements (rows of 1000) at 0.66 of the speed of one, 131 072 at 0.94 and
-/// 262 144 at 1.33. Waking threads is what it costs; where they have slept for a millisecond, they win
-/// from 1 000 000 elements on.
+/// Measured with this at 1024, on two cores with AVX-512, softmax of rows of 1000, two threads beside one: calls one
+/// after the other gain from 128 000 elements on (1.7 times the speed; 64 000: 0.7). Where the pool has slept
+/// for 2 milliseconds, what a call pays for waking it is some 30 microseconds (128 000 elements: 0.62; 256 000: 0.75;
+/// 1 000 000: 0.92; 4 000 000: 1.0), since the second core there takes more than a millisecond to come.
 ///
 /// Miri, which takes minutes for as many elements, sees the same code split less.
 const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 256 * 1024 };
@@ -49,7 +26,7 @@ where
     if elements < SERIAL_BELOW || rows < 2 {
         return backend.run(kernel, data);
     }
-    let threads = current_num_threads();
+    let threads = helpers::threads();
     let part = rows_of_a_part(rows, elements, threads);
     let parts = rows.div_ceil(part);
     if threads < 2 || parts < 2 {
@@ -70,12 +47,7 @@ where
             next = queue.take();
         }
     };
-    // The calling thread works too, so that it need not wait until a thread of the pool wakes up. Those
-    // that come late find nothing left to do.
-    rayon::in_place_scope(|scope| {
-        (1..threads.min(parts)).for_each(|_| scope.spawn(|_| work()));
-        work();
-    });
+    helpers::share(threads.min(parts) - 1, &work);
     merged(&mut lock(&queue).results[..parts])
         .unwrap_or_else(|| unreachable!("every part that was taken has been run"))
 }

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::process::Command;
+use std::sync::Mutex;
 use std::thread;
 
 use rayon::ThreadPoolBuilder;
@@ -46,6 +47,22 @@ fn within_other_work_of_a_pool() {
             assert_eq!(y, serial);
         }
     }
+}
+
+/// A call does no other work of the pool: here that would want the lock which the same thread holds already.
+#[test]
+fn while_a_lock_is_held() {
+    let (x, serial) = batch();
+    let lock = Mutex::new(vec![0.0; x.len()]);
+    let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(|| {
+        (0..20).into_par_iter().for_each(|_| {
+            let mut y = lock.lock().unwrap();
+            y.fill(0.0);
+            softlane::softmax(&x, CLASSES, &mut y).unwrap();
+            assert_eq!(*y, serial);
+        });
+    });
 }
 
 /// Calls from threads that belong to no pool, each of which works on its own batch with the help of the global one.
