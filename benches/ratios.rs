@@ -28,7 +28,7 @@ type Contestant = (String, Backend, Exec);
 const LARGE: usize = 4 * 1024 * 1024;
 
 /// On one thread.
-const SERIAL: [Work; 24] = [
+const SERIAL: [Work; 26] = [
     ("softmax", IN_CACHE, 2),
     ("softmax", IN_CACHE, 3),
     ("softmax", IN_CACHE, 10),
@@ -42,7 +42,9 @@ const SERIAL: [Work; 24] = [
     ("log-softmax", IN_CACHE, 1000),
     ("logsumexp", IN_CACHE, 10),
     ("logsumexp", IN_CACHE, 1000),
+    ("softmax-backward", IN_CACHE, 10),
     ("softmax-backward", IN_CACHE, 1000),
+    ("log-softmax-backward", IN_CACHE, 10),
     ("log-softmax-backward", IN_CACHE, 1000),
     ("cross-entropy", IN_CACHE, 10),
     ("cross-entropy", IN_CACHE, 1000),

@@ -66,9 +66,9 @@ pub trait Columns<T: Element>: Split {
     const WRITES: bool;
     /// Elements in a row.
     fn classes(&self) -> usize;
-    /// Reads the columns of the first sixteen rows: lane `r` of vector `k` is element `k` of row `r`.
+    /// Reads the columns of the first sixteen rows of a source: lane `r` of vector `k` is element `k` of row `r`.
     /// There are at least four `columns`, and as many as elements in a row. Panics if there are fewer rows.
-    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]);
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]);
     /// Writes them, if there is a destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
 }
@@ -448,10 +448,10 @@ fn stride(classes: usize) -> u16 {
     classes as u16
 }
 
-/// Elements of sixteen rows of less than four, and room for four at the last of them.
-const NARROW: usize = 64;
+/// Room for sixteen rows of less than four elements, and for four at the last of them.
+const NARROW: usize = 4;
 
-impl<T: Element> Columns<T> for Rows<'_, T, 1> {
+impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
     const WRITES: bool = false;
 
     #[inline(always)]
@@ -460,18 +460,18 @@ impl<T: Element> Columns<T> for Rows<'_, T, 1> {
     }
 
     #[inline(always)]
-    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]) {
         assert!(self.count >= 16, "rows beyond the batch");
         let (stride, len) = (stride(self.classes), 16 * self.classes);
         // SAFETY: the batch has sixteen rows of that many elements, which lie within the slice that the source was made from. Nothing writes while the
         // reference lives, which is until this returns.
-        let src = unsafe { core::slice::from_raw_parts(self.src[0], len) };
+        let src = unsafe { core::slice::from_raw_parts(self.src[source], len) };
         if self.classes < 4 {
-            let mut narrow = [T::ZERO; NARROW];
-            for (narrow, src) in narrow.chunks_exact_mut(16).zip(src.chunks_exact(16)) {
-                narrow.copy_from_slice(src);
+            let mut narrow = [[T::ZERO; 16]; NARROW];
+            for (i, src) in src.as_chunks().0.iter().enumerate() {
+                narrow[i] = *src;
             }
-            columns[..4].copy_from_slice(&V::load_columns(simd, &narrow, stride));
+            columns[..4].copy_from_slice(&V::load_columns(simd, narrow.as_flattened(), stride));
         } else {
             for i in fours(self.classes) {
                 let four = V::load_columns(simd, &src[i..], stride);
@@ -484,7 +484,7 @@ impl<T: Element> Columns<T> for Rows<'_, T, 1> {
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: &[V]) {}
 }
 
-impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
+impl<T: Element, const N: usize> Columns<T> for RowsMut<'_, T, N> {
     const WRITES: bool = true;
 
     #[inline(always)]
@@ -493,8 +493,8 @@ impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
     }
 
     #[inline(always)]
-    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, columns: &mut [V]) {
-        self.src.read(simd, columns);
+    fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]) {
+        self.src.read(simd, source, columns);
     }
 
     #[inline(always)]
@@ -507,10 +507,10 @@ impl<T: Element> Columns<T> for RowsMut<'_, T, 1> {
         let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
         let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
         if classes < 4 {
-            let mut narrow = [T::ZERO; NARROW];
-            V::store_columns(four(0), &mut narrow, stride);
-            for (dst, narrow) in dst.chunks_exact_mut(16).zip(narrow.chunks_exact(16)) {
-                dst.copy_from_slice(narrow);
+            let mut narrow = [[T::ZERO; 16]; NARROW];
+            V::store_columns(four(0), narrow.as_flattened_mut(), stride);
+            for (i, dst) in dst.as_chunks_mut().0.iter_mut().enumerate() {
+                *dst = narrow[i];
             }
         } else {
             for i in fours(classes) {

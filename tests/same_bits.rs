@@ -446,7 +446,7 @@ fn a_special_row_in_a_batch() {
     const SPECIAL: usize = 7;
     // What is special: an element, at the target of the row or before it (if there is one), or every element.
     type Make = fn(&mut [f32], usize);
-    let kinds: [(&str, Make); 9] = [
+    let kinds: [(&str, Make); 10] = [
         ("NaN at the target", |x, t| x[t] = f32::NAN),
         ("NaN elsewhere", |x, t| x[t.saturating_sub(1)] = f32::NAN),
         ("+inf at the target", |x, t| x[t] = f32::INFINITY),
@@ -460,6 +460,8 @@ fn a_special_row_in_a_batch() {
         ("-inf alone", |x, _| x.fill(f32::NEG_INFINITY)),
         ("1e30 at the target", |x, t| x[t] = 1e30),
         ("-1e30 alone", |x, _| x.fill(-1e30)),
+        // Gradients whose sum leaves the range of an element.
+        ("3e38 alone", |x, _| x.fill(3e38)),
     ];
     for backend in Backend::available() {
         for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64] {

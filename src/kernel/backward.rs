@@ -14,6 +14,7 @@
 //! Without: each product is rounded as well. Softmax: `a` and `b` have 0.5 more each, and 0.25 below
 //! `2^-124`: 2.75. Log-softmax: the exponential is off by 1.7 u (1.2 ULP), its product by 0.5: 3.7 (4.4).
 
+use super::block::{self, Block, ROWS, Work};
 use super::exp::exp;
 use super::weights::Factor;
 use crate::element::Element;
@@ -34,9 +35,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        for row in rows {
-            softmax_row::<T::Vector<S>>(simd, row);
-        }
+        block::each::<T::Vector<S>, _, 2>(simd, rows, &mut { *self });
     }
 }
 
@@ -45,10 +44,118 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        for row in rows {
-            log_softmax_row::<T::Vector<S>>(simd, row);
-        }
+        block::each::<T::Vector<S>, _, 2>(simd, rows, &mut { *self });
     }
+}
+
+impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
+    type Prepared = [f64; ROWS];
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        rows: &RowsMut<'a, V::Elem, 2>,
+    ) -> Option<[f64; ROWS]> {
+        block.read(simd, rows);
+        let dots = block.fold(
+            simd,
+            #[inline(always)]
+            |sum, [y, dy]| V::sum_add_product(sum, y, dy),
+        );
+        ordinary::<V>(&dots).then_some(dots)
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        mut rows: RowsMut<'a, V::Elem, 2>,
+        dots: [f64; ROWS],
+    ) {
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let less = less(simd, dots);
+        block.map(
+            #[inline(always)]
+            |[y, dy]| {
+                let dx = y.mul_add(dy, less.times(y));
+                canonical(simd, V::select(y.eq(zero), zero, dx))
+            },
+        );
+        block.write(simd, &mut rows);
+    }
+
+    #[inline(always)]
+    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 2>) {
+        softmax_row::<V>(simd, row);
+    }
+}
+
+impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
+    type Prepared = [f64; ROWS];
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        rows: &RowsMut<'a, V::Elem, 2>,
+    ) -> Option<[f64; ROWS]> {
+        block.read(simd, rows);
+        let totals = block.fold(
+            simd,
+            #[inline(always)]
+            |sum, [_, dy]| V::sum_add(sum, dy),
+        );
+        ordinary::<V>(&totals).then_some(totals)
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        mut rows: RowsMut<'a, V::Elem, 2>,
+        totals: [f64; ROWS],
+    ) {
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let less = less(simd, totals);
+        block.map(
+            #[inline(always)]
+            |[y, dy]| {
+                let p = exp(simd, y);
+                let dx = less.product_added_to(p, dy);
+                canonical(simd, V::select(p.eq(zero), dy, dx))
+            },
+        );
+        block.write(simd, &mut rows);
+    }
+
+    #[inline(always)]
+    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 2>) {
+        log_softmax_row::<V>(simd, row);
+    }
+}
+
+/// Whether totals are neither NaN nor so large that [`Less`] must scale anything.
+#[inline(always)]
+fn ordinary<V: Vector>(totals: &[f64; ROWS]) -> bool {
+    let mut ordinary = true;
+    for total in totals {
+        ordinary &= total.abs() < V::Elem::LARGE;
+    }
+    ordinary
+}
+
+/// Such totals, negated.
+#[inline(always)]
+fn less<V: Vector>(simd: V::Simd, mut totals: [f64; ROWS]) -> Factor<V> {
+    for total in &mut totals {
+        *total = -*total;
+    }
+    Factor::of_rows(simd, &totals)
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! that are shorter than a vector, and what is done once a row is done for sixteen at a time.
 //!
 //! The bits are those of the same rows one by one: the elements of a row are added in the same order
-//! ([`Block::sum`]), and every other step is that of a lane.
+//! ([`Block::sum_lanes`]), and every other step is that of a lane.
 
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
@@ -27,14 +27,21 @@ fn fits<T: Element>(rows: &impl Columns<T>) -> bool {
 }
 
 /// Work on a batch that is done row by row, or in blocks.
-pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator> {
+///
+/// `N` is the number of sources.
+pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize = 1> {
     /// What is known of a block before its rows are finished.
     type Prepared;
     /// Reads the first sixteen rows. `None`: they will be done one by one. Either way, the next call is for the next
     /// sixteen.
-    fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Self::Prepared>;
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, N>,
+        rows: &R,
+    ) -> Option<Self::Prepared>;
     /// Finishes the sixteen rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
-    fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, rows: R, prepared: Self::Prepared);
+    fn finish(&mut self, simd: V::Simd, block: &mut Block<V, N>, rows: R, prepared: Self::Prepared);
     /// Does one row.
     fn row(&mut self, simd: V::Simd, row: R::Item);
 }
@@ -44,10 +51,10 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator> {
 /// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
 /// sums of the rows.
 #[inline(always)]
-pub fn each<V: Vector, R: Columns<V::Elem> + Iterator>(
+pub fn each<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize>(
     simd: V::Simd,
     mut rows: R,
-    work: &mut impl Work<V, R>,
+    work: &mut impl Work<V, R, N>,
 ) {
     const { assert!(V::LANES == ROWS) };
     if fits(&rows) {
@@ -87,31 +94,117 @@ pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
     V::constant(simd, k as f64)
 }
 
-/// Sixteen rows by columns.
+/// Sixteen rows of each source by columns.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<V: Vector> {
-    columns: [V; MOST],
+pub struct Block<V: Vector, const N: usize = 1> {
+    columns: [[V; MOST]; N],
     classes: usize,
     /// The sums of pairs of lanes.
     sums: [V::Sum; HALF],
 }
 
-impl<V: Vector> Block<V> {
+impl<V: Vector, const N: usize> Block<V, N> {
     /// Room for blocks of rows of that many classes.
     #[inline(always)]
     pub fn new(simd: V::Simd, classes: usize) -> Self {
         Self {
-            columns: [V::splat(simd, V::Elem::ZERO); MOST],
+            columns: [[V::splat(simd, V::Elem::ZERO); MOST]; N],
             classes,
             sums: [V::sum_zero(simd); HALF],
         }
     }
 
+    /// Reads the first rows of the batch.
+    #[inline(always)]
+    pub fn read(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
+        for (source, columns) in self.columns.iter_mut().enumerate() {
+            rows.read(simd, source, columns);
+        }
+    }
+
+    /// The columns of the rows of the first source.
+    #[inline(always)]
+    pub fn columns(&mut self) -> &mut [V] {
+        &mut self.columns[0][..self.classes]
+    }
+
+    /// Column `k` of each source.
+    #[inline(always)]
+    fn column(&self, k: usize) -> [V; N] {
+        core::array::from_fn(
+            #[inline(always)]
+            |source| self.columns[source][k],
+        )
+    }
+
+    /// Puts what `f` makes of the sources in the place of the first.
+    #[inline(always)]
+    pub fn map(&mut self, mut f: impl FnMut([V; N]) -> V) {
+        for k in 0..self.classes {
+            self.columns[0][k] = f(self.column(k));
+        }
+    }
+
+    /// Writes the columns of the first source to the first rows of the batch.
+    #[inline(always)]
+    pub fn write(&self, simd: V::Simd, rows: &mut impl Columns<V::Elem>) {
+        rows.write(simd, &self.columns[0]);
+    }
+
+    /// The sum over each row of what `add` adds for a column of each source.
+    #[inline(always)]
+    pub fn fold(
+        &mut self,
+        simd: V::Simd,
+        mut add: impl FnMut(V::Sum, [V; N]) -> V::Sum,
+    ) -> [f64; ROWS] {
+        self.sum_lanes(
+            #[inline(always)]
+            |block, lane| {
+                let mut sum = V::sum_zero(simd);
+                for k in (lane..block.classes).step_by(V::LANES) {
+                    sum = add(sum, block.column(k));
+                }
+                sum
+            },
+        )
+    }
+
+    /// The sums of the rows from those of what would be one lane of each: added up in the order in which the lanes of one
+    /// row are, halves first.
+    #[inline(always)]
+    fn sum_lanes(&mut self, mut lane_sum: impl FnMut(&mut Self, usize) -> V::Sum) -> [f64; ROWS] {
+        // A lane beyond the row adds nothing, neither here nor to the row alone.
+        let lanes = self.classes.min(V::LANES);
+        let mut left = lanes.min(HALF);
+        for lane in 0..left {
+            let mut sum = lane_sum(self, lane);
+            if lane + HALF < lanes {
+                let other = lane_sum(self, lane + HALF);
+                sum = V::sum_merge(sum, other);
+            }
+            self.sums[lane] = sum;
+        }
+        for half in [4, 2, 1] {
+            for i in half..left {
+                self.sums[i - half] = V::sum_merge(self.sums[i - half], self.sums[i]);
+            }
+            left = left.min(half);
+        }
+        V::sum_lanes(self.sums[0])
+    }
+}
+
+impl<V: Vector> Block<V> {
     /// Reads the first rows of the batch, and finds their shifts; `None`, unless all of them have a finite
     /// maximum, and are weighed without an offset. There may be NaN elements besides: their row's sum is NaN.
     #[inline(always)]
-    pub fn read(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) -> Option<Shifts<V>> {
-        rows.read(simd, &mut self.columns);
+    pub fn read_shifts(
+        &mut self,
+        simd: V::Simd,
+        rows: &impl Columns<V::Elem>,
+    ) -> Option<Shifts<V>> {
+        self.read(simd, rows);
         let columns = self.columns();
         let mut max = columns[0];
         for &x in &columns[1..] {
@@ -123,75 +216,40 @@ impl<V: Vector> Block<V> {
     /// The column in which each row has its maximum first.
     #[inline(always)]
     pub fn top(&self, simd: V::Simd, max: V) -> V {
+        let [columns] = &self.columns;
         let mut top = max;
         for k in (0..self.classes).rev() {
-            top = V::select(self.columns[k].eq(max), column(simd, k), top);
+            top = V::select(columns[k].eq(max), column(simd, k), top);
         }
         top
     }
 
-    /// The columns of the rows.
+    /// The sum of the weights of each row, as `leaf` has them of a column. `None` if there is a NaN.
     #[inline(always)]
-    pub fn columns(&mut self) -> &mut [V] {
-        &mut self.columns[..self.classes]
-    }
-
-    /// Writes the columns to the first rows of the batch.
-    #[inline(always)]
-    pub fn write(&self, simd: V::Simd, rows: &mut impl Columns<V::Elem>) {
-        rows.write(simd, &self.columns);
-    }
-
-    /// The sum of the weights of each row, as `leaf` has them of a column: added up in the order in which the
-    /// lanes of one row are, vector after vector, then halves first. `None` if there is a NaN.
-    #[inline(always)]
-    pub fn sum(
+    pub fn sum_weights(
         &mut self,
         simd: V::Simd,
         shifts: &Shifts<V>,
         mut leaf: impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
     ) -> Option<[f64; ROWS]> {
-        let weigh = &Weigh::of_rows(simd, shifts);
-        // A lane beyond the row adds nothing, neither here nor to the row alone.
-        let lanes = self.classes.min(V::LANES);
-        let mut left = lanes.min(HALF);
-        for lane in 0..left {
-            let mut sum = self.lane_sum(simd, weigh, lane, &mut leaf);
-            if lane + HALF < lanes {
-                let other = self.lane_sum(simd, weigh, lane + HALF, &mut leaf);
-                sum = V::sum_merge(sum, other);
-            }
-            self.sums[lane] = sum;
-        }
-        for half in [4, 2, 1] {
-            for i in half..left {
-                self.sums[i - half] = V::sum_merge(self.sums[i - half], self.sums[i]);
-            }
-            left = left.min(half);
-        }
-        let sums = V::sum_lanes(self.sums[0]);
+        let weigh = &Weigh::<V, false>::of_rows(simd, shifts);
+        let sums = self.sum_lanes(
+            #[inline(always)]
+            |block, lane| {
+                let mut total = Total::<V>::new(simd);
+                let columns = (lane..block.classes).step_by(V::LANES);
+                for (i, k) in columns.enumerate() {
+                    let x = &mut block.columns[0][k];
+                    let weights = weigh.weights(simd, *x);
+                    total.add(i, leaf(k, x, weights));
+                }
+                total.lanes()
+            },
+        );
         let mut nan = false;
         for sum in sums {
             nan |= sum.is_nan();
         }
         (!nan).then_some(sums)
-    }
-
-    /// The sum of what would be one lane of each row.
-    #[inline(always)]
-    fn lane_sum(
-        &mut self,
-        simd: V::Simd,
-        weigh: &Weigh<V, false>,
-        lane: usize,
-        leaf: &mut impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
-    ) -> V::Sum {
-        let mut total = Total::<V>::new(simd);
-        let columns = (lane..self.classes).step_by(V::LANES);
-        for (i, k) in columns.enumerate() {
-            let weights = weigh.weights(simd, self.columns[k]);
-            total.add(i, leaf(k, &mut self.columns[k], weights));
-        }
-        total.lanes()
     }
 }

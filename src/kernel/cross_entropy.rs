@@ -69,7 +69,7 @@ impl CrossEntropy {
             prepared: 0,
             done: 0,
         };
-        block::each::<V, R>(simd, rows, &mut batch);
+        block::each::<V, R, 1>(simd, rows, &mut batch);
         batch.sum.total()
     }
 }
@@ -109,9 +109,9 @@ where
         }
         self.prepared += ROWS;
         let target = V::narrow(simd, &target);
-        let shifts = block.read(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows)?;
         let mut logit = shifts.max;
-        let others = block.sum(
+        let others = block.sum_weights(
             simd,
             &shifts,
             #[inline(always)]

@@ -24,7 +24,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut { *self });
     }
 }
 
@@ -41,9 +41,9 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Prepared<V>> {
-        let shifts = block.read(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows)?;
         let top = block.top(simd, shifts.max);
-        let others = block.sum(
+        let others = block.sum_weights(
             simd,
             &shifts,
             #[inline(always)]

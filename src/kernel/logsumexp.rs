@@ -20,7 +20,7 @@ impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
-        block::each::<T::Vector<S>, _>(simd, rows, &mut Results(results.iter_mut()));
+        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut Results(results.iter_mut()));
     }
 }
 
@@ -37,8 +37,8 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         block: &mut Block<V>,
         rows: &Rows<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read(simd, rows)?;
-        let sums = block.sum(
+        let shifts = block.read_shifts(simd, rows)?;
+        let sums = block.sum_weights(
             simd,
             &shifts,
             #[inline(always)]

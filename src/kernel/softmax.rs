@@ -20,7 +20,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Softmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut { *self });
     }
 }
 
@@ -34,8 +34,8 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read(simd, rows)?;
-        let sums = block.sum(
+        let shifts = block.read_shifts(simd, rows)?;
+        let sums = block.sum_weights(
             simd,
             &shifts,
             #[inline(always)]

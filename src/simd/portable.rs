@@ -1,7 +1,7 @@
 //! The portable backend: sixteen lanes of the crate `wide`, which is SSE2, NEON, wasm `simd128` or
 //! plain arrays, as the compiler's target has it.
 
-use wide::{f32x16, f64x8, u32x16};
+use wide::{f32x4, f32x16, f64x8, u32x16};
 
 use super::{Simd, impl_vector};
 
@@ -41,7 +41,7 @@ pub struct Table([u32; 8]);
 impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, fused: FUSED);
 
 mod op {
-    use super::{F32x16, Mask, Portable, Sum, Table, f32x16, f64x8, u32x16};
+    use super::{F32x16, Mask, Portable, Sum, Table, f32x4, f32x16, f64x8, u32x16};
 
     #[inline(always)]
     pub(super) fn splat(_: Portable, x: f32) -> F32x16 {
@@ -238,10 +238,14 @@ mod op {
     pub(super) fn load_columns(_: Portable, src: &[f32], stride: u16) -> [F32x16; 4] {
         let stride = usize::from(stride);
         let mut columns = [[0.0; 16]; 4];
-        for row in 0..16 {
-            let four = &src[row * stride..row * stride + 4];
-            for k in 0..4 {
-                columns[k][row] = four[k];
+        for first in [0, 4, 8, 12] {
+            let rows = core::array::from_fn(|row| {
+                let four = &src[(first + row) * stride..][..4];
+                f32x4::new([four[0], four[1], four[2], four[3]])
+            });
+            let four = f32x4::transpose(rows).map(f32x4::to_array);
+            for (column, rows) in columns.iter_mut().zip(four) {
+                column.as_chunks_mut().0[first / 4] = rows;
             }
         }
         columns.map(|column| F32x16(f32x16::new(column)))
@@ -251,10 +255,11 @@ mod op {
     pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
         let stride = usize::from(stride);
         let columns = columns.map(|column| column.0.to_array());
-        for row in 0..16 {
-            let four = &mut dst[row * stride..row * stride + 4];
-            for k in 0..4 {
-                four[k] = columns[k][row];
+        for first in [0, 4, 8, 12] {
+            let four = columns.map(|column| f32x4::new(column.as_chunks().0[first / 4]));
+            let rows = f32x4::transpose(four).map(f32x4::to_array);
+            for (row, four) in (first..).zip(rows) {
+                dst[row * stride..][..4].copy_from_slice(&four);
             }
         }
     }
