@@ -68,17 +68,17 @@ impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, fused: true);
 mod op {
     use core::arch::x86_64::{
         __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
-        _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss, _mm_movehl_ps,
-        _mm_shuffle_ps, _mm_storeu_ps, _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd,
-        _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd_ps,
-        _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps128_ps256,
-        _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32,
-        _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps,
-        _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps,
-        _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
-        _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
-        _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
-        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
+        _mm_castps_pd, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
+        _mm_movehl_ps, _mm_shuffle_ps, _mm_store_ss, _mm_storel_pd, _mm_storeu_ps, _mm_unpackhi_pd,
+        _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps,
+        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
+        _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd, _mm256_cvtss_f32,
+        _mm256_div_ps, _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd,
+        _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
+        _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps,
+        _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_set1_ps,
+        _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
         _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
         _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
@@ -153,12 +153,31 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
-        let Mask(lo, hi) = prefix(dst.len());
-        let p = dst.as_mut_ptr();
-        // SAFETY: a masked store touches the lanes that are set, which are the elements of `dst`.
+        let (mut p, count) = (dst.as_mut_ptr(), dst.len().min(16));
+        // By parts that get smaller, as masked stores take AMD's processors dozens of operations.
+        // SAFETY: each store is of lanes that the count has, and those are elements of `dst`.
         unsafe {
-            _mm256_maskstore_ps(p, _mm256_castps_si256(lo), x.0);
-            _mm256_maskstore_ps(p.wrapping_add(8), _mm256_castps_si256(hi), x.1);
+            if count >= 16 {
+                _mm256_storeu_ps(p, x.0);
+                return _mm256_storeu_ps(p.add(8), x.1);
+            }
+            let mut eight = x.0;
+            if count & 8 != 0 {
+                _mm256_storeu_ps(p, eight);
+                (p, eight) = (p.add(8), x.1);
+            }
+            let mut four = _mm256_castps256_ps128(eight);
+            if count & 4 != 0 {
+                _mm_storeu_ps(p, four);
+                (p, four) = (p.add(4), _mm256_extractf128_ps::<1>(eight));
+            }
+            if count & 2 != 0 {
+                _mm_storel_pd(p.cast(), _mm_castps_pd(four));
+                (p, four) = (p.add(2), _mm_movehl_ps(four, four));
+            }
+            if count & 1 != 0 {
+                _mm_store_ss(p, four);
+            }
         }
     }
 
