@@ -73,6 +73,12 @@ pub trait Columns<T: Element>: Split {
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
 }
 
+/// Rows that can be seen before they are taken.
+pub trait Peek<T: Element, const N: usize>: Iterator {
+    /// The sources of all rows that are left, as one.
+    fn peek(&self) -> Row<'_, T, N>;
+}
+
 /// What makes it sound to see `V::LANES` elements as a `V::Array`.
 const fn assert_layout<V: Vector>() {
     assert!(size_of::<V::Array>() == V::LANES * size_of::<V::Elem>());
@@ -561,6 +567,24 @@ impl<'a, T, const N: usize> Iterator for RowsMut<'a, T, N> {
     }
 }
 
+impl<T: Element, const N: usize> Peek<T, N> for Rows<'_, T, N> {
+    #[inline(always)]
+    fn peek(&self) -> Row<'_, T, N> {
+        Row {
+            src: self.src,
+            len: self.len,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+impl<T: Element, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
+    #[inline(always)]
+    fn peek(&self) -> Row<'_, T, N> {
+        self.src.peek()
+    }
+}
+
 impl<T: Element> Row<'_, T, 1> {
     /// Combines all vectors, in any order, `fill` where the last one is short.
     ///
@@ -658,9 +682,37 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
         )
     }
 
+    /// As many elements as `len`, or all.
+    #[inline(always)]
+    pub fn first(&self, len: usize) -> Self {
+        Self {
+            len: self.len.min(len),
+            ..*self
+        }
+    }
+
+    /// Prefetches element `i` of every source, if there is one.
+    #[inline(always)]
+    pub fn prefetch<V: Vector<Elem = T>>(&self, simd: V::Simd, i: usize) {
+        if i < self.len {
+            for p in self.src {
+                V::prefetch(simd, p.wrapping_add(i));
+            }
+        }
+    }
+
+    /// Vector `block` of every source, if the row has as many whole ones.
+    #[inline(always)]
+    pub fn vector<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize) -> Option<[V; N]> {
+        (block < self.len / V::LANES).then(
+            #[inline(always)]
+            || self.load(simd, block),
+        )
+    }
+
     /// What is left of every source after the whole vectors, then `fill`.
     #[inline(always)]
-    fn load_tail<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: [T; N]) -> [V; N] {
+    pub fn load_tail<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: [T; N]) -> [V; N] {
         let whole = self.len - self.len % V::LANES;
         // A loop, since the compiler leaves the functions that make arrays out of line.
         let mut tails = [V::splat(simd, T::ZERO); N];

@@ -464,7 +464,7 @@ fn a_special_row_in_a_batch() {
         ("3e38 alone", |x, _| x.fill(3e38)),
     ];
     for backend in Backend::available() {
-        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64] {
+        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4099] {
             for (name, make) in kinds {
                 let mut owned = Owned::new(ROWS, classes, Some("normal 3"));
                 let target = classes - 1;

@@ -19,7 +19,7 @@ use super::exp::exp;
 use super::weights::Factor;
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, RowMut, RowsMut};
+use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// `dx = y (dy - sum y dy)`, of the sources `y` and `dy`.
@@ -88,8 +88,15 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 2>) {
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        row: RowMut<'a, V::Elem, 2>,
+        _: Option<V>,
+        _: Row<'_, V::Elem, 2>,
+    ) -> Option<V> {
         softmax_row::<V>(simd, row);
+        None
     }
 }
 
@@ -134,8 +141,15 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 2>) {
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        row: RowMut<'a, V::Elem, 2>,
+        _: Option<V>,
+        _: Row<'_, V::Elem, 2>,
+    ) -> Option<V> {
         log_softmax_row::<V>(simd, row);
+        None
     }
 }
 

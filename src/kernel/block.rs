@@ -8,7 +8,7 @@ use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::Columns;
+use crate::rows::{Columns, Peek, Row};
 use crate::simd::Vector;
 
 /// Rows in a block.
@@ -29,7 +29,7 @@ fn fits<T: Element>(rows: &impl Columns<T>) -> bool {
 /// Work on a batch that is done row by row, or in blocks.
 ///
 /// `N` is the number of sources.
-pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize = 1> {
+pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize = 1> {
     /// What is known of a block before its rows are finished.
     type Prepared;
     /// Reads the first sixteen rows. `None`: they will be done one by one. Either way, the next call is for the next
@@ -42,8 +42,15 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize = 1> {
     ) -> Option<Self::Prepared>;
     /// Finishes the sixteen rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V, N>, rows: R, prepared: Self::Prepared);
-    /// Does one row.
-    fn row(&mut self, simd: V::Simd, row: R::Item);
+    /// Does one row. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
+    /// the next row returned; it comes back as `max` with that row.
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        row: R::Item,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, N>,
+    ) -> Option<V>;
 }
 
 /// Does the work on all rows of a batch, in order.
@@ -51,7 +58,7 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize = 1> {
 /// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
 /// sums of the rows.
 #[inline(always)]
-pub fn each<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize>(
+pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>(
     simd: V::Simd,
     mut rows: R,
     work: &mut impl Work<V, R, N>,
@@ -76,16 +83,40 @@ pub fn each<V: Vector, R: Columns<V::Elem> + Iterator, const N: usize>(
                 work.finish(simd, &mut blocks[turn], first, prepared);
             }
             if let Some(rows) = alone {
-                for row in rows {
-                    work.row(simd, row);
-                }
+                one_by_one(simd, rows, work);
             }
             waiting = prepared;
         }
     }
-    for row in rows {
-        work.row(simd, row);
+    one_by_one(simd, rows, work);
+}
+
+/// Does the work on all rows, one after the other.
+#[inline(always)]
+fn one_by_one<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>(
+    simd: V::Simd,
+    mut rows: R,
+    work: &mut impl Work<V, R, N>,
+) {
+    let looks_ahead = looks_ahead::<V>(&rows);
+    let mut max = None;
+    while let Some(row) = rows.next() {
+        let left = rows.peek();
+        let ahead = if looks_ahead { left } else { left.first(0) };
+        max = work.row(simd, row, max, ahead);
     }
+}
+
+/// Whether the maximum of a row is found while the row before is weighed.
+///
+/// With 32 registers that takes 0.87 to 0.93 of the time of a pass of its own, for rows of 1000 classes on as long as the batch
+/// is in some cache; beyond, such rows take up to 1.2 times as long, but long ones (32 768) 0.9. With AVX2 it takes
+/// 0.98 to 1.04 of the time, and up to 1.2 beyond (all by both versions taking turns in one process).
+#[inline(always)]
+fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
+    const CACHED: usize = 2 * 1024 * 1024;
+    const LONG: usize = 8192;
+    V::REGISTERS >= 32 && (rows.elements() <= CACHED || rows.classes() >= LONG)
 }
 
 /// The number of a column, as it stands in the lanes of what says which column is special to a row.

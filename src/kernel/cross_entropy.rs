@@ -10,7 +10,7 @@ use super::weights::{Extent, extent, scale, scales, weigh};
 use super::{MaskedRows, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Columns, Pass, Rows, RowsMut};
+use crate::rows::{Columns, Pass, Peek, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Targets;
 
@@ -59,7 +59,7 @@ impl CrossEntropy {
         losses: Option<&mut [V::Elem]>,
     ) -> f64
     where
-        R: Columns<V::Elem> + Iterator<Item: Pass<V::Elem, 1>>,
+        R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
     {
         let mut batch = Batch {
             options: self,
@@ -96,7 +96,7 @@ struct Prepared<V> {
 
 impl<V: Vector, R> Work<V, R> for Batch<'_, V::Elem>
 where
-    R: Columns<V::Elem> + Iterator<Item: Pass<V::Elem, 1>>,
+    R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
     type Prepared = Prepared<V>;
 
@@ -180,51 +180,67 @@ where
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, mut row: R::Item) {
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: R::Item,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
         let i = self.done;
-        let loss = if let Some(target) = self.targets.get(i) {
-            self.options.row::<V, _>(simd, &mut row, target)
+        let (loss, next_max) = if let Some(target) = self.targets.get(i) {
+            self.options.row::<V, _>(simd, &mut row, target, max, ahead)
         } else {
             row.fill(V::Elem::ZERO);
-            0.0
+            (0.0, None)
         };
         if let Some(losses) = &mut self.losses {
             losses[i] = rounded(loss);
         }
         self.sum.push(loss);
         self.done += 1;
+        next_max
     }
 }
 
 impl CrossEntropy {
     #[inline(always)]
-    fn row<V: Vector, P: Pass<V::Elem, 1>>(self, simd: V::Simd, row: &mut P, target: usize) -> f64 {
-        let max = match extent::<V>(simd, row.source()) {
+    fn row<V: Vector, P: Pass<V::Elem, 1>>(
+        self,
+        simd: V::Simd,
+        row: &mut P,
+        target: usize,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> (f64, Option<V>) {
+        let max = match extent::<V>(simd, row.source(), max) {
             Extent::Finite(max) => max,
             // No probability for any class, the target's included.
             Extent::Masked if self.masked_rows == MaskedRows::Zero => {
                 row.fill(V::Elem::ZERO);
                 row.set(target, rounded(-self.grad_scale));
-                return f64::INFINITY;
+                return (f64::INFINITY, None);
             }
             Extent::Masked | Extent::Infinite | Extent::Nan => {
                 row.fill(V::Elem::NAN);
-                return f64::NAN;
+                return (f64::NAN, None);
             }
         };
         let shift = Shift::new::<V>(max);
         let x = row.get(0, target);
         let weight = shift.accurate_weight::<V>(x);
-        let (others, heaviest) = weigh::<V, _>(simd, row, &shift, target);
+        let weighed = weigh::<V, _>(simd, row, &shift, target, ahead);
+        let others = weighed.sum;
         let sum = others + weight;
         if sum.is_nan() {
             row.fill(V::Elem::NAN);
-            return f64::NAN;
+            return (f64::NAN, weighed.next_max);
         }
         let factor = self.grad_scale / sum;
-        scale::<V, _>(simd, row, heaviest, factor);
+        scale::<V, _>(simd, row, weighed.heaviest, factor);
         row.set(target, rounded(-(others * factor)));
         let x = x.to_f64() - shift.offset().to_f64();
-        log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x)
+        let loss = log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x);
+        (loss, weighed.next_max)
     }
 }

@@ -10,7 +10,7 @@ use super::weights::{Extent, Factor, extent, weigh};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, RowMut, RowsMut};
+use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The log-probabilities of each row.
@@ -85,29 +85,33 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 1>) {
-        self.alone::<V>(simd, row);
-    }
-}
-
-impl LogSoftmax {
-    #[inline(always)]
-    fn alone<V: Vector>(self, simd: V::Simd, mut row: RowMut<'_, V::Elem, 1>) {
-        let max = match extent::<V>(simd, row.source()) {
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: RowMut<'a, V::Elem, 1>,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let max = match extent::<V>(simd, row.source(), max) {
             Extent::Finite(max) => max,
             // The logarithm of 0.
             Extent::Masked if self.masked_rows == MaskedRows::Zero => {
-                return row.fill(V::Elem::NEG_INFINITY);
+                row.fill(V::Elem::NEG_INFINITY);
+                return None;
             }
-            Extent::Masked | Extent::Infinite | Extent::Nan => return row.fill(V::Elem::NAN),
+            Extent::Masked | Extent::Infinite | Extent::Nan => {
+                row.fill(V::Elem::NAN);
+                return None;
+            }
         };
         // There is one: the maximum was found in the row.
         let top = row.source().find::<V>(simd, max).unwrap_or_default();
         let shift = Shift::new::<V>(max);
-        let (others, _) = weigh::<V, _>(simd, &mut row.source(), &shift, top);
-        let weight = shift.accurate_weight::<V>(max);
+        let weighed = weigh::<V, _>(simd, &mut row.source(), &shift, top, ahead);
+        let (others, weight) = (weighed.sum, shift.accurate_weight::<V>(max));
         if others.is_nan() {
-            return row.fill(V::Elem::NAN);
+            row.fill(V::Elem::NAN);
+            return weighed.next_max;
         }
         let x = max.to_f64() - shift.offset().to_f64();
         let loss = log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x);
@@ -122,5 +126,6 @@ impl LogSoftmax {
         if weight > others {
             row.set(top, rounded(-loss));
         }
+        weighed.next_max
     }
 }

@@ -65,28 +65,32 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, row: Row<'a, V::Elem, 1>) {
-        let lse = log_sum_exp::<V>(simd, row);
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: Row<'a, V::Elem, 1>,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let (lse, next_max) = match extent::<V>(simd, row, max) {
+            Extent::Finite(max) => {
+                let shift = Shift::new::<V>(max);
+                let weighed = weigh::<V, _>(simd, &mut row, &shift, NONE, ahead);
+                let lse = if weighed.sum.is_nan() {
+                    V::Elem::NAN
+                } else {
+                    let log = log::ln(weighed.sum) + shift.ln_unit::<V>();
+                    rounded(shift.offset().to_f64() + log)
+                };
+                (lse, weighed.next_max)
+            }
+            Extent::Masked => (V::Elem::NEG_INFINITY, None),
+            Extent::Infinite => (V::Elem::INFINITY, None),
+            Extent::Nan => (V::Elem::NAN, None),
+        };
         if let Some(result) = self.0.next() {
             *result = lse;
         }
-    }
-}
-
-#[inline(always)]
-fn log_sum_exp<V: Vector>(simd: V::Simd, mut row: Row<'_, V::Elem, 1>) -> V::Elem {
-    match extent::<V>(simd, row) {
-        Extent::Finite(max) => {
-            let shift = Shift::new::<V>(max);
-            let (sum, _) = weigh::<V, _>(simd, &mut row, &shift, NONE);
-            if sum.is_nan() {
-                V::Elem::NAN
-            } else {
-                rounded(shift.offset().to_f64() + (log::ln(sum) + shift.ln_unit::<V>()))
-            }
-        }
-        Extent::Masked => V::Elem::NEG_INFINITY,
-        Extent::Infinite => V::Elem::INFINITY,
-        Extent::Nan => V::Elem::NAN,
+        next_max
     }
 }

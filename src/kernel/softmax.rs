@@ -6,7 +6,7 @@ use super::shift::{Shift, Shifts};
 use super::weights::{Extent, NONE, extent, scale, scales, weigh};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, RowMut, RowsMut};
+use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The probabilities of each row.
@@ -66,26 +66,31 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
     }
 
     #[inline(always)]
-    fn row(&mut self, simd: V::Simd, row: RowMut<'a, V::Elem, 1>) {
-        self.alone::<V>(simd, row);
-    }
-}
-
-impl Softmax {
-    #[inline(always)]
-    fn alone<V: Vector>(self, simd: V::Simd, mut row: RowMut<'_, V::Elem, 1>) {
-        let max = match extent::<V>(simd, row.source()) {
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: RowMut<'a, V::Elem, 1>,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let max = match extent::<V>(simd, row.source(), max) {
             Extent::Finite(max) => max,
             Extent::Masked if self.masked_rows == MaskedRows::Zero => {
-                return row.fill(V::Elem::ZERO);
+                row.fill(V::Elem::ZERO);
+                return None;
             }
-            Extent::Masked | Extent::Infinite | Extent::Nan => return row.fill(V::Elem::NAN),
+            Extent::Masked | Extent::Infinite | Extent::Nan => {
+                row.fill(V::Elem::NAN);
+                return None;
+            }
         };
         let shift = Shift::new::<V>(max);
-        let (sum, heaviest) = weigh::<V, _>(simd, &mut row, &shift, NONE);
-        if sum.is_nan() {
-            return row.fill(V::Elem::NAN);
+        let weighed = weigh::<V, _>(simd, &mut row, &shift, NONE, ahead);
+        if weighed.sum.is_nan() {
+            row.fill(V::Elem::NAN);
+        } else {
+            scale::<V, _>(simd, &mut row, weighed.heaviest, 1.0 / weighed.sum);
         }
-        scale::<V, _>(simd, &mut row, heaviest, 1.0 / sum);
+        weighed.next_max
     }
 }

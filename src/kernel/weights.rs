@@ -21,12 +21,20 @@ pub enum Extent<T> {
     Nan,
 }
 
-/// Finds the extent of a row.
+/// Finds the extent of a row, of which `max` may be the maximum of each lane.
 #[inline(always)]
-pub fn extent<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> Extent<V::Elem> {
+pub fn extent<V: Vector>(
+    simd: V::Simd,
+    row: Row<'_, V::Elem, 1>,
+    max: Option<V>,
+) -> Extent<V::Elem> {
     // `max` may drop a NaN in its first operand, but then it shows in the sum, or below.
     let lowest = V::Elem::NEG_INFINITY;
-    let max = row.fold(simd, lowest, V::max).reduce_max();
+    let max = match max {
+        Some(max) => max,
+        None => row.fold(simd, lowest, V::max),
+    };
+    let max = max.reduce_max();
     if lowest < max && max < V::Elem::INFINITY {
         return Extent::Finite(max);
     }
@@ -91,8 +99,25 @@ pub struct Heaviest {
     exact: f64,
 }
 
+/// How many elements before they are looked at memory is asked for them: two kilobytes, out of cache the best of 0 to
+/// 16 kilobytes.
+const AHEAD: usize = 512;
+
+/// What [`weigh`] finds of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighed<V> {
+    /// The sum of the weights, but for the one left out.
+    pub sum: f64,
+    pub heaviest: Heaviest,
+    /// The largest element in each lane of the next row, if there is one ahead.
+    pub next_max: Option<V>,
+}
+
 /// Turns the elements of a row into their weights, and returns the sum of all but the element
-/// `left_out`, and the largest weight. Only where the row has a destination are the weights written.
+/// `left_out`. Only where the row has a destination are the weights written.
+///
+/// Meanwhile it finds the maximum of the next row of the same length, if there is one `ahead`: the exponentials leave
+/// room for it beside them.
 ///
 /// Leaving an element out, instead of subtracting it afterwards, is what keeps the relative
 /// accuracy of `1 - p` when `p` is near 1.
@@ -102,15 +127,14 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
     row: &mut P,
     shift: &Shift<V::Elem>,
     left_out: usize,
-) -> (f64, Heaviest) {
+    ahead: Row<'_, V::Elem, 1>,
+) -> Weighed<V> {
     if shift.is_far() {
         let weigh = Weigh::<V, true>::new(simd, shift);
-        let sum = weigh_chunks(simd, row, &weigh, left_out);
-        (sum, heaviest(simd, &weigh, shift))
+        weigh_chunks(simd, row, shift, &weigh, left_out, ahead)
     } else {
         let weigh = Weigh::<V, false>::new(simd, shift);
-        let sum = weigh_chunks(simd, row, &weigh, left_out);
-        (sum, heaviest(simd, &weigh, shift))
+        weigh_chunks(simd, row, shift, &weigh, left_out, ahead)
     }
 }
 
@@ -118,11 +142,16 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
 fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     simd: V::Simd,
     row: &mut P,
+    shift: &Shift<V::Elem>,
     weigh: &Weigh<V, FAR>,
     left_out: usize,
-) -> f64 {
+    ahead: Row<'_, V::Elem, 1>,
+) -> Weighed<V> {
+    let lowest = V::Elem::NEG_INFINITY;
+    let mut next_max = V::splat(simd, lowest);
     let len = row.len();
-    tree::sum(
+    let next = ahead.first(len);
+    let sum = tree::sum(
         len.div_ceil(CHUNK),
         #[inline(always)]
         |chunk| {
@@ -137,6 +166,11 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                 [V::Elem::NEG_INFINITY],
                 #[inline(always)]
                 |i, [x]: [V; 1]| {
+                    let at = start + i * V::LANES;
+                    ahead.prefetch::<V>(simd, at + AHEAD);
+                    if let Some([x]) = next.vector::<V>(simd, at / V::LANES) {
+                        next_max = x.max(next_max);
+                    }
                     let weights = weigh.weights(simd, x);
                     let mut counted = weights;
                     if i == block {
@@ -152,7 +186,13 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
             );
             total.finish()
         },
-    )
+    );
+    let [tail] = next.load_tail::<V>(simd, [lowest]);
+    Weighed {
+        sum,
+        heaviest: heaviest(simd, weigh, shift),
+        next_max: (next.len() > 0).then_some(tail.max(next_max)),
+    }
 }
 
 #[inline(always)]

@@ -63,22 +63,22 @@ pub struct Sum([__m256d; 4]);
 #[derive(Clone, Copy, Debug)]
 pub struct Table(__m256i);
 
-impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, fused: true);
+impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: 8, fused: true);
 
 mod op {
     use core::arch::x86_64::{
-        __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
+        __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_sd,
         _mm_castps_pd, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
-        _mm_movehl_ps, _mm_shuffle_ps, _mm_store_ss, _mm_storel_pd, _mm_storeu_ps, _mm_unpackhi_pd,
-        _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps,
-        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
-        _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
-        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd, _mm256_cvtss_f32,
-        _mm256_div_ps, _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd,
-        _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
-        _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps,
-        _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_set1_ps,
-        _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
+        _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_pd, _mm_storeu_ps,
+        _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps,
+        _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
+        _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps,
+        _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd,
+        _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd, _mm256_extractf128_ps,
+        _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd,
+        _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
+        _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
+        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
         _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
         _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
@@ -332,6 +332,16 @@ mod op {
             _mm256_cvtps_pd(_mm256_castps256_ps128(x.1)),
             _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.1)),
         ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn prefetch(_: Avx2, p: *const f32) {
+        #[allow(unused_unsafe, reason = "older compilers want it")]
+        // SAFETY: a prefetch of any address is allowed.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
     }
 
     #[inline]

@@ -68,18 +68,18 @@ pub struct Sum(__m512d, __m512d);
 #[derive(Clone, Copy, Debug)]
 pub struct Table(__m512i);
 
-impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, fused: true);
+impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, registers: 32, fused: true);
 
 mod op {
     use core::arch::x86_64::{
-        __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_pd, _mm_add_sd,
-        _mm_cvtsd_f64, _mm_loadu_ps, _mm_storeu_ps, _mm_unpackhi_pd, _mm256_add_pd,
-        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
-        _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_pd,
-        _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps, _mm512_castpd256_pd512,
-        _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps128_ps512,
-        _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtpd_ps,
-        _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
+        __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd,
+        _mm_add_sd, _mm_cvtsd_f64, _mm_loadu_ps, _mm_prefetch, _mm_storeu_ps, _mm_unpackhi_pd,
+        _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
+        _mm256_castps_si256, _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps,
+        _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps,
+        _mm512_castpd256_pd512, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512,
+        _mm512_castps128_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+        _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
         _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
         _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
         _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
@@ -255,6 +255,16 @@ mod op {
             _mm512_cvtps_pd(_mm512_castps512_ps256(x.0)),
             _mm512_cvtps_pd(_mm256_castpd_ps(upper)),
         )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn prefetch(_: Avx512, p: *const f32) {
+        #[allow(unused_unsafe, reason = "older compilers want it")]
+        // SAFETY: a prefetch of any address is allowed.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
     }
 
     #[inline]

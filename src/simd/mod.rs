@@ -61,6 +61,8 @@ pub trait Vector:
 
     /// Lanes in a vector.
     const LANES: usize;
+    /// How many vectors the registers hold.
+    const REGISTERS: usize;
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
 
@@ -90,6 +92,10 @@ pub trait Vector:
     fn widen(self) -> [f64; 16];
     /// Every lane rounded from an `f64`.
     fn narrow(simd: Self::Simd, x: &[f64; 16]) -> Self;
+
+    /// Asks for the memory at `p`, which need not be any, for it will soon be read. Does nothing where there is no such
+    /// instruction.
+    fn prefetch(simd: Self::Simd, p: *const Self::Elem);
 
     /// `self * a + b`, rounded once where [`FUSED`](Self::FUSED).
     fn mul_add(self, a: Self, b: Self) -> Self;
@@ -150,7 +156,7 @@ pub trait Vector:
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
 /// same names in the module `op` beside the invocation.
 macro_rules! impl_vector {
-    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, fused: $fused:expr) => {
+    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:literal, fused: $fused:expr) => {
         impl $crate::simd::Vector for $vector {
             type Simd = $simd;
             type Elem = $elem;
@@ -159,6 +165,7 @@ macro_rules! impl_vector {
             type Sum = $sum;
             type Table = $table;
             const LANES: usize = $lanes;
+            const REGISTERS: usize = $registers;
             const FUSED: bool = $fused;
 
             $crate::simd::forward! {
@@ -171,6 +178,7 @@ macro_rules! impl_vector {
                 fn store_columns(columns: [Self; 4], dst: &mut [$elem], stride: u16) -> ();
                 fn widen(self: Self) -> [f64; 16];
                 fn narrow(simd: $simd, x: &[f64; 16]) -> Self;
+                fn prefetch(simd: $simd, p: *const $elem) -> ();
                 fn mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn neg_mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn max(self: Self, other: Self) -> Self;

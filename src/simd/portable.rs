@@ -38,7 +38,7 @@ pub struct Sum(f64x8, f64x8);
 #[derive(Clone, Copy, Debug)]
 pub struct Table([u32; 8]);
 
-impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, fused: FUSED);
+impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, registers: 4, fused: FUSED);
 
 mod op {
     use super::{F32x16, Mask, Portable, Sum, Table, f32x4, f32x16, f64x8, u32x16};
@@ -233,6 +233,9 @@ mod op {
             f64x8::new(core::array::from_fn(|i| f64::from(x[i + 8]))),
         )
     }
+
+    #[inline(always)]
+    pub(super) fn prefetch(_: Portable, _: *const f32) {}
 
     #[inline(always)]
     pub(super) fn load_columns(_: Portable, src: &[f32], stride: u16) -> [F32x16; 4] {
