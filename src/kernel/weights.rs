@@ -69,13 +69,15 @@ pub fn scales<V: Vector>(simd: V::Simd, shifts: &Shifts<V>, mut factors: [f64; 1
     }
     if near {
         let (base, growth) = (weights.base.widen(), weights.growth.widen());
-        for (i, factor) in factors.iter_mut().enumerate() {
+        let mut corrected = factors;
+        for i in 0..16 {
             let heaviest = Heaviest {
                 rounded: rounded[i],
                 exact: base[i] + base[i] * growth[i],
             };
-            *factor = heaviest.corrected::<V::Elem>(*factor);
+            corrected[i] = heaviest.corrected::<V::Elem>(factors[i]);
         }
+        factors = corrected;
     }
     Factor::of_rows(simd, &factors)
 }
@@ -227,15 +229,20 @@ impl Heaviest {
         const MANTISSA: u64 = (1 << 52) - 1;
         let exact = self.exact * factor;
         let top = T::from_f64(exact).to_f64();
-        let off = (exact - top) / (top * T::UNIT);
-        if top.to_bits() & MANTISSA != 0 || !(-NEAR..=NEAR).contains(&off) {
-            return factor;
-        }
+        // That of numbers just below the power of two. (A factor of 0 is near nothing.)
+        let ulp = top * T::UNIT;
+        let is_near = (exact - top).abs() < NEAR * ulp;
+        let is_power = top.to_bits() & MANTISSA == 0;
         let product = self.rounded * factor;
-        let lowest = top - top * T::UNIT * (0.5 - INSIDE);
-        let highest = top + top * T::UNIT * (1.0 - INSIDE);
+        let lowest = top - ulp * (0.5 - INSIDE);
+        let highest = top + ulp * (1.0 - INSIDE);
         // No `clamp`: it may panic, so it is a call.
-        factor * (product.max(lowest).min(highest) / product)
+        let corrected = factor * (product.max(lowest).min(highest) / product);
+        if is_near & is_power {
+            corrected
+        } else {
+            factor
+        }
     }
 }
 
@@ -247,7 +254,12 @@ pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     heaviest: Heaviest,
     factor: f64,
 ) {
-    let factor = Factor::new(simd, heaviest.corrected::<V::Elem>(factor));
+    let factor = if near_power_of_two::<V::Elem>(heaviest.rounded * factor) {
+        heaviest.corrected::<V::Elem>(factor)
+    } else {
+        factor
+    };
+    let factor = Factor::new(simd, factor);
     row.update(
         simd,
         #[inline(always)]
