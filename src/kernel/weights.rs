@@ -82,11 +82,13 @@ pub fn scales<V: Vector>(simd: V::Simd, shifts: &Shifts<V>, mut factors: [f64; 1
     Factor::of_rows(simd, &factors)
 }
 
+/// The mantissa's bits in an `f64`.
+const MANTISSA: u64 = (1 << 52) - 1;
+
 /// Whether a number is within two ULP of a power of two, or 0. (Without a branch, which would keep the compiler from
 /// doing many at once.)
 #[inline(always)]
 fn near_power_of_two<T: Element>(x: f64) -> bool {
-    const MANTISSA: u64 = (1 << 52) - 1;
     // From 1 to 2.
     let m = f64::from_bits(x.to_bits() & MANTISSA | 1_f64.to_bits());
     !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
@@ -226,7 +228,6 @@ impl Heaviest {
         const NEAR: f64 = 0.2;
         // Room for what the product rounds.
         const INSIDE: f64 = 0.01;
-        const MANTISSA: u64 = (1 << 52) - 1;
         let exact = self.exact * factor;
         let top = T::from_f64(exact).to_f64();
         // That of numbers just below the power of two. (A factor of 0 is near nothing.)
