@@ -1,6 +1,7 @@
 //! Threads that help with the work of a call. The only file that names rayon.
 
 use std::error::Error as _;
+use std::panic::catch_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
@@ -17,33 +18,37 @@ pub fn threads() -> usize {
 fn has_global_pool() -> bool {
     static MADE: OnceLock<bool> = OnceLock::new();
     cfg!(target_family = "wasm")
-        || *MADE.get_or_init(|| {
-            let made = rayon::ThreadPoolBuilder::new().build_global();
-            // The system's errors have a source; the other is that there is a pool.
-            made.map_or_else(|error| error.source().is_none(), |()| true)
+        || *MADE.get_or_init(|| match rayon::ThreadPoolBuilder::new().build_global() {
+            Ok(()) => true,
+            // The system's errors have a source. The other is that somebody tried before; whether there is a pool
+            // since, only a panic tells.
+            Err(error) => {
+                error.source().is_none() && catch_unwind(rayon::current_num_threads).is_ok()
+            }
         })
 }
 
+thread_local! {
+    /// What this thread offers, one call after the other.
+    static OFFER: Arc<Offer> = Arc::default();
+}
+
 /// Runs `work` here and, at the same time, on up to `helpers` threads of that pool; returns when it has returned
-/// everywhere.
+/// everywhere. (If it panics on one of those, rayon ends the process.)
 ///
 /// A thread that has not begun by the time `work` returns here stays out of it. So a call does not wait for
 /// threads that sleep or are busy; nor does it do other work of the pool meanwhile, which might want a lock
 /// that the caller holds. Rayon's scopes do both.
 pub fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
-    // SAFETY: only the lifetime changes. What is offered is called by nobody after `offer` is closed, which it is,
-    // with all calls over, before this function returns or unwinds.
+    // A thread that is about to end has none any more.
+    let offer = OFFER.try_with(Arc::clone).unwrap_or_default();
+    // SAFETY: only the lifetime changes. A helper takes `work` from an open offer, and is counted, under one lock; `open`,
+    // which is there before any helper is, closes the offer and waits until none is counted before this function
+    // returns or unwinds.
     let work =
         unsafe { core::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
-    let offer = Arc::new(Offer {
-        state: Mutex::new(State {
-            work: Some(work),
-            helpers: 0,
-        }),
-        left: Condvar::new(),
-    });
-    let open = Open(&offer);
-    for _ in 0..helpers {
+    let open = offer.open(work);
+    for _ in 0..offer.missing(helpers) {
         let offer = Arc::clone(&offer);
         rayon::spawn(move || offer.help());
     }
@@ -55,17 +60,21 @@ pub fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
 const TRIES: usize = if cfg!(miri) { 2 } else { 400 };
 
 /// Work that is offered to other threads.
+#[derive(Default)]
 struct Offer {
     state: Mutex<State>,
     /// A helper has left.
     left: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     /// `None`: closed.
     work: Option<&'static (dyn Fn() + Sync)>,
     /// Threads that are at work.
     helpers: usize,
+    /// Jobs of the pool that no thread has taken yet. They stay there when the call is over, and help with the next.
+    jobs: usize,
 }
 
 impl Offer {
@@ -74,9 +83,24 @@ impl Offer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the work, unless that is closed.
+    /// Offers work until the result is dropped.
+    fn open(&self, work: &'static (dyn Fn() + Sync)) -> Open<'_> {
+        self.lock().work = Some(work);
+        Open(self)
+    }
+
+    /// How many jobs are missing for so many helpers; from now on they count as there.
+    fn missing(&self, helpers: usize) -> usize {
+        let mut state = self.lock();
+        let missing = helpers.saturating_sub(state.jobs);
+        state.jobs += missing;
+        missing
+    }
+
+    /// A job: does the work, unless that is closed.
     fn help(&self) {
         let mut state = self.lock();
+        state.jobs -= 1;
         if let Some(work) = state.work {
             state.helpers += 1;
             drop(state);
@@ -119,13 +143,13 @@ impl Drop for Open<'_> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::{share, threads};
+pub mod tests {
+    use super::{OFFER, share, threads};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc;
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// On a thread of a pool of two.
     fn in_a_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
@@ -134,6 +158,20 @@ mod tests {
             assert_eq!(threads(), 2);
             f()
         })
+    }
+
+    /// Waits for what other threads do; not for ever.
+    pub fn wait_until(what: &str, done: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !done() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+            thread::yield_now();
+        }
+    }
+
+    /// Jobs that this thread has in its pool.
+    fn jobs() -> usize {
+        OFFER.with(|offer| offer.lock().jobs)
     }
 
     #[test]
@@ -147,15 +185,17 @@ mod tests {
                 is_free.recv().unwrap();
             });
             has_begun.recv().unwrap();
-            share(1, &|| {
-                runs.fetch_add(1, SeqCst);
-            });
+            for _ in 0..100 {
+                share(1, &|| {
+                    runs.fetch_add(1, SeqCst);
+                });
+                assert_eq!(jobs(), 1, "one job, and no more of them");
+            }
             free.send(()).unwrap();
             // The helper that comes now finds it closed.
-            rayon::join(rayon::yield_now, rayon::yield_now);
+            wait_until("the other thread takes the job", || jobs() == 0);
         });
-        // The pool has ended, and all its jobs with it.
-        assert_eq!(runs.into_inner(), 1);
+        assert_eq!(runs.into_inner(), 100);
     }
 
     #[test]
@@ -166,9 +206,7 @@ mod tests {
                 let caller = thread::current().id();
                 let work = || {
                     if thread::current().id() == caller {
-                        while begun.load(SeqCst) == 0 {
-                            thread::yield_now();
-                        }
+                        wait_until("a helper begins", || begun.load(SeqCst) > 0);
                         assert!(!panics, "on purpose");
                     } else {
                         begun.fetch_add(1, SeqCst);

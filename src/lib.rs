@@ -29,8 +29,8 @@
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
 //!
 //! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation
-//! returns a `Result`, checks lengths before it writes, and allocates nothing itself (the first call reads the
-//! environment; rayon may allocate when it hands work on).
+//! returns a `Result`, checks lengths before it writes, and allocates nothing (the first call reads the
+//! environment; a batch that is spread over threads allocates a little to call them).
 //!
 //! # The mathematics
 //!

@@ -48,7 +48,8 @@ where
         }
     };
     helpers::share(threads.min(parts) - 1, &work);
-    merged(&mut lock(&queue).results[..parts])
+    let mut queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    merged(&mut queue.results[..parts])
         .unwrap_or_else(|| unreachable!("every part that was taken has been run"))
 }
 
@@ -108,10 +109,12 @@ fn merged<R: Merge>(results: &mut [Option<R>]) -> Option<R> {
 mod tests {
     use super::{MAX_PARTS, SERIAL_BELOW, rows_of_a_part, spread};
     use crate::backend::Backend;
+    use crate::helpers::tests::wait_until;
     use crate::kernel::tree::Merge;
     use crate::rows::{Pass as _, Rows, Split as _};
     use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     /// Notes what is in each part: its first element, and how many rows.
     struct Note;
@@ -175,6 +178,41 @@ mod tests {
         let parts = spread(rows);
         assert_eq!(parts.iter().map(|&(_, rows)| rows).sum::<usize>(), rows);
         assert!(parts.is_sorted(), "{parts:?}");
+    }
+
+    /// A thread that has begun a part waits until another one has.
+    struct Meet(AtomicUsize);
+
+    impl Kernel<Rows<'_, f32, 1>> for Meet {
+        type Output = ();
+        fn simd<S: Simd>(&self, _: S, _: Rows<'_, f32, 1>) {
+            self.0.fetch_add(1, SeqCst);
+            wait_until("a second thread", || self.0.load(SeqCst) > 1);
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Meet {
+        fn scalar(&self, _: Rows<'_, f32, 1>) {
+            unreachable!("the backend is another")
+        }
+    }
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn more_than_one_thread_works() {
+        let x = vec![0.0; 2 * SERIAL_BELOW];
+        let run = || {
+            let rows = Rows::new([&x[..]], 16).unwrap();
+            let backend = Backend::named("portable").unwrap();
+            spread(backend, &Meet(AtomicUsize::new(0)), rows);
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let pool = pool.unwrap();
+        pool.install(run);
+        // By a thread of no pool, if the global one has threads.
+        if super::helpers::threads() > 1 {
+            run();
+        }
     }
 
     #[test]

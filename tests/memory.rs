@@ -52,15 +52,22 @@ fn every_call_on_allocations_of_its_own() {
     }
 }
 
-/// A batch that is just long enough for threads. Under Miri, short ones are split.
+/// Batches that are just long enough for threads: of short rows, which go sixteen at a time, and of longer ones, which look
+/// ahead. Under Miri, short batches are split.
 #[test]
 fn every_call_on_threads() {
-    let rows = if cfg!(miri) { 70 } else { 26_300 };
-    println!("{rows} rows");
+    let shapes = if cfg!(miri) {
+        [(70, 10), (9, 70)]
+    } else {
+        [(26_300, 10), (270, 1000)]
+    };
+    println!("{shapes:?}");
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     for backend in Backend::available() {
         println!("on {}", backend.name());
         let exec = Exec::new().backend(backend);
-        pool.install(|| every_call(rows, 10, "normal 3", exec));
+        for (rows, classes) in shapes {
+            pool.install(|| every_call(rows, classes, "normal 3", exec));
+        }
     }
 }

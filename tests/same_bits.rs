@@ -407,7 +407,7 @@ fn a_row_alone_and_in_a_batch() {
             Some("near ties"),
             Some("equal"),
         ];
-        let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4100]);
+        let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4196]);
         for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
             let owned = Owned::new(ROWS, classes, kind);
             let context = format_args!("{backend:?}, {}", owned.name);
@@ -446,7 +446,7 @@ fn a_special_row_in_a_batch() {
     const SPECIAL: usize = 7;
     // What is special: an element, at the target of the row or before it (if there is one), or every element.
     type Make = fn(&mut [f32], usize);
-    let kinds: [(&str, Make); 10] = [
+    let kinds: [(&str, Make); 13] = [
         ("NaN at the target", |x, t| x[t] = f32::NAN),
         ("NaN elsewhere", |x, t| x[t.saturating_sub(1)] = f32::NAN),
         ("+inf at the target", |x, t| x[t] = f32::INFINITY),
@@ -460,11 +460,18 @@ fn a_special_row_in_a_batch() {
         ("-inf alone", |x, _| x.fill(f32::NEG_INFINITY)),
         ("1e30 at the target", |x, t| x[t] = 1e30),
         ("-1e30 alone", |x, _| x.fill(-1e30)),
-        // Gradients whose sum leaves the range of an element.
+        // Gradients whose sum leaves the range of an element, or comes near to where that begins, or is 0.
         ("3e38 alone", |x, _| x.fill(3e38)),
+        ("1.3e30 at the target", |x, t| x[t] = 1.3e30),
+        ("-0 alone", |x, _| x.fill(-0.0)),
+        ("1 and -1", |x, _| {
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = [1.0, -1.0][i % 2];
+            }
+        }),
     ];
     for backend in Backend::available() {
-        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4099] {
+        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4196] {
             for (name, make) in kinds {
                 let mut owned = Owned::new(ROWS, classes, Some("normal 3"));
                 let target = classes - 1;

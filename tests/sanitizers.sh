@@ -117,6 +117,9 @@ thread() {
         matched cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
         --test memory --test same_bits -- --nocapture \
         every_call_on_threads any_number_of_threads_where_the_order_shows
+    step 'ThreadSanitizer, how threads are called' \
+        matched cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
+        --lib -- --nocapture helpers parallel
     unset RUSTFLAGS
 }
 
@@ -146,7 +149,7 @@ valgrind_() {
 # It has no instruction set but what the compiler's target has.
 interpret() {
     SOFTLANE_TEST_SHAPES=few MIRIFLAGS="-Zmiri-env-forward=SOFTLANE_TEST_SHAPES $1" \
-        cargo +nightly miri test --target-dir "$target/miri" --test memory -- --nocapture "$2"
+        cargo +nightly miri test --target-dir "$target/miri" "${@:2}" -- --nocapture
 }
 
 miri() {
@@ -155,14 +158,17 @@ miri() {
         skip Miri 'it needs rustup +nightly component add miri rust-src'
         return
     fi
-    note 'left out: avx512, whose maxima and comparisons Miri does not know; every test but those of memory'
-    step 'Miri, scalar and portable' matched interpret '' every_call_on_allocations_of_its_own
+    note 'left out: avx512, whose maxima and comparisons Miri does not know (what it does with its many'
+    note 'registers runs on avx2); every test but those of memory and of helpers'
+    step 'Miri, scalar and portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
     export RUSTFLAGS='-Ctarget-feature=+avx2,+fma'
-    step 'Miri, avx2 and fused portable' matched interpret '' every_call_on_allocations_of_its_own
+    step 'Miri, avx2 and fused portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
     unset RUSTFLAGS
     # The queues of rayon (crossbeam-epoch) break the rules of Stacked Borrows, Miri's default, and their
     # memory lives until the end.
-    step 'Miri, threads' matched interpret '-Zmiri-tree-borrows -Zmiri-ignore-leaks' every_call_on_threads
+    rules='-Zmiri-tree-borrows -Zmiri-ignore-leaks'
+    step 'Miri, threads' matched interpret "$rules" --test memory every_call_on_threads
+    step 'Miri, how threads are called' matched interpret "$rules" --lib helpers
 }
 
 for part in "${parts[@]}"; do

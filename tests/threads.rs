@@ -6,8 +6,9 @@
 
 use std::env;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -27,7 +28,7 @@ fn batch() -> (Vec<f32>, Vec<f32>) {
     (x, serial)
 }
 
-/// Calls from as many tasks as there are threads, and from more: each waits for parts that the others may do.
+/// Calls from as many tasks as there are threads, and from more: there may be nobody to help.
 #[test]
 fn within_other_work_of_a_pool() {
     let (x, serial) = batch();
@@ -52,17 +53,24 @@ fn within_other_work_of_a_pool() {
 /// A call does no other work of the pool: here that would want the lock which the same thread holds already.
 #[test]
 fn while_a_lock_is_held() {
-    let (x, serial) = batch();
-    let lock = Mutex::new(vec![0.0; x.len()]);
-    let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    pool.install(|| {
-        (0..20).into_par_iter().for_each(|_| {
-            let mut y = lock.lock().unwrap();
-            y.fill(0.0);
-            softlane::softmax(&x, CLASSES, &mut y).unwrap();
-            assert_eq!(*y, serial);
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let (x, serial) = batch();
+        let lock = Mutex::new(vec![0.0; x.len()]);
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        pool.install(|| {
+            (0..20).into_par_iter().for_each(|_| {
+                let mut y = lock.lock().unwrap();
+                y.fill(0.0);
+                softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                assert_eq!(*y, serial);
+            });
         });
+        done.send(()).unwrap();
     });
+    let limit = Duration::from_secs(300);
+    let ended = is_done.recv_timeout(limit);
+    assert_eq!(ended, Ok(()), "it hangs, or it failed");
 }
 
 /// Calls from threads that belong to no pool, each of which works on its own batch with the help of the global one.
@@ -94,6 +102,10 @@ fn without_threads() {
         println!("not alone: there may be a pool");
         return;
     }
+    if env::var_os("TRIED").is_some() {
+        // The program has tried itself, before.
+        ThreadPoolBuilder::new().build_global().unwrap_err();
+    }
     let (x, serial) = batch();
     let mut y = vec![0.0; x.len()];
     softlane::softmax(&x, CLASSES, &mut y).unwrap();
@@ -109,15 +121,20 @@ fn a_pool_that_cannot_be_made() {
         println!("not in an emulator, which needs more memory than this leaves");
         return;
     }
-    let output = Command::new("sh")
-        .args(["-c", r#"ulimit -v 1048576 && exec "$0" "$@""#])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "without_threads", "--ignored", "--nocapture"])
-        .env("RAYON_NUM_THREADS", THREADS)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("no pool, and no panic"), "{text}");
+    for tried in [false, true] {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"ulimit -v 1048576 && exec "$0" "$@""#])
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", "without_threads", "--ignored", "--nocapture"])
+            .env("RAYON_NUM_THREADS", THREADS);
+        if tried {
+            command.env("TRIED", "1");
+        }
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("no pool, and no panic"), "{text}");
+    }
 }

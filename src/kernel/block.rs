@@ -109,9 +109,10 @@ fn one_by_one<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>
 
 /// Whether the maximum of a row is found while the row before is weighed.
 ///
-/// With 32 registers that takes 0.87 to 0.93 of the time of a pass of its own, for rows of 1000 classes on as long as the batch
+/// With 32 registers that takes 0.87 to 0.96 of the time of a pass of its own, for rows of 1000 classes on as long as the batch
 /// is in some cache; beyond, such rows take up to 1.2 times as long, but long ones (32 768) 0.9. With AVX2 it takes
-/// 0.98 to 1.04 of the time, and up to 1.2 beyond (all by both versions taking turns in one process).
+/// 0.98 to 1.04 of the time, and up to 1.2 beyond (all by both versions taking turns in one process, on one thread). On
+/// several threads, these are the rows of a part of the batch, which may be in some cache where the batch is not.
 #[inline(always)]
 fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
     const CACHED: usize = 2 * 1024 * 1024;

@@ -31,27 +31,38 @@ pub fn extent<V: Vector>(
     // `max` may drop a NaN in its first operand, but then it shows in the sum, or below.
     let lowest = V::Elem::NEG_INFINITY;
     let max = match max {
-        Some(max) => max,
+        Some(max) => {
+            debug_assert!(
+                max.reduce_max() == row.fold(simd, lowest, V::max).reduce_max()
+                    || has_nan::<V>(simd, row),
+                "the maximum of another row"
+            );
+            max
+        }
         None => row.fold(simd, lowest, V::max),
     };
     let max = max.reduce_max();
     if lowest < max && max < V::Elem::INFINITY {
-        return Extent::Finite(max);
-    }
-    let mut nan = V::splat(simd, lowest).is_nan();
-    row.visit(
-        simd,
-        [lowest],
-        #[inline(always)]
-        |[x]: [V; 1]| nan = V::or(nan, x.is_nan()),
-    );
-    if V::bits(nan) != 0 {
+        Extent::Finite(max)
+    } else if has_nan::<V>(simd, row) {
         Extent::Nan
     } else if max == lowest {
         Extent::Masked
     } else {
         Extent::Infinite
     }
+}
+
+#[inline(always)]
+fn has_nan<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> bool {
+    let mut nan = V::splat(simd, V::Elem::NEG_INFINITY).is_nan();
+    row.visit(
+        simd,
+        [V::Elem::NEG_INFINITY],
+        #[inline(always)]
+        |[x]: [V; 1]| nan = V::or(nan, x.is_nan()),
+    );
+    V::bits(nan) != 0
 }
 
 /// No element: see [`weigh`].

@@ -63,13 +63,16 @@ pub struct Sum([__m256d; 4]);
 #[derive(Clone, Copy, Debug)]
 pub struct Table(__m256i);
 
-impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: 8, fused: true);
+// Miri, which knows no AVX-512, sees here what is done with many registers.
+const REGISTERS: usize = if cfg!(miri) { 32 } else { 8 };
+
+impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: REGISTERS, fused: true);
 
 mod op {
     use core::arch::x86_64::{
         __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_sd,
-        _mm_castps_pd, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
-        _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_pd, _mm_storeu_ps,
+        _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
+        _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_epi64, _mm_storeu_ps,
         _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps,
         _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
         _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps,
@@ -155,7 +158,8 @@ mod op {
     pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
         let (mut p, count) = (dst.as_mut_ptr(), dst.len().min(16));
         // By parts that get smaller, as masked stores take AMD's processors dozens of operations.
-        // SAFETY: each store is of lanes that the count has, and those are elements of `dst`.
+        // SAFETY: each store is of lanes that the count has, and those are elements of `dst`; none asks for more alignment
+        // than an element has.
         unsafe {
             if count >= 16 {
                 _mm256_storeu_ps(p, x.0);
@@ -172,7 +176,7 @@ mod op {
                 (p, four) = (p.add(4), _mm256_extractf128_ps::<1>(eight));
             }
             if count & 2 != 0 {
-                _mm_storel_pd(p.cast(), _mm_castps_pd(four));
+                _mm_storel_epi64(p.cast(), _mm_castps_si128(four));
                 (p, four) = (p.add(2), _mm_movehl_ps(four, four));
             }
             if count & 1 != 0 {

@@ -156,7 +156,7 @@ pub trait Vector:
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
 /// same names in the module `op` beside the invocation.
 macro_rules! impl_vector {
-    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:literal, fused: $fused:expr) => {
+    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:expr, fused: $fused:expr) => {
         impl $crate::simd::Vector for $vector {
             type Simd = $simd;
             type Elem = $elem;

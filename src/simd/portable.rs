@@ -38,6 +38,7 @@ pub struct Sum(f64x8, f64x8);
 #[derive(Clone, Copy, Debug)]
 pub struct Table([u32; 8]);
 
+// Four registers: the fewest, of SSE2.
 impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, registers: 4, fused: FUSED);
 
 mod op {
