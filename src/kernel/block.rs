@@ -285,3 +285,51 @@ impl<V: Vector> Block<V> {
         (!nan).then_some(sums)
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Block, ROWS};
+    use crate::backend::Backend;
+    use crate::rows::{Columns as _, Rows};
+    use crate::scalar::Scalar;
+    use crate::simd::{Kernel, Simd, Vector};
+
+    /// The columns in which sixteen rows have their maximum.
+    struct Tops;
+
+    impl Kernel<Rows<'_, f32, 1>> for Tops {
+        type Output = Vec<f64>;
+
+        fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> Vec<f64> {
+            let mut block = Block::<S::F32>::new(simd, rows.classes());
+            block.read(simd, &rows);
+            let columns = block.columns();
+            let max = columns.iter().fold(columns[0], |max, &x| x.max(max));
+            block.top(simd, max).widen().to_vec()
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Tops {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> Vec<f64> {
+            unreachable!("the scalar path has no blocks")
+        }
+    }
+
+    /// As a row alone finds it: which of equal elements is left out of a sum shows in the order of its additions.
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn the_first_of_equal_maxima() {
+        for classes in [1, 3, 5, 64] {
+            // Row `r` has its maximum in columns `r`, `r + 1` and `r + 4`, as far as there are such.
+            let row = |r: usize| (0..classes).map(move |k| [r, r + 1, r + 4].contains(&k));
+            let rows: Vec<Vec<bool>> = (0..ROWS).map(|r| row(r % classes).collect()).collect();
+            let x: Vec<f32> = rows.iter().flatten().map(|&top| f32::from(top)).collect();
+            let first = |row: &Vec<bool>| row.iter().position(|&top| top).unwrap() as f64;
+            let want: Vec<f64> = rows.iter().map(first).collect();
+            for backend in Backend::available().filter(|b| b.name() != "scalar") {
+                let rows = Rows::new([&x[..]], classes).unwrap();
+                assert_eq!(backend.run(&Tops, rows), want, "{backend:?}, {classes}");
+            }
+        }
+    }
+}
