@@ -6,15 +6,18 @@
 #![expect(clippy::unwrap_used, reason = "an operation that fails is not timed")]
 
 mod common;
+#[path = "common/processor.rs"]
+mod processor;
 #[path = "common/turns.rs"]
 mod turns;
 
 use std::hint::black_box;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use common::batch::Batch;
 use common::{IN_CACHE, WORKLOADS};
+use processor::processor;
 use softlane::{Backend, Exec};
 use turns::medians;
 
@@ -149,14 +152,4 @@ fn table(title: &str, works: &[Work], execs: &[Contestant], time: Duration) {
         println!("| {name} | {rows} x {classes} | {} |", cells.join(" | "));
     }
     println!();
-}
-
-/// The processor's name, or at least its architecture.
-fn processor() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let name = name.map(|name| name.trim_start_matches([' ', '\t', ':']));
-    name.unwrap_or(env::consts::ARCH).to_owned()
 }
