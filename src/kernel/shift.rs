@@ -195,17 +195,18 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
     pub fn of_rows(simd: V::Simd, shifts: &Shifts<V>) -> Self {
         let constants = V::Elem::EXP;
         let lightest = shifts.reference + V::splat(simd, constants.lightest);
-        let octaves = V::splat(simd, constants.lift) - shifts.reference;
-        let n = if V::FUSED {
-            octaves * V::constant(simd, 8.0)
+        // Integers of few bits: exact, in one step, as the first exponential waits for it.
+        let (lift, round) = (constants.lift.to_f64(), constants.round.to_f64());
+        let magic = if V::FUSED {
+            let most = V::constant(simd, round + 8.0 * lift);
+            shifts.reference.neg_mul_add(V::constant(simd, 8.0), most)
         } else {
-            octaves + V::splat(simd, constants.bias)
+            V::constant(simd, round + lift + constants.bias.to_f64()) - shifts.reference
         };
         Self {
             offset: V::splat(simd, V::Elem::ZERO),
             lowest: lightest * V::constant(simd, core::f64::consts::LN_2),
-            // Integers of few bits: exact.
-            magic: n + V::splat(simd, constants.round),
+            magic,
             table: V::table(simd, &constants.table),
         }
     }

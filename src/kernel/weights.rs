@@ -290,9 +290,10 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn new(simd: V::Simd, factor: f64) -> Self {
         let hi = V::Elem::from_f64(factor);
+        let wide = hi.to_f64();
         // Nothing is left of an infinite factor.
-        let rest = factor - hi.to_f64();
-        let lo = V::Elem::from_f64(if rest.is_finite() { rest } else { 0.0 });
+        let rest = if wide.is_finite() { factor - wide } else { 0.0 };
+        let lo = V::Elem::from_f64(rest);
         Self {
             hi: V::splat(simd, hi),
             lo: V::splat(simd, lo),
