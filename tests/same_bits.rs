@@ -480,10 +480,38 @@ fn a_special_row_in_a_batch() {
                     &mut owned.x[SPECIAL * classes..(SPECIAL + 1) * classes],
                     target,
                 );
+                // What the backward passes multiply with: zeros beside numbers, and where the row is special.
+                for row in [1, 2, SPECIAL] {
+                    owned.y[row * classes + target] = [0.0, -0.0][row % 2];
+                }
                 let context = format_args!("{backend:?}, {}, {name}", owned.name);
                 assert_rows_as_alone(backend, &owned, context);
             }
         }
+    }
+}
+
+/// Where a probability is near a power of two, some weights are rounded by more than others: a class without rivals has
+/// probability 1 all the same, in blocks and alone.
+#[test]
+fn a_class_alone_whatever_its_weight() {
+    const CLASSES: usize = 4_000_000;
+    let mut rng = Rng::new(1);
+    let x: Vec<f32> = (0..CLASSES)
+        .map(|_| rng.between(-40.0, 40.0) as f32)
+        .collect();
+    for backend in Backend::available().filter(|backend| backend.is_fused()) {
+        let mut p = vec![0.0; CLASSES];
+        serial(backend).softmax(&x, 1, &mut p).unwrap();
+        let all = p.iter().all(|&p| p == 1.0);
+        assert!(all, "{backend:?}: in blocks");
+        // Fifteen rows are no block.
+        for (x, p) in x.chunks(15).zip(p.chunks_mut(15)) {
+            p.fill(0.0);
+            serial(backend).softmax(x, 1, p).unwrap();
+        }
+        let all = p.iter().all(|&p| p == 1.0);
+        assert!(all, "{backend:?}: alone");
     }
 }
 
