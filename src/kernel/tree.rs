@@ -137,18 +137,22 @@ mod tests {
 
     #[test]
     fn sixteen_at_a_time_are_one_by_one() {
-        let leaves: Vec<f64> = (0..333)
+        let leaves: Vec<f64> = (0..350)
             .map(|i| f64::from(i * i % 97) * 0.1 + 1e-9)
             .collect();
-        let mut sixteen = Sum::new();
-        let (blocks, rest) = leaves.as_chunks::<16>();
-        for &block in blocks {
-            sixteen.push_sixteen(block);
+        // Even and odd numbers of sixteens, and what may follow them.
+        for n in 0..leaves.len() {
+            let mut sixteen = Sum::new();
+            let (blocks, rest) = leaves[..n].as_chunks::<16>();
+            for &block in blocks {
+                sixteen.push_sixteen(block);
+            }
+            for &leaf in rest {
+                sixteen.push(leaf);
+            }
+            let total = sixteen.total();
+            assert_eq!(total.to_bits(), recursive(&leaves[..n]).to_bits(), "{n}");
         }
-        for &leaf in rest {
-            sixteen.push(leaf);
-        }
-        assert_eq!(sixteen.total().to_bits(), recursive(&leaves).to_bits());
     }
 
     #[test]
