@@ -34,12 +34,18 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 /// # Ok::<(), softlane::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Backend(Isa);
+pub struct Backend(Path);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Isa {
+enum Path {
     #[cfg(feature = "std")]
     Scalar,
+    Vector(Isa),
+}
+
+/// An instruction set with vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isa {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
@@ -69,12 +75,12 @@ impl Backend {
     pub fn available() -> impl Iterator<Item = Self> {
         [
             #[cfg(feature = "std")]
-            Some(Isa::Scalar),
-            Some(Isa::Portable(Portable)),
+            Some(Path::Scalar),
+            Some(Path::Vector(Isa::Portable(Portable))),
             #[cfg(target_arch = "x86_64")]
-            Avx2::detect().map(Isa::Avx2),
+            Avx2::detect().map(|simd| Path::Vector(Isa::Avx2(simd))),
             #[cfg(target_arch = "x86_64")]
-            Avx512::detect().map(Isa::Avx512),
+            Avx512::detect().map(|simd| Path::Vector(Isa::Avx512(simd))),
         ]
         .into_iter()
         .flatten()
@@ -106,12 +112,12 @@ impl Backend {
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(feature = "std")]
-            Isa::Scalar => "scalar",
-            Isa::Portable(_) => "portable",
+            Path::Scalar => "scalar",
+            Path::Vector(Isa::Portable(_)) => "portable",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) => "avx2",
+            Path::Vector(Isa::Avx2(_)) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(_) => "avx512",
+            Path::Vector(Isa::Avx512(_)) => "avx512",
         }
     }
 
@@ -121,10 +127,10 @@ impl Backend {
     pub fn is_fused(self) -> bool {
         match self.0 {
             #[cfg(feature = "std")]
-            Isa::Scalar => false,
-            Isa::Portable(_) => crate::simd::portable::FUSED,
+            Path::Scalar => false,
+            Path::Vector(Isa::Portable(_)) => crate::simd::portable::FUSED,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) | Isa::Avx512(_) => true,
+            Path::Vector(Isa::Avx2(_) | Isa::Avx512(_)) => true,
         }
     }
 
@@ -166,19 +172,37 @@ impl Backend {
     fn fastest() -> Self {
         Self::available()
             .last()
-            .unwrap_or(Self(Isa::Portable(Portable)))
+            .unwrap_or(Self(Path::Vector(Isa::Portable(Portable))))
     }
 
-    /// Runs a kernel with this instruction set. The one place where it is entered.
+    /// Runs a kernel.
     pub(crate) fn run<D, K: Operation<D>>(self, kernel: &K, data: D) -> K::Output {
         match self.0 {
             #[cfg(feature = "std")]
-            Isa::Scalar => kernel.scalar(data),
-            Isa::Portable(simd) => kernel.simd(simd, data),
+            Path::Scalar => kernel.scalar(data),
+            Path::Vector(isa) => isa.run(kernel, data),
+        }
+    }
+
+    /// The instruction set; the scalar path has none.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn isa(self) -> Option<Isa> {
+        match self.0 {
+            Path::Scalar => None,
+            Path::Vector(isa) => Some(isa),
+        }
+    }
+}
+
+impl Isa {
+    /// Runs a kernel with this instruction set. The one place where it is entered.
+    pub(crate) fn run<D, K: Kernel<D>>(self, kernel: &K, data: D) -> K::Output {
+        match self {
+            Self::Portable(simd) => simd.run(kernel, data),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(simd) => simd.run(kernel, data),
+            Self::Avx2(simd) => simd.run(kernel, data),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(simd) => simd.run(kernel, data),
+            Self::Avx512(simd) => simd.run(kernel, data),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
-use crate::rows::{Rows, RowsMut, Split as _};
+use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
 
 /// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`:
 /// `L = -t ln s(x) - (1 - t) ln s(-x)` with the sigmoid `s(x) = 1 / (1 + e^-x)`, and its gradient
@@ -85,7 +85,7 @@ impl BinaryCrossEntropy {
         labels_per_row: usize,
         labels: &[T],
     ) -> Result<T, Error> {
-        let rows = Rows::new([logits, labels], labels_per_row)?.flatten();
+        let rows = Rows::new([logits, labels], labels_per_row)?.in_chunks();
         let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
         let sum = T::binary_loss(self.exec, kernel, rows)?;
         Ok(self.reduction.reduce(sum, logits.len(), self.empty_mean))
@@ -156,7 +156,7 @@ impl BinaryCrossEntropy {
         labels: &[T],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([logits, labels], labels_per_row, losses)?.flatten();
+        let rows = RowsMut::new([logits, labels], labels_per_row, losses)?.in_chunks();
         T::binary_losses(self.exec, kernel::ElementLosses, rows)
     }
 
@@ -165,7 +165,7 @@ impl BinaryCrossEntropy {
         let kernel = kernel::BinaryCrossEntropy {
             grad_scale: self.reduction.scale(elements),
         };
-        let sum = T::binary_loss_and_grad(self.exec, kernel, rows.flatten())?;
+        let sum = T::binary_loss_and_grad(self.exec, kernel, rows.in_chunks())?;
         Ok(self.reduction.reduce(sum, elements, self.empty_mean))
     }
 }

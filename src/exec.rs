@@ -2,10 +2,11 @@
 
 use crate::backend::{Backend, Operation};
 use crate::error::Error;
+use crate::kernel::step::Shared;
 use crate::kernel::tree::Merge;
-#[cfg(feature = "rayon")]
-use crate::parallel;
 use crate::rows::Split;
+#[cfg(feature = "rayon")]
+use crate::{parallel, shared};
 
 /// Where a call runs: on which backend, on one thread or on the caller's rayon pool. Every
 /// function of this crate can be called on it, and the builders take it; both use [`Exec::new`]
@@ -13,10 +14,10 @@ use crate::rows::Split;
 ///
 /// The result has the same bits on any number of threads.
 ///
-/// The calling thread takes a share of a large batch, and threads of the pool that it is in take the others; a
+/// The calling thread takes a share of a large batch, or of a long row, and threads of the pool that it is in take the others; a
 /// thread that is in none shares with rayon's global pool, which the first large batch starts (if the system
-/// refuses its threads, batches stay on the calling thread). A call never waits for threads that are asleep or busy, and
-/// does no other work of the pool while it waits for those that help: so it may be made from within such work, and
+/// refuses its threads, batches stay on the calling thread). A call never waits for threads that are asleep or busy, wakes them
+/// only where that pays, and does no other work of the pool while it waits for those that help: so it may be made from within such work, and
 /// while holding a lock.
 ///
 /// ```
@@ -64,14 +65,28 @@ impl Exec {
         K: Operation<D> + Sync,
         K::Output: Merge + Send,
     {
-        let backend = match self.backend {
-            Some(backend) => backend,
-            None => Backend::active()?,
-        };
+        let backend = self.chosen()?;
         #[cfg(feature = "rayon")]
         if !self.serial {
             return Ok(parallel::spread(backend, kernel, data));
         }
         Ok(backend.run(kernel, data))
+    }
+
+    /// Runs a kernel over a batch; if its rows are few and long, threads share each.
+    pub(crate) fn run_rows<D: Split, K>(self, kernel: &K, data: D) -> Result<K::Output, Error>
+    where
+        K: Operation<D> + Shared<D> + Sync,
+        K::Output: Merge + Send,
+    {
+        #[cfg(feature = "rayon")]
+        if !self.serial {
+            return Ok(shared::spread(self.chosen()?, kernel, data));
+        }
+        self.run(kernel, data)
+    }
+
+    fn chosen(self) -> Result<Backend, Error> {
+        self.backend.map_or_else(Backend::active, Ok)
     }
 }

@@ -3,10 +3,18 @@
 use std::error::Error as _;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
-pub fn threads() -> usize {
-    if rayon::current_thread_index().is_some() || has_global_pool() {
+///
+/// It is also 1 if they seem to sleep, and to wake them for work on so many elements does not pay: see [`PRICE`]. (Not
+/// in tests, which debug assertions tell.)
+pub fn threads(elements: usize) -> usize {
+    if rayon::current_thread_index().is_none() && !has_global_pool() {
+        return 1;
+    }
+    let asks = OFFER.try_with(|offer| offer.lock().asks(elements));
+    if asks.unwrap_or_default() || cfg!(debug_assertions) {
         rayon::current_num_threads()
     } else {
         1
@@ -48,9 +56,14 @@ pub fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
     let work =
         unsafe { core::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
     let open = offer.open(work);
-    for _ in 0..offer.missing(helpers) {
-        let offer = Arc::clone(&offer);
-        rayon::spawn(move || offer.help());
+    let missing = offer.missing(helpers);
+    if missing > 0 {
+        let begin = Instant::now();
+        for _ in 0..missing {
+            let offer = Arc::clone(&offer);
+            rayon::spawn(move || offer.help());
+        }
+        offer.lock().cost = begin.elapsed();
     }
     work();
     drop(open);
@@ -58,6 +71,13 @@ pub fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
 
 /// How often the caller looks whether its helpers are done before it sleeps: some 200 microseconds of waiting.
 const TRIES: usize = if cfg!(miri) { 2 } else { 400 };
+
+/// After so long without a job, a thread of a pool sleeps.
+const AWAKE: Duration = Duration::from_micros(50);
+
+/// Elements that are worked on alone, for each nanosecond that it took to wake threads in vain, before they are woken again: so
+/// a sixteenth of the time may be lost. They take some 0.3 nanoseconds each.
+const PRICE: usize = 16 * 3;
 
 /// Work that is offered to other threads.
 #[derive(Default)]
@@ -75,6 +95,14 @@ struct State {
     helpers: usize,
     /// Jobs of the pool that no thread has taken yet. They stay there when the call is over, and help with the next.
     jobs: usize,
+    /// When one was last taken, or done.
+    seen: Option<Instant>,
+    /// Elements that will be worked on alone before threads that sleep are woken.
+    alone: usize,
+    /// Whether they were woken for this work, how long that took, and how long helpers were at it.
+    has_woken: bool,
+    cost: Duration,
+    help: Duration,
 }
 
 impl Offer {
@@ -101,21 +129,53 @@ impl Offer {
     fn help(&self) {
         let mut state = self.lock();
         state.jobs -= 1;
+        state.seen = Some(Instant::now());
         if let Some(work) = state.work {
             state.helpers += 1;
             drop(state);
-            let _at_work = AtWork(self);
+            let _at_work = AtWork(self, Instant::now());
             work();
         }
     }
 }
 
-/// A helper, who leaves when this is dropped, be it by unwinding.
-struct AtWork<'a>(&'a Offer);
+impl State {
+    /// Whether to ask for help with so many elements: if threads are on their way, or seem to be awake, or it is time to
+    /// wake them.
+    fn asks(&mut self, elements: usize) -> bool {
+        if self.jobs > 0 || self.seen.is_some_and(|seen| seen.elapsed() < AWAKE) {
+            return true;
+        }
+        self.has_woken = self.alone <= elements;
+        self.alone = self.alone.saturating_sub(elements);
+        self.has_woken
+    }
+
+    /// Whether the helpers have left. If so, learns whether it was worth to wake them.
+    fn is_over(&mut self) -> bool {
+        if self.helpers > 0 {
+            return false;
+        }
+        if self.has_woken && self.help < self.cost {
+            self.alone = PRICE * self.cost.as_nanos() as usize;
+        }
+        self.has_woken = false;
+        (self.cost, self.help) = (Duration::ZERO, Duration::ZERO);
+        true
+    }
+}
+
+/// A helper since then, who leaves when this is dropped, be it by unwinding.
+struct AtWork<'a>(&'a Offer, Instant);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.lock().helpers -= 1;
+        let mut state = self.0.lock();
+        state.helpers -= 1;
+        let now = Instant::now();
+        state.seen = Some(now);
+        state.help += now - self.1;
+        drop(state);
         self.0.left.notify_one();
     }
 }
@@ -128,13 +188,13 @@ impl Drop for Open<'_> {
         self.0.lock().work = None;
         // Helpers are soon done: with the part of a batch that they are at. To sleep until then takes longer.
         for _ in 0..TRIES {
-            if self.0.lock().helpers == 0 {
+            if self.0.lock().is_over() {
                 return;
             }
             (0..32).for_each(|_| core::hint::spin_loop());
         }
         let mut state = self.0.lock();
-        while state.helpers > 0 {
+        while !state.is_over() {
             let waited = self.0.left.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -144,7 +204,7 @@ impl Drop for Open<'_> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub mod tests {
-    use super::{OFFER, share, threads};
+    use super::{AWAKE, OFFER, PRICE, State, share, threads};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc;
@@ -155,7 +215,7 @@ pub mod tests {
     fn in_a_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
         pool.unwrap().install(|| {
-            assert_eq!(threads(), 2);
+            assert_eq!(threads(usize::MAX), 2);
             f()
         })
     }
@@ -196,6 +256,40 @@ pub mod tests {
             wait_until("the other thread takes the job", || jobs() == 0);
         });
         assert_eq!(runs.into_inner(), 100);
+    }
+
+    /// As many elements are done alone as the waking has cost.
+    #[test]
+    fn threads_that_sleep_are_seldom_woken() {
+        let micros = Duration::from_micros;
+        let mut state = State::default();
+        for (cost, help, alone) in [(30, 0, true), (2, 0, true), (30, 31, false)] {
+            assert!(state.asks(1), "at first");
+            (state.cost, state.help) = (micros(cost), micros(help));
+            state.helpers = 1;
+            assert!(!state.is_over());
+            state.helpers = 0;
+            assert!(state.is_over());
+            let price = if alone {
+                PRICE * cost as usize * 1000
+            } else {
+                0
+            };
+            assert_eq!(state.alone, price);
+            if alone {
+                assert!(!state.asks(price / 2), "all of it is left");
+                assert!(!state.asks(price / 2 - 1), "half of it is left");
+            }
+        }
+        // Those that are on their way, or have just been here, need not be woken.
+        state.alone = usize::MAX;
+        state.jobs = 1;
+        assert!(state.asks(1));
+        (state.jobs, state.seen) = (0, Some(Instant::now()));
+        assert!(state.asks(1));
+        state.seen = Instant::now().checked_sub(10 * AWAKE);
+        assert!(!state.asks(1));
+        assert!(state.asks(usize::MAX), "much work");
     }
 
     #[test]

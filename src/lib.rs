@@ -143,11 +143,11 @@
 //!
 //! # How it is built
 //!
-//! A call goes straight down. Five files lead `softmax` from its public function to the instruction:
-//! `softmax.rs` (arguments), `kernel/softmax.rs` (the passes over a row), `kernel/weights.rs`
+//! A call goes straight down. Six files lead `softmax` from its public function to the instruction:
+//! `softmax.rs` (arguments), `kernel/softmax.rs` and `kernel/row.rs` (the passes over a row), `kernel/weights.rs`
 //! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
 //! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
-//! `exec.rs`, `parallel.rs` and `helpers.rs` choose threads, `backend.rs` enters the instruction set.
+//! `exec.rs`, `parallel.rs` (rows), `shared.rs` (one row) and `helpers.rs` choose threads, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
@@ -165,6 +165,10 @@ mod exec;
     reason = "threads of a pool are lent what the caller has borrowed"
 )]
 mod helpers;
+#[cfg_attr(
+    not(feature = "rayon"),
+    allow(dead_code, reason = "the steps of rows that threads share")
+)]
 mod kernel;
 mod logsumexp;
 mod operations;
@@ -175,9 +179,15 @@ mod reduce;
     unsafe_code,
     reason = "rows are pointers: source and destination may be one"
 )]
+#[cfg_attr(
+    not(feature = "rayon"),
+    allow(dead_code, reason = "the parts of rows that threads share")
+)]
 mod rows;
 #[cfg(feature = "std")]
 mod scalar;
+#[cfg(feature = "rayon")]
+mod shared;
 #[expect(
     unsafe_code,
     reason = "tokens prove instruction sets; loads and stores"

@@ -18,32 +18,32 @@ use crate::kernel::softmax::Softmax;
 use crate::rows::{Rows, RowsMut};
 use crate::targets::Targets;
 
-/// The table, handed to a macro that makes something of it.
+/// The table, handed to a macro that makes something of it: how each runs ([`Exec`]), its name, kernel, data and output.
 macro_rules! table {
     ($make:ident $($element:ty)?) => {
         $make! {
             $($element;)?
-            exponential: Exp, RowsMut<'_, Self, 1> => ();
-            sigmoid: Sigmoid, RowsMut<'_, Self, 1> => ();
-            max: Max, Rows<'_, Self, 1> => Largest<Self>;
-            sum: Sum, Rows<'_, Self, 1> => f64;
-            softmax: Softmax, RowsMut<'_, Self, 1> => ();
-            softmax_backward: SoftmaxBackward, RowsMut<'_, Self, 2> => ();
-            log_softmax: LogSoftmax, RowsMut<'_, Self, 1> => ();
-            log_softmax_backward: LogSoftmaxBackward, RowsMut<'_, Self, 2> => ();
-            logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
-            losses: CrossEntropy, (Rows<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
-            losses_and_grad: CrossEntropy, (RowsMut<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
-            binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
-            binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
-            binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();
+            run exponential: Exp, RowsMut<'_, Self, 1> => ();
+            run sigmoid: Sigmoid, RowsMut<'_, Self, 1> => ();
+            run max: Max, Rows<'_, Self, 1> => Largest<Self>;
+            run sum: Sum, Rows<'_, Self, 1> => f64;
+            run_rows softmax: Softmax, RowsMut<'_, Self, 1> => ();
+            run softmax_backward: SoftmaxBackward, RowsMut<'_, Self, 2> => ();
+            run_rows log_softmax: LogSoftmax, RowsMut<'_, Self, 1> => ();
+            run log_softmax_backward: LogSoftmaxBackward, RowsMut<'_, Self, 2> => ();
+            run_rows logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
+            run_rows losses: CrossEntropy, (Rows<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
+            run_rows losses_and_grad: CrossEntropy, (RowsMut<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
+            run binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
+            run binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
+            run binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();
         }
     };
 }
 
 /// The operations as methods.
 macro_rules! declare {
-    ($($name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
+    ($($run:ident $name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
         /// Every operation on rows of an element type, run where `exec` says.
         pub trait Operations: Sized {
             $(fn $name(exec: Exec, kernel: $kernel, data: $data) -> Result<$output, Error>;)*
@@ -53,10 +53,10 @@ macro_rules! declare {
 
 /// The operations, compiled for one element type.
 macro_rules! implement {
-    ($element:ty; $($name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
+    ($element:ty; $($run:ident $name:ident: $kernel:ty, $data:ty => $output:ty;)*) => {
         impl Operations for $element {
             $(fn $name(exec: Exec, kernel: $kernel, data: $data) -> Result<$output, Error> {
-                exec.run(&kernel, data)
+                exec.$run(&kernel, data)
             })*
         }
     };

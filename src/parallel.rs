@@ -7,15 +7,14 @@ use crate::helpers;
 use crate::kernel::tree::{Merge, split_point};
 use crate::rows::Split;
 
-/// Elements below which a batch stays on the calling thread: some 100 microseconds of softmax.
+/// Elements below which a batch stays on the calling thread: some 40 microseconds of softmax.
 ///
 /// Measured with this at 1024, on two cores with AVX-512, softmax of rows of 1000, two threads beside one: calls one
-/// after the other gain from 128 000 elements on (1.7 times the speed; 64 000: 0.7). Where the pool has slept
-/// for 2 milliseconds, what a call pays for waking it is some 30 microseconds (128 000 elements: 0.62; 256 000: 0.75;
-/// 1 000 000: 0.92; 4 000 000: 1.0), since the second core there takes more than a millisecond to come.
+/// after the other gain from 128 000 elements on (1.7 times the speed; 64 000: 0.7). `cargo bench --bench threads` shows what
+/// comes of it.
 ///
 /// Miri, which takes minutes for as many elements, sees the same code split less.
-const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 256 * 1024 };
+pub(crate) const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 120_000 };
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool.
 pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
@@ -26,7 +25,7 @@ where
     if elements < SERIAL_BELOW || rows < 2 {
         return backend.run(kernel, data);
     }
-    let threads = helpers::threads();
+    let threads = helpers::threads(elements);
     let part = rows_of_a_part(rows, elements, threads);
     let parts = rows.div_ceil(part);
     if threads < 2 || parts < 2 {
@@ -92,12 +91,12 @@ impl<D: Split, R> Queue<D, R> {
 }
 
 /// The queue: a thread that panicked has left it whole.
-fn lock<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The results of all parts, merged along the tree: the bits are those of one run over the whole batch.
-fn merged<R: Merge>(results: &mut [Option<R>]) -> Option<R> {
+pub(crate) fn merged<R: Merge>(results: &mut [Option<R>]) -> Option<R> {
     if let [result] = results {
         return result.take();
     }
@@ -210,7 +209,7 @@ mod tests {
         let pool = pool.unwrap();
         pool.install(run);
         // By a thread of no pool, if the global one has threads.
-        if super::helpers::threads() > 1 {
+        if super::helpers::threads(usize::MAX) > 1 {
             run();
         }
     }

@@ -77,6 +77,8 @@ pub trait Columns<T: Element>: Split {
 pub trait Peek<T: Element, const N: usize>: Iterator {
     /// The sources of all rows that are left, as one.
     fn peek(&self) -> Row<'_, T, N>;
+    /// All rows that are left, as one.
+    fn whole(&mut self) -> impl Pass<T, N>;
 }
 
 /// What makes it sound to see `V::LANES` elements as a `V::Array`.
@@ -220,19 +222,26 @@ impl<'a, T, const N: usize> RowsMut<'a, T, N> {
     pub fn classes(&self) -> usize {
         self.src.classes
     }
+}
 
-    /// The same batch as one flat slice, in rows of [`CHUNK`] elements.
-    pub fn flatten(mut self) -> Self {
-        self.src = self.src.flatten();
+/// Rows that can be cut anew.
+pub trait Recut {
+    /// The same batch as one flat slice, in rows of [`CHUNK`] elements, the last one as long as it comes.
+    #[must_use]
+    fn in_chunks(self) -> Self;
+}
+
+impl<T, const N: usize> Recut for Rows<'_, T, N> {
+    fn in_chunks(mut self) -> Self {
+        self.classes = CHUNK;
+        self.count = self.len.div_ceil(CHUNK);
         self
     }
 }
 
-impl<T, const N: usize> Rows<'_, T, N> {
-    /// The same batch as flat slices, in rows of [`CHUNK`] elements.
-    pub fn flatten(mut self) -> Self {
-        self.classes = CHUNK;
-        self.count = self.len.div_ceil(CHUNK);
+impl<T, const N: usize> Recut for RowsMut<'_, T, N> {
+    fn in_chunks(mut self) -> Self {
+        self.src = self.src.in_chunks();
         self
     }
 }
@@ -258,7 +267,7 @@ impl<'a, T> RowsMut<'a, T, 1> {
     /// # Errors
     /// If the destination has another length.
     pub fn flat(src: &'a [T], dst: &'a mut [T]) -> Result<Self, Error> {
-        Ok(Self::new([src], 1, dst)?.flatten())
+        Ok(Self::new([src], 1, dst)?.in_chunks())
     }
 
     /// [`flat`](Self::flat) rows, written over themselves.
@@ -576,12 +585,26 @@ impl<T: Element, const N: usize> Peek<T, N> for Rows<'_, T, N> {
             lifetime: PhantomData,
         }
     }
+
+    #[inline(always)]
+    fn whole(&mut self) -> impl Pass<T, N> {
+        self.peek()
+    }
 }
 
 impl<T: Element, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
     #[inline(always)]
     fn peek(&self) -> Row<'_, T, N> {
         self.src.peek()
+    }
+
+    #[inline(always)]
+    fn whole(&mut self) -> impl Pass<T, N> {
+        RowMut {
+            src: self.src.peek(),
+            dst: self.dst,
+            lifetime: PhantomData,
+        }
     }
 }
 
@@ -635,6 +658,15 @@ impl<T: Element> Row<'_, T, 1> {
 }
 
 impl<T: Element, const N: usize> Row<'_, T, N> {
+    /// A row of no elements.
+    pub fn empty() -> Self {
+        Self {
+            src: [core::ptr::NonNull::dangling().as_ptr(); N],
+            len: 0,
+            lifetime: PhantomData,
+        }
+    }
+
     /// Calls `f` with the lanes of each vector, `fill` where the last one is short.
     #[inline(always)]
     pub fn visit<V: Vector<Elem = T>>(

@@ -53,13 +53,13 @@ fn every_call_on_allocations_of_its_own() {
 }
 
 /// Batches that are just long enough for threads: of short rows, which go sixteen at a time, and of longer ones, which look
-/// ahead. Under Miri, short batches are split.
+/// ahead; and a row that threads share. Under Miri, short batches are split.
 #[test]
 fn every_call_on_threads() {
     let shapes = if cfg!(miri) {
-        [(70, 10), (9, 70)]
+        [(70, 10), (9, 70), (1, 8193)]
     } else {
-        [(26_300, 10), (270, 1000)]
+        [(26_300, 10), (270, 1000), (1, 125_001)]
     };
     println!("{shapes:?}");
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();

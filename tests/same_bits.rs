@@ -330,6 +330,82 @@ fn any_number_of_threads() {
     }
 }
 
+/// What may be where in a long row, whose parts know it one step after the other.
+#[test]
+fn a_row_that_threads_share() {
+    const CLASSES: usize = 125_001;
+    const LAST: usize = CLASSES - 1;
+    const MIDDLE: usize = 100_000;
+    const NONE: f32 = f32::NEG_INFINITY;
+    const MOST: f32 = f32::INFINITY;
+    let normal = Owned::new(1, CLASSES, Some("normal 3")).x;
+    let with = |elements: &[(usize, f32)]| {
+        let mut x = normal.clone();
+        for &(i, element) in elements {
+            x[i] = element;
+        }
+        x
+    };
+    let pools = [2, 5].map(|threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        (threads, pool.unwrap())
+    });
+    let alone = |i| {
+        (0..CLASSES)
+            .map(|k| if k == i { 1.0 } else { NONE })
+            .collect()
+    };
+    let rows: [(&str, Vec<f32>); 14] = [
+        ("ordinary", normal.clone()),
+        ("equal maxima", with(&[(MIDDLE, 50.0), (LAST, 50.0)])),
+        ("equal", vec![1.5; CLASSES]),
+        ("far", normal.iter().map(|x| 1e30 * x).collect()),
+        ("masked", vec![NONE; CLASSES]),
+        ("the first alone", alone(0)),
+        ("one in the middle alone", alone(MIDDLE)),
+        ("the last alone", alone(LAST)),
+        ("NaN first", with(&[(0, f32::NAN)])),
+        ("NaN last", with(&[(LAST, f32::NAN)])),
+        ("infinite", with(&[(MIDDLE, MOST)])),
+        (
+            "infinite, and NaN before",
+            with(&[(0, f32::NAN), (LAST, MOST)]),
+        ),
+        (
+            "infinite, and NaN after",
+            with(&[(0, MOST), (LAST, f32::NAN)]),
+        ),
+        ("infinite, and masked", with(&[(0, NONE), (MIDDLE, MOST)])),
+    ];
+    for (kind, x) in rows {
+        let mut owned = Owned::of(x, 1, CLASSES, kind, &mut Rng::new(1));
+        for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+            for target in [0, MIDDLE, LAST, usize::MAX] {
+                owned.targets = vec![i64::try_from(target).unwrap_or(-100)];
+                for call in CALLS.iter() {
+                    let run = |exec| {
+                        let batch = owned.batch();
+                        let (x, y) = call.reads.of(batch.x, batch.y);
+                        let (given, result) = call.guarded(exec, Sources { x, y, ..batch }, 0);
+                        assert_eq!(result, Ok(()), "{call}, {kind}");
+                        given
+                    };
+                    let expected = run(serial(backend));
+                    for (threads, pool) in &pools {
+                        let got = pool.install(|| run(Exec::new().backend(backend)));
+                        for ((_, got), (_, expected)) in got.iter().zip(&expected) {
+                            let context = format_args!(
+                                "{call}, {backend:?}, {kind}, {target}, {threads} threads"
+                            );
+                            assert_bits(got, expected, context);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What small terms add up to that turn a tie of `f32` between 2^24 and 2^24 + 2, or beside it, if
 /// they come together, but vanish one by one: 1.25 times half of what `f64` resolves there.
 const SMALL: f64 = 1.25 / (1_u64 << 29) as f64;

@@ -192,9 +192,9 @@ impl<V: Vector, const N: usize> Block<V, N> {
     ) -> [f64; ROWS] {
         self.sum_lanes(
             #[inline(always)]
-            |block, lane| {
+            |block, lane, end| {
                 let mut sum = V::sum_zero(simd);
-                for k in (lane..block.classes).step_by(V::LANES) {
+                for k in (lane..end).step_by(V::LANES) {
                     sum = add(sum, block.column(k));
                 }
                 sum
@@ -202,20 +202,33 @@ impl<V: Vector, const N: usize> Block<V, N> {
         )
     }
 
-    /// The sums of the rows from those of what would be one lane of each: added up in the order in which the lanes of one
-    /// row are, halves first.
+    /// The sums of the rows from those of what would be one lane of each, given the lane's first column and where they end:
+    /// added up in the order in which the lanes of one row are, halves first.
     #[inline(always)]
-    fn sum_lanes(&mut self, mut lane_sum: impl FnMut(&mut Self, usize) -> V::Sum) -> [f64; ROWS] {
+    fn sum_lanes(
+        &mut self,
+        mut lane_sum: impl FnMut(&mut Self, usize, usize) -> V::Sum,
+    ) -> [f64; ROWS] {
         // A lane beyond the row adds nothing, neither here nor to the row alone.
         let lanes = self.classes.min(V::LANES);
         let mut left = lanes.min(HALF);
-        for lane in 0..left {
-            let mut sum = lane_sum(self, lane);
-            if lane + HALF < lanes {
-                let other = lane_sum(self, lane + HALF);
-                sum = V::sum_merge(sum, other);
+        // With one column in each lane, there are no loops over them.
+        if self.classes <= V::LANES {
+            for lane in 0..left {
+                let mut sum = lane_sum(self, lane, lane + 1);
+                let other = lane + HALF;
+                if other < lanes {
+                    sum = V::sum_merge(sum, lane_sum(self, other, other + 1));
+                }
+                self.sums[lane] = sum;
             }
-            self.sums[lane] = sum;
+        } else {
+            let classes = self.classes;
+            for lane in 0..HALF {
+                let mut sum = lane_sum(self, lane, classes);
+                sum = V::sum_merge(sum, lane_sum(self, lane + HALF, classes));
+                self.sums[lane] = sum;
+            }
         }
         for half in [4, 2, 1] {
             for i in half..left {
@@ -267,9 +280,9 @@ impl<V: Vector> Block<V> {
         let weigh = &Weigh::<V, false>::of_rows(simd, shifts);
         let sums = self.sum_lanes(
             #[inline(always)]
-            |block, lane| {
+            |block, lane, end| {
                 let mut total = Total::<V>::new(simd);
-                let columns = (lane..block.classes).step_by(V::LANES);
+                let columns = (lane..end).step_by(V::LANES);
                 for (i, k) in columns.enumerate() {
                     let x = &mut block.columns[0][k];
                     let weights = weigh.weights(simd, *x);

@@ -5,12 +5,14 @@
 //! not quite sure.
 
 use super::block::{self, Block, ROWS, Work, column};
-use super::shift::{Shift, Shifts};
-use super::weights::{Extent, extent, scale, scales, weigh};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::shift::Shifts;
+use super::step::{Open, Shared};
+use super::weights::{Extent, scale, scales};
 use super::{MaskedRows, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Columns, Pass, Peek, Row, Rows, RowsMut};
+use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Targets;
 
@@ -189,7 +191,9 @@ where
     ) -> Option<V> {
         let i = self.done;
         let (loss, next_max) = if let Some(target) = self.targets.get(i) {
-            self.options.row::<V, _>(simd, &mut row, target, max, ahead)
+            let work = self.options.toward(target, row.get(0, target));
+            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            (self.options.loss::<V>(&outcome), next_max)
         } else {
             row.fill(V::Elem::ZERO);
             (0.0, None)
@@ -204,43 +208,116 @@ where
 }
 
 impl CrossEntropy {
+    /// The work on a row with this target and its logit.
     #[inline(always)]
-    fn row<V: Vector, P: Pass<V::Elem, 1>>(
-        self,
-        simd: V::Simd,
-        row: &mut P,
-        target: usize,
-        max: Option<V>,
-        ahead: Row<'_, V::Elem, 1>,
-    ) -> (f64, Option<V>) {
-        let max = match extent::<V>(simd, row.source(), max) {
-            Extent::Finite(max) => max,
-            // No probability for any class, the target's included.
-            Extent::Masked if self.masked_rows == MaskedRows::Zero => {
-                row.fill(V::Elem::ZERO);
-                row.set(target, rounded(-self.grad_scale));
-                return (f64::INFINITY, None);
-            }
-            Extent::Masked | Extent::Infinite | Extent::Nan => {
-                row.fill(V::Elem::NAN);
-                return (f64::NAN, None);
-            }
-        };
-        let shift = Shift::new::<V>(max);
-        let x = row.get(0, target);
-        let weight = shift.accurate_weight::<V>(x);
-        let weighed = weigh::<V, _>(simd, row, &shift, target, ahead);
-        let others = weighed.sum;
-        let sum = others + weight;
-        if sum.is_nan() {
-            row.fill(V::Elem::NAN);
-            return (f64::NAN, weighed.next_max);
+    fn toward<T: Element>(&self, target: usize, logit: T) -> Toward<T> {
+        Toward {
+            options: *self,
+            target,
+            logit,
         }
-        let factor = self.grad_scale / sum;
-        scale::<V, _>(simd, row, weighed.heaviest, factor);
-        row.set(target, rounded(-(others * factor)));
-        let x = x.to_f64() - shift.offset().to_f64();
-        let loss = log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x);
-        (loss, weighed.next_max)
+    }
+
+    /// The loss of a row.
+    #[inline(always)]
+    fn loss<V: Vector>(&self, outcome: &Outcome<V::Elem>) -> f64 {
+        match outcome {
+            Outcome::Ordinary(row) => row.loss::<V>(),
+            Outcome::Special(Extent::Masked) if self.masked_rows == MaskedRows::Zero => {
+                f64::INFINITY
+            }
+            Outcome::Special(_) => f64::NAN,
+        }
+    }
+}
+
+/// The work on one row with a target, whose logit is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Toward<T> {
+    options: CrossEntropy,
+    target: usize,
+    logit: T,
+}
+
+impl<T: Element> RowWork<T> for Toward<T> {
+    const KEEPS_WEIGHTS: bool = true;
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        LeftOut::Element(self.target, self.logit)
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        let factor = self.options.grad_scale / (weighed.sum + weighed.apart.weight);
+        scale::<V, _>(simd, part, weighed.heaviest, factor);
+        self.set(part, start, rounded(-(weighed.sum * factor)));
+    }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>) {
+        // No probability for any class, the target's included.
+        if extent == Extent::Masked && self.options.masked_rows == MaskedRows::Zero {
+            part.fill(T::ZERO);
+            self.set(part, start, rounded(-self.options.grad_scale));
+        } else {
+            part.fill(T::NAN);
+        }
+    }
+}
+
+impl<T: Element> Toward<T> {
+    /// Writes the gradient at the target, if that is in the part.
+    #[inline(always)]
+    fn set(&self, part: &mut impl Pass<T, 1>, start: usize, grad: T) {
+        let target = self.target.wrapping_sub(start);
+        if target < part.len() {
+            part.set(target, grad);
+        }
+    }
+}
+
+impl<'a, T: Element, R> Shared<(R, Targets<'a>, Option<&'a mut [T]>)> for CrossEntropy
+where
+    Self: Kernel<(R, Targets<'a>, Option<&'a mut [T]>), Output = f64>,
+    R: Columns<T> + Peek<T, 1> + Recut,
+{
+    type Elem = T;
+    type Work = Toward<T>;
+    type Rows = R;
+    type Rest = Option<&'a mut [T]>;
+
+    fn open(
+        &self,
+        (mut row, targets, losses): (R, Targets<'a>, Option<&'a mut [T]>),
+    ) -> Result<Open<(R, Targets<'a>, Option<&'a mut [T]>), Self>, f64> {
+        if let Some(target) = targets.get(0) {
+            let logit = row.peek().get(0, target);
+            return Ok(Open {
+                work: self.toward(target, logit),
+                chunks: row.in_chunks(),
+                rest: losses,
+            });
+        }
+        row.whole().fill(T::ZERO);
+        if let Some(losses) = losses {
+            losses.fill(T::ZERO);
+        }
+        Err(0.0)
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>, losses: Self::Rest) -> f64 {
+        let loss = self.loss::<V>(outcome);
+        if let Some(losses) = losses {
+            losses.fill(rounded(loss));
+        }
+        loss
     }
 }

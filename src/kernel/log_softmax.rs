@@ -5,12 +5,14 @@
 //! of the sum.
 
 use super::block::{self, Block, ROWS, Work, column};
-use super::shift::{Shift, Shifts};
-use super::weights::{Extent, Factor, extent, weigh};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::shift::Shifts;
+use super::step::{Open, Shared};
+use super::weights::{Extent, Factor};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, Row, RowMut, RowsMut};
+use crate::rows::{Pass, Recut as _, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The log-probabilities of each row.
@@ -92,40 +94,68 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
-        let max = match extent::<V>(simd, row.source(), max) {
-            Extent::Finite(max) => max,
-            // The logarithm of 0.
-            Extent::Masked if self.masked_rows == MaskedRows::Zero => {
-                row.fill(V::Elem::NEG_INFINITY);
-                return None;
-            }
-            Extent::Masked | Extent::Infinite | Extent::Nan => {
-                row.fill(V::Elem::NAN);
-                return None;
-            }
-        };
-        // There is one: the maximum was found in the row.
-        let top = row.source().find::<V>(simd, max).unwrap_or_default();
-        let shift = Shift::new::<V>(max);
-        let weighed = weigh::<V, _>(simd, &mut row.source(), &shift, top, ahead);
-        let (others, weight) = (weighed.sum, shift.accurate_weight::<V>(max));
-        if others.is_nan() {
-            row.fill(V::Elem::NAN);
-            return weighed.next_max;
-        }
-        let x = max.to_f64() - shift.offset().to_f64();
-        let loss = log::negative_log_likelihood(others, weight, shift.ln_unit::<V>(), x);
-        let log_sum = Factor::new(simd, x + loss);
-        let offset = V::splat(simd, shift.offset());
-        row.map(
+        row::row(simd, &mut row, self, max, ahead).1
+    }
+}
+
+impl<T: Element> RowWork<T> for LogSoftmax {
+    const KEEPS_WEIGHTS: bool = false;
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        LeftOut::Maximum
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        let loss = weighed.loss::<V>();
+        let log_sum = Factor::new(simd, weighed.apart.logit + loss);
+        let offset = V::splat(simd, weighed.shift.offset());
+        part.map(
             simd,
-            [V::Elem::ZERO],
+            [T::ZERO],
             #[inline(always)]
             |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
         );
-        if weight > others {
-            row.set(top, rounded(-loss));
+        let top = weighed.apart.index.wrapping_sub(start);
+        if weighed.apart.weight > weighed.sum && top < part.len() {
+            part.set(top, rounded(-loss));
         }
-        weighed.next_max
     }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, part: &mut P, _: usize, extent: Extent<T>) {
+        part.fill(
+            if extent == Extent::Masked && self.masked_rows == MaskedRows::Zero {
+                // The logarithm of 0.
+                T::NEG_INFINITY
+            } else {
+                T::NAN
+            },
+        );
+    }
+}
+
+impl<'a, T: Element> Shared<RowsMut<'a, T, 1>> for LogSoftmax {
+    type Elem = T;
+    type Work = Self;
+    type Rows = RowsMut<'a, T, 1>;
+    type Rest = ();
+
+    fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
+        Ok(Open {
+            work: *self,
+            chunks: row.in_chunks(),
+            rest: (),
+        })
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
 }

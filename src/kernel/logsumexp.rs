@@ -3,12 +3,14 @@
 use core::slice;
 
 use super::block::{self, Block, ROWS, Work};
-use super::shift::{Shift, Shifts};
-use super::weights::{Extent, NONE, extent, weigh};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::shift::Shifts;
+use super::step::{Open, Shared};
+use super::weights::Extent;
 use super::{log, rounded};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Row, Rows};
+use crate::rows::{Pass, Recut as _, Row, Rows};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The log-sum-exp of each row, one result per row.
@@ -72,25 +74,71 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
-        let (lse, next_max) = match extent::<V>(simd, row, max) {
-            Extent::Finite(max) => {
-                let shift = Shift::new::<V>(max);
-                let weighed = weigh::<V, _>(simd, &mut row, &shift, NONE, ahead);
-                let lse = if weighed.sum.is_nan() {
-                    V::Elem::NAN
-                } else {
-                    let log = log::ln(weighed.sum) + shift.ln_unit::<V>();
-                    rounded(shift.offset().to_f64() + log)
-                };
-                (lse, weighed.next_max)
-            }
-            Extent::Masked => (V::Elem::NEG_INFINITY, None),
-            Extent::Infinite => (V::Elem::INFINITY, None),
-            Extent::Nan => (V::Elem::NAN, None),
-        };
+        let (outcome, next_max) = row::row(simd, &mut row, &LogSumExp, max, ahead);
         if let Some(result) = self.0.next() {
-            *result = lse;
+            *result = LogSumExp::of::<V>(&outcome);
         }
         next_max
+    }
+}
+
+impl LogSumExp {
+    #[inline(always)]
+    fn of<V: Vector>(outcome: &Outcome<V::Elem>) -> V::Elem {
+        match outcome {
+            Outcome::Ordinary(row) => {
+                let log = log::ln(row.sum) + row.shift.ln_unit::<V>();
+                rounded(row.shift.offset().to_f64() + log)
+            }
+            Outcome::Special(Extent::Masked) => V::Elem::NEG_INFINITY,
+            Outcome::Special(Extent::Infinite) => V::Elem::INFINITY,
+            Outcome::Special(_) => V::Elem::NAN,
+        }
+    }
+}
+
+impl<T: Element> RowWork<T> for LogSumExp {
+    const KEEPS_WEIGHTS: bool = false;
+    const RESULTS: bool = false;
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        LeftOut::Nothing
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        _: V::Simd,
+        _: &mut P,
+        _: usize,
+        _: &Ordinary<T>,
+    ) {
+    }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, _: &mut P, _: usize, _: Extent<T>) {}
+}
+
+impl<'a, T: Element> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
+    type Elem = T;
+    type Work = Self;
+    type Rows = Rows<'a, T, 1>;
+    type Rest = &'a mut [T];
+
+    fn open(
+        &self,
+        (row, results): (Rows<'a, T, 1>, &'a mut [T]),
+    ) -> Result<Open<(Rows<'a, T, 1>, &'a mut [T]), Self>, ()> {
+        Ok(Open {
+            work: *self,
+            chunks: row.in_chunks(),
+            rest: results,
+        })
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>, results: &'a mut [T]) {
+        results.fill(Self::of::<V>(outcome));
     }
 }

@@ -4,7 +4,9 @@
 pub mod block;
 pub mod exp;
 pub mod log;
+pub mod row;
 pub mod shift;
+pub mod step;
 pub mod total;
 pub mod tree;
 pub mod weights;

@@ -85,7 +85,7 @@ impl<T: Element> Shift<T> {
         ln_unit::<V>(self.reference.to_f64())
     }
 
-    /// The weight of one element, in more precision than [`Weigh::weight`] has.
+    /// The weight of one element, in more precision than [`Weigh::weights`] have.
     #[inline(always)]
     pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
         log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit::<V>())

@@ -2,11 +2,12 @@
 
 use super::MaskedRows;
 use super::block::{self, Block, ROWS, Work};
-use super::shift::{Shift, Shifts};
-use super::weights::{Extent, NONE, extent, scale, scales, weigh};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::shift::Shifts;
+use super::step::{Open, Shared};
+use super::weights::{Extent, scale, scales};
 use crate::element::Element;
-use crate::element::sealed::Float as _;
-use crate::rows::{Pass, Row, RowMut, RowsMut};
+use crate::rows::{Pass, Recut as _, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The probabilities of each row.
@@ -73,24 +74,55 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
-        let max = match extent::<V>(simd, row.source(), max) {
-            Extent::Finite(max) => max,
-            Extent::Masked if self.masked_rows == MaskedRows::Zero => {
-                row.fill(V::Elem::ZERO);
-                return None;
-            }
-            Extent::Masked | Extent::Infinite | Extent::Nan => {
-                row.fill(V::Elem::NAN);
-                return None;
-            }
-        };
-        let shift = Shift::new::<V>(max);
-        let weighed = weigh::<V, _>(simd, &mut row, &shift, NONE, ahead);
-        if weighed.sum.is_nan() {
-            row.fill(V::Elem::NAN);
-        } else {
-            scale::<V, _>(simd, &mut row, weighed.heaviest, 1.0 / weighed.sum);
-        }
-        weighed.next_max
+        row::row(simd, &mut row, self, max, ahead).1
     }
+}
+
+impl<T: Element> RowWork<T> for Softmax {
+    const KEEPS_WEIGHTS: bool = true;
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        LeftOut::Nothing
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        _: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        scale::<V, _>(simd, part, weighed.heaviest, 1.0 / weighed.sum);
+    }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, part: &mut P, _: usize, extent: Extent<T>) {
+        part.fill(
+            if extent == Extent::Masked && self.masked_rows == MaskedRows::Zero {
+                T::ZERO
+            } else {
+                T::NAN
+            },
+        );
+    }
+}
+
+impl<'a, T: Element> Shared<RowsMut<'a, T, 1>> for Softmax {
+    type Elem = T;
+    type Work = Self;
+    type Rows = RowsMut<'a, T, 1>;
+    type Rest = ();
+
+    fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
+        Ok(Open {
+            work: *self,
+            chunks: row.in_chunks(),
+            rest: (),
+        })
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
 }

@@ -2,7 +2,7 @@
 
 use super::shift::{Shift, Shifts, Weigh};
 use super::total::Total;
-use super::tree;
+use super::tree::{self, Merge};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{CHUNK, Pass, Row};
@@ -19,6 +19,18 @@ pub enum Extent<T> {
     Infinite,
     /// The maximum is not finite, and there is a NaN.
     Nan,
+}
+
+impl<T: Element> Merge for Extent<T> {
+    /// Of two parts of a row. A NaN may still hide beside a finite maximum.
+    fn merge(self, right: Self) -> Self {
+        match (self, right) {
+            (Self::Nan, _) | (_, Self::Nan) => Self::Nan,
+            (Self::Infinite, _) | (_, Self::Infinite) => Self::Infinite,
+            (Self::Masked, other) | (other, Self::Masked) => other,
+            (Self::Finite(a), Self::Finite(b)) => Self::Finite(if a < b { b } else { a }),
+        }
+    }
 }
 
 /// Finds the extent of a row, of which `max` may be the maximum of each lane.
@@ -53,8 +65,9 @@ pub fn extent<V: Vector>(
     }
 }
 
+/// Whether there is a NaN in a row.
 #[inline(always)]
-fn has_nan<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> bool {
+pub fn has_nan<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> bool {
     let mut nan = V::splat(simd, V::Elem::NEG_INFINITY).is_nan();
     row.visit(
         simd,

@@ -3,11 +3,19 @@
 
 use wide::{f32x4, f32x16, f64x8, u32x16};
 
-use super::{Simd, impl_vector};
+use super::{Kernel, Simd, impl_vector};
 
 /// The token of a backend that every processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portable;
+
+impl Portable {
+    /// Runs a kernel. Out of line, as those of the other instruction sets are: so nobody else has room for it on the stack.
+    #[inline(never)]
+    pub(crate) fn run<D, K: Kernel<D>>(self, kernel: &K, data: D) -> K::Output {
+        kernel.simd(self, data)
+    }
+}
 
 impl Simd for Portable {
     type F32 = F32x16;

@@ -65,9 +65,11 @@ pub struct Function<'a> {
     blocks: Vec<Block<'a>>,
 }
 
-/// The functions of an assembly text.
+/// The functions of an assembly text. Of those that are the same, one has the code and the others are made equal to it:
+/// these are left out.
 pub fn functions(text: &str) -> Vec<Function<'_>> {
     let tables: Vec<_> = text.lines().filter_map(table_entry).collect();
+    let aliases: BTreeSet<_> = aliases(text).collect();
     let mut functions = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -75,6 +77,7 @@ pub fn functions(text: &str) -> Vec<Function<'_>> {
             .trim()
             .strip_prefix(".type")
             .and_then(|rest| rest.trim().strip_suffix(",@function"))
+            && !aliases.contains(name)
         {
             let body = lines.by_ref().take_while(|line| !line.contains(".size"));
             functions.push(Function {
@@ -84,6 +87,12 @@ pub fn functions(text: &str) -> Vec<Function<'_>> {
         }
     }
     functions
+}
+
+/// The names of functions whose code stands under another name.
+pub fn aliases(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0.trim()))
 }
 
 /// A jump table, and a label in it.
@@ -211,7 +220,7 @@ fn reached(edges: &[Vec<usize>], start: usize, end: Option<usize>) -> BTreeSet<u
 
 #[cfg(test)]
 mod tests {
-    use super::functions;
+    use super::{aliases, functions};
 
     /// A loop over rows: a call, a loop over vectors, a panic that is laid out behind, and a loop
     /// with a call in a block that is laid out behind it too.
@@ -263,6 +272,8 @@ switch:
 .LBB2_2:
 	retq
 	.size	switch, .Lfunc_end2-switch
+	.type	same,@function
+same = switch
 	.section	.rodata
 .LJTI2_0:
 	.long	.LBB2_1-.LJTI2_0
@@ -278,6 +289,7 @@ switch:
         assert!(functions[2].calls().is_empty());
         let names: Vec<_> = functions.iter().map(|f| f.name).collect();
         assert_eq!(names, ["rows", "tail", "switch"]);
+        assert_eq!(aliases(TEXT).collect::<Vec<_>>(), ["same"]);
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! How many times the speed of one thread all of them reach, as a Markdown table: softmax of batches and of single long rows, by
+//! how the calls come. Everything is measured twice, in about two minutes.
+
+#![expect(clippy::unwrap_used, reason = "an operation that fails is not timed")]
+
+#[path = "common/processor.rs"]
+mod processor;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use processor::processor;
+use softlane::Exec;
+
+/// Rows and classes.
+const SHAPES: [(usize, usize); 10] = [
+    (64, 1000),
+    (128, 1000),
+    (256, 1000),
+    (1024, 1000),
+    (4096, 1000),
+    (100_000, 10),
+    (1, 128_256),
+    (1, 262_144),
+    (1, 1_000_003),
+    (3, 1_000_003),
+];
+
+/// How the calls come, and what is done before each that is timed.
+const HABITS: [(&str, Habit); 3] = [
+    ("one after the other", Habit::Row),
+    ("in turn with work on one thread", Habit::Turn),
+    ("after 2 ms of sleep", Habit::Sleep),
+];
+
+#[derive(Clone, Copy)]
+enum Habit {
+    Row,
+    Turn,
+    Sleep,
+}
+
+fn main() {
+    // As criterion has it: with `--test`, or without `--bench` (`cargo test`), see that it runs.
+    let has = |name| env::args().any(|option| option == name);
+    let time = if has("--bench") && !has("--test") {
+        Duration::from_secs(1)
+    } else {
+        Duration::ZERO
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    println!("{}, {threads} threads beside 1, softmax\n", processor());
+    let names = HABITS.map(|(name, _)| name).join(" | ");
+    println!("| rows x classes | microseconds on 1 thread | {names} |");
+    println!("| --- | --- |{}", " --- |".repeat(HABITS.len()));
+    for (rows, classes) in SHAPES {
+        // The speed does not depend on what they are.
+        let logit = |i| (i * 7919 % 97) as f32 / 10.0;
+        let x: Vec<f32> = (0..rows * classes).map(logit).collect();
+        let mut y = vec![0.0; rows * classes];
+        let mut alone = f64::NAN;
+        let cells = HABITS.map(|(_, habit)| {
+            let [a, b] = [(); 2].map(|()| {
+                let [one, all] = medians(time, habit, &x, classes, &mut y);
+                alone = one;
+                one / all
+            });
+            format!("{a:.2}, {b:.2}")
+        });
+        let alone = 1e6 * alone;
+        let cells = cells.join(" | ");
+        println!("| {rows} x {classes} | {alone:.0} | {cells} |");
+    }
+}
+
+/// The median times in seconds of a call on one thread and of one on all.
+fn medians(time: Duration, habit: Habit, x: &[f32], classes: usize, y: &mut [f32]) -> [f64; 2] {
+    let mut call = |exec: Exec| {
+        let x = black_box(x);
+        let start = Instant::now();
+        exec.softmax(x, classes, black_box(&mut *y)).unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    let mut times = [const { Vec::new() }; 2];
+    let start = Instant::now();
+    while times[1].is_empty() || start.elapsed() < time {
+        for (times, exec) in times.iter_mut().zip([Exec::new().serial(), Exec::new()]) {
+            match habit {
+                Habit::Row => times.extend((0..50).map(|_| call(exec))),
+                Habit::Turn => {
+                    call(Exec::new().serial());
+                    times.push(call(exec));
+                }
+                Habit::Sleep => {
+                    thread::sleep(Duration::from_millis(2));
+                    // So that the caches hold the batch again.
+                    call(Exec::new().serial());
+                    times.push(call(exec));
+                }
+            }
+        }
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    })
+}
