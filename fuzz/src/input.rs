@@ -9,7 +9,7 @@ const CHUNK: usize = 4096;
 
 /// Elements that are spread over several threads: `SERIAL_BELOW` in `src/parallel.rs` and some more, so
 /// that the last part is a short one.
-const MANY: usize = 256 * 1024 + 1000;
+const MANY: usize = 121_000;
 
 coded! {
     /// Any bit pattern. Ordinary numbers, and those with rules of their own, come up more often than
@@ -236,6 +236,8 @@ impl Shape {
             // About one chunk, or two.
             Size::Long => (1, (1 + rows % 2) * CHUNK - 5 + classes % 24),
             Size::Empty => (rows % 21, 0),
+            // One row that threads share.
+            Size::Spread if rows % 4 == 0 => (1, MANY + classes),
             Size::Spread => {
                 let classes = 16 + classes % 3000;
                 (MANY.div_ceil(classes), classes)
@@ -266,7 +268,7 @@ impl Shape {
         shape
     }
 
-    /// Makes it that of a batch that is large enough for several threads. A hundred small ones take less
+    /// Makes it that of a batch, or of a row, that is large enough for several threads. A hundred small ones take less
     /// time, so a target of its own does this.
     pub fn spread(&mut self) {
         self.size = Size::Spread;
