@@ -96,7 +96,7 @@ impl Chart<'_> {
         let root = SVGBackend::new(path, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let conditions =
-            format!("{processor}, 1 thread, batches of {IN_CACHE} elements or one row");
+            format!("{processor}, 1 thread, batches of {IN_CACHE} elements, or one row or slice");
         root.draw(&Text::new(self.title.as_str(), (LEFT, 12), text(19)))?;
         root.draw(&Text::new(conditions, (LEFT, 36), text(14)))?;
         self.legend(&root)?;

@@ -25,7 +25,7 @@ pub struct Mode {
 /// A speed, in elements per nanosecond, at each class count.
 pub type Speeds = Vec<f64>;
 
-/// An operation over rows, on each backend.
+/// An operation on each backend: over batches of rows of so many classes, or over one slice of as many elements.
 #[derive(Debug)]
 pub struct Operation {
     pub name: &'static str,
@@ -41,46 +41,40 @@ pub struct Measured {
     /// In batches as large as those of the operations.
     pub limits: Vec<Speeds>,
     pub operations: Vec<Operation>,
-    /// Operations that the class count does not matter to, on each backend.
-    pub flat: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Measured {
     pub fn new(mode: &Mode) -> Self {
         let backends: Vec<_> = Backend::available().collect();
-        let (by_row, flat): (Vec<Workload>, Vec<_>) = WORKLOADS.iter().partition(|w| is_by_row(w));
-        let steps = mode.classes.len() * (1 + by_row.len()) + flat.len();
+        let steps = mode.classes.len() * (1 + WORKLOADS.len());
         let progress = Progress::new(steps as u64);
         let mut measured = Self {
             classes: mode.classes,
             backends: backends.iter().map(|backend| backend.name()).collect(),
             limits: vec![Speeds::new(); LIMITS.len()],
-            operations: by_row
+            operations: WORKLOADS
                 .iter()
                 .map(|workload| Operation {
                     name: workload.name,
                     speeds: vec![Speeds::new(); backends.len()],
                 })
                 .collect(),
-            flat: Vec::new(),
         };
         for &classes in mode.classes {
             let batch = Batch::new((IN_CACHE / classes).max(1), classes);
             progress.next("limits", classes);
             append(&mut measured.limits, limits(&batch, mode.time));
-            for (workload, operation) in by_row.iter().zip(&mut measured.operations) {
+            for (workload, operation) in WORKLOADS.iter().zip(&mut measured.operations) {
                 progress.next(workload.name, classes);
-                let speeds = speeds(workload, &backends, &batch, mode.time);
-                append(&mut operation.speeds, speeds);
+                let slice = (workload.rows(2, 1) == 1).then(|| Batch::new(1, classes));
+                let batch = slice.as_ref().unwrap_or(&batch);
+                append(
+                    &mut operation.speeds,
+                    speeds(workload, &backends, batch, mode.time),
+                );
             }
         }
         measured.level();
-        let batch = Batch::new(1, IN_CACHE);
-        for workload in &flat {
-            progress.next(workload.name, IN_CACHE);
-            let speeds = speeds(workload, &backends, &batch, mode.time);
-            measured.flat.push((workload.name, speeds));
-        }
         measured
     }
 
@@ -93,12 +87,6 @@ impl Measured {
             line[..same].fill(best);
         }
     }
-}
-
-/// Whether the class count matters to it.
-fn is_by_row(workload: &Workload) -> bool {
-    let takes_rows = workload.rows(2, 1) == 2;
-    takes_rows && !workload.name.starts_with("binary")
 }
 
 /// Adds another class count.

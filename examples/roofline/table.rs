@@ -34,9 +34,6 @@ pub fn print(measured: &Measured, processor: &str) {
             }
         }
     }
-    for (name, speeds) in &measured.flat {
-        println!("| {name} | any | {} |", cells(speeds));
-    }
     println!();
 }
 
