@@ -463,9 +463,6 @@ fn stride(classes: usize) -> u16 {
     classes as u16
 }
 
-/// Room for sixteen rows of less than four elements, and for four at the last of them.
-const NARROW: usize = 4;
-
 impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
     const WRITES: bool = false;
 
@@ -477,21 +474,25 @@ impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
     #[inline(always)]
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]) {
         assert!(self.count >= 16, "rows beyond the batch");
-        let (stride, len) = (stride(self.classes), 16 * self.classes);
-        // SAFETY: the batch has sixteen rows of that many elements, which lie within the slice that the source was made from. Nothing writes while the
-        // reference lives, which is until this returns.
-        let src = unsafe { core::slice::from_raw_parts(self.src[source], len) };
-        if self.classes < 4 {
-            let mut narrow = [[T::ZERO; 16]; NARROW];
-            for (i, src) in src.as_chunks().0.iter().enumerate() {
-                narrow[i] = *src;
-            }
-            columns[..4].copy_from_slice(&V::load_columns(simd, narrow.as_flattened(), stride));
-        } else {
+        let stride = stride(self.classes);
+        // SAFETY: what is left of the source lies within the slice that it was made from. Nothing writes while the reference
+        // lives, which is until this returns.
+        let src = unsafe { core::slice::from_raw_parts(self.src[source], self.len) };
+        if self.classes >= 4 {
+            let src = &src[..16 * self.classes];
             for i in fours(self.classes) {
                 let four = V::load_columns(simd, &src[i..], stride);
                 columns[i..i + 4].copy_from_slice(&four);
             }
+        } else if src.len() >= 15 * self.classes + 4 {
+            columns[..4].copy_from_slice(&V::load_columns(simd, src, stride));
+        } else {
+            // The last rows of a batch: with room for four elements at each of them.
+            let mut narrow = [[T::ZERO; 16]; 4];
+            for (i, src) in src.as_chunks().0.iter().enumerate() {
+                narrow[i] = *src;
+            }
+            columns[..4].copy_from_slice(&V::load_columns(simd, narrow.as_flattened(), stride));
         }
     }
 
@@ -522,7 +523,7 @@ impl<T: Element, const N: usize> Columns<T> for RowsMut<'_, T, N> {
         let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
         let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
         if classes < 4 {
-            let mut narrow = [[T::ZERO; 16]; NARROW];
+            let mut narrow = [[T::ZERO; 16]; 4];
             V::store_columns(four(0), narrow.as_flattened_mut(), stride);
             for (i, dst) in dst.as_chunks_mut().0.iter_mut().enumerate() {
                 *dst = narrow[i];

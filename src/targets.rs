@@ -9,9 +9,13 @@ pub trait Target: sealed::Integer {}
 pub(crate) mod sealed {
     use super::Slice;
 
-    pub trait Integer: Copy + Sync {
+    pub trait Integer: Copy + PartialEq + Sync {
         fn slice(targets: &[Self]) -> Slice<'_>;
         fn value(self) -> i128;
+        /// The value; that of a negative number is larger than any number of classes.
+        fn bits(self) -> u64;
+        /// This number, if the type has it.
+        fn exactly(x: i64) -> Option<Self>;
     }
 }
 use sealed::Integer as _;
@@ -38,19 +42,20 @@ macro_rules! integers {
                 }
             }
 
-            /// Targets `start..start + 16`, which are small; -1 for one that is ignored.
+            /// Targets `start..start + 16`, which are small; -1 for one that is ignored, and where there is none.
             #[expect(clippy::cast_possible_truncation, reason = "they are small")]
             #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "they are small")]
             fn sixteen(&self, start: usize, ignore: Option<i64>) -> [i32; 16] {
-                let ignore = ignore.map(i128::from);
                 let mut columns = [-1; 16];
                 match self {
                     $(Self::$variant(targets) => {
-                        let targets = targets[start..].iter();
+                        // In their own type, without a branch for each.
+                        let ignore = ignore.and_then(<$integer as sealed::Integer>::exactly);
+                        let (ignores, ignored) = (ignore.is_some(), ignore.unwrap_or_default());
+                        let targets = targets[start.min(targets.len())..].iter();
                         for (column, &target) in columns.iter_mut().zip(targets) {
-                            if Some(target.value()) != ignore {
-                                *column = target as i32;
-                            }
+                            let is_ignored = ignores & (target == ignored);
+                            *column = if is_ignored { -1 } else { target as i32 };
                         }
                     })*
                 }
@@ -78,6 +83,17 @@ macro_rules! integers {
                 #[allow(clippy::cast_lossless, reason = "usize has no lossless conversion")]
                 fn value(self) -> i128 {
                     self as i128
+                }
+
+                #[inline]
+                #[allow(clippy::cast_lossless, clippy::cast_sign_loss, reason = "negative numbers become large")]
+                fn bits(self) -> u64 {
+                    self as u64
+                }
+
+                #[inline]
+                fn exactly(x: i64) -> Option<Self> {
+                    Self::try_from(x).ok()
                 }
             }
         )*
@@ -109,22 +125,26 @@ impl<'a> Targets<'a> {
             slice: I::slice(targets),
             ignore,
         };
+        let ignored = ignore.and_then(I::exactly);
+        let is_ignored = |target: I| Some(target) == ignored;
+        let is_class = |target: I| target.bits() < classes as u64;
         let mut count = 0;
-        for (row, &target) in targets.iter().enumerate() {
-            let target = target.value();
-            if Some(target) == ignore.map(i128::from) {
-                continue;
-            }
-            if !usize::try_from(target).is_ok_and(|target| target < classes) {
-                return Err(Error::Target {
-                    row,
-                    target,
-                    classes,
-                });
-            }
-            count += 1;
+        let mut all = true;
+        for &target in targets {
+            all &= is_ignored(target) | is_class(target);
+            count += usize::from(!is_ignored(target));
         }
-        Ok((checked, count))
+        if all {
+            return Ok((checked, count));
+        }
+        let is_wrong = |target: I| !is_ignored(target) && !is_class(target);
+        let row = targets.iter().position(|&target| is_wrong(target));
+        let row = row.unwrap_or_default();
+        Err(Error::Target {
+            row,
+            target: targets[row].value(),
+            classes,
+        })
     }
 
     pub fn len(&self) -> usize {

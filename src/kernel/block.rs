@@ -71,9 +71,11 @@ pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>(
         while waiting.is_some() || rows.rows() >= ROWS {
             let (mut prepared, mut alone) = (None, None);
             if rows.rows() >= ROWS {
+                // Where the rows after these can be seen: fours of the last of very short ones reach into them.
+                let block = work.prepare(simd, &mut blocks[turn], &rows);
                 let (first, rest) = rows.split_at(ROWS);
                 rows = rest;
-                match work.prepare(simd, &mut blocks[turn], &first) {
+                match block {
                     Some(block) => prepared = Some((first, block)),
                     None => alone = Some(first),
                 }

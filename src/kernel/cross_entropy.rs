@@ -65,6 +65,7 @@ impl CrossEntropy {
     {
         let mut batch = Batch {
             options: self,
+            upcoming: targets.sixteen(0),
             targets,
             losses,
             sum: tree::Sum::new(),
@@ -80,6 +81,9 @@ impl CrossEntropy {
 struct Batch<'a, T> {
     options: CrossEntropy,
     targets: Targets<'a>,
+    /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
+    /// by one, and read as vectors.
+    upcoming: [i32; ROWS],
     losses: Option<&'a mut [T]>,
     sum: tree::Sum,
     /// Rows that are prepared, and those that are finished.
@@ -105,11 +109,11 @@ where
     #[inline(always)]
     fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Prepared<V>> {
         let mut target = [0.0; ROWS];
-        let classes = self.targets.sixteen(self.prepared);
-        for (target, class) in target.iter_mut().zip(classes) {
+        for (target, class) in target.iter_mut().zip(self.upcoming) {
             *target = f64::from(class);
         }
         self.prepared += ROWS;
+        self.upcoming = self.targets.sixteen(self.prepared);
         let target = V::narrow(simd, &target);
         let shifts = block.read_shifts(simd, rows)?;
         let mut logit = shifts.max;
