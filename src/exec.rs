@@ -16,8 +16,8 @@ use crate::{parallel, shared};
 ///
 /// The calling thread takes a share of a large batch, or of a long row, and threads of the pool that it is in take the others; a
 /// thread that is in none shares with rayon's global pool, which the first large batch starts (if the system
-/// refuses its threads, batches stay on the calling thread). A call never waits for threads that are asleep or busy, wakes them
-/// only where that pays, and does no other work of the pool while it waits for those that help: so it may be made from within such work, and
+/// refuses its threads, batches stay on the calling thread). A call never waits for threads that have not begun to help, seldom
+/// wakes them where that has not paid, and does no other work of the pool while it waits for those that help: so it may be made from within such work, and
 /// while holding a lock.
 ///
 /// ```

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Threads of the pool that the caller is in, or else of the global one; 1 if the system refuses to make it.
 ///
-/// It is also 1 if they seem to sleep, and to wake them for work on so many elements does not pay: see [`PRICE`]. (Not
+/// It is also 1 if they seem to sleep, and to wake them for work on so many elements does not pay: see [`SHARE`]. (Not
 /// in tests, which debug assertions tell.)
 pub fn threads(elements: usize) -> usize {
     if rayon::current_thread_index().is_none() && !has_global_pool() {
@@ -36,34 +36,47 @@ fn has_global_pool() -> bool {
         })
 }
 
+/// Work that threads share: it returns how many elements it did.
+type Work<'a> = dyn Fn() -> usize + Sync + 'a;
+
+/// The time, where there is a clock.
+fn now() -> Option<Instant> {
+    (!cfg!(target_family = "wasm")).then(Instant::now)
+}
+
+/// How long ago that was.
+fn since(time: Option<Instant>) -> Option<Duration> {
+    time.map(|time| time.elapsed())
+}
+
 thread_local! {
     /// What this thread offers, one call after the other.
     static OFFER: Arc<Offer> = Arc::default();
 }
 
 /// Runs `work` here and, at the same time, on up to `helpers` threads of that pool; returns when it has returned
-/// everywhere. (If it panics on one of those, rayon ends the process.)
+/// everywhere. It returns how many elements it did. (If it panics on one of those, rayon ends the process, unless the pool
+/// has a handler.)
 ///
 /// A thread that has not begun by the time `work` returns here stays out of it. So a call does not wait for
 /// threads that sleep or are busy; nor does it do other work of the pool meanwhile, which might want a lock
 /// that the caller holds. Rayon's scopes do both.
-pub fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
+pub fn share(helpers: usize, work: &Work<'_>) {
     // A thread that is about to end has none any more.
     let offer = OFFER.try_with(Arc::clone).unwrap_or_default();
     // SAFETY: only the lifetime changes. A helper takes `work` from an open offer, and is counted, under one lock; `open`,
     // which is there before any helper is, closes the offer and waits until none is counted before this function
     // returns or unwinds.
-    let work =
-        unsafe { core::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
+    let work = unsafe { core::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
     let open = offer.open(work);
     let missing = offer.missing(helpers);
     if missing > 0 {
-        let begin = Instant::now();
+        let begin = now();
         for _ in 0..missing {
             let offer = Arc::clone(&offer);
             rayon::spawn(move || offer.help());
         }
-        offer.lock().cost = begin.elapsed();
+        offer.lock().cost = since(begin).unwrap_or_default();
     }
     work();
     drop(open);
@@ -75,9 +88,12 @@ const TRIES: usize = if cfg!(miri) { 2 } else { 400 };
 /// After so long without a job, a thread of a pool sleeps.
 const AWAKE: Duration = Duration::from_micros(50);
 
-/// Elements that are worked on alone, for each nanosecond that it took to wake threads in vain, before they are woken again: so
-/// a sixteenth of the time may be lost. They take some 0.3 nanoseconds each.
-const PRICE: usize = 16 * 3;
+/// Elements of softmax that a thread does in a nanosecond.
+const SPEED: usize = 3;
+
+/// Of the time that is worked alone, so much may be lost by waking threads in vain: one part in sixteen. After that, they
+/// are not woken again before so many elements are done alone.
+const SHARE: usize = 16;
 
 /// Work that is offered to other threads.
 #[derive(Default)]
@@ -90,7 +106,7 @@ struct Offer {
 #[derive(Default)]
 struct State {
     /// `None`: closed.
-    work: Option<&'static (dyn Fn() + Sync)>,
+    work: Option<&'static Work<'static>>,
     /// Threads that are at work.
     helpers: usize,
     /// Jobs of the pool that no thread has taken yet. They stay there when the call is over, and help with the next.
@@ -99,10 +115,9 @@ struct State {
     seen: Option<Instant>,
     /// Elements that will be worked on alone before threads that sleep are woken.
     alone: usize,
-    /// Whether they were woken for this work, how long that took, and how long helpers were at it.
-    has_woken: bool,
+    /// How long it took to ask for help with this work, and how many elements helpers did.
     cost: Duration,
-    help: Duration,
+    help: usize,
 }
 
 impl Offer {
@@ -112,7 +127,7 @@ impl Offer {
     }
 
     /// Offers work until the result is dropped.
-    fn open(&self, work: &'static (dyn Fn() + Sync)) -> Open<'_> {
+    fn open(&self, work: &'static Work<'static>) -> Open<'_> {
         self.lock().work = Some(work);
         Open(self)
     }
@@ -129,12 +144,12 @@ impl Offer {
     fn help(&self) {
         let mut state = self.lock();
         state.jobs -= 1;
-        state.seen = Some(Instant::now());
+        state.seen = now();
         if let Some(work) = state.work {
             state.helpers += 1;
             drop(state);
-            let _at_work = AtWork(self, Instant::now());
-            work();
+            let mut at_work = AtWork(self, 0);
+            at_work.1 = work();
         }
     }
 }
@@ -143,38 +158,38 @@ impl State {
     /// Whether to ask for help with so many elements: if threads are on their way, or seem to be awake, or it is time to
     /// wake them.
     fn asks(&mut self, elements: usize) -> bool {
-        if self.jobs > 0 || self.seen.is_some_and(|seen| seen.elapsed() < AWAKE) {
+        let is_awake = since(self.seen).is_some_and(|time| time < AWAKE);
+        let pays = self.alone <= elements;
+        if self.jobs > 0 || is_awake {
             return true;
         }
-        self.has_woken = self.alone <= elements;
         self.alone = self.alone.saturating_sub(elements);
-        self.has_woken
+        pays
     }
 
-    /// Whether the helpers have left. If so, learns whether it was worth to wake them.
-    fn is_over(&mut self) -> bool {
+    /// Whether the helpers have left. If so, learns whether it was worth to ask them.
+    fn has_ended(&mut self) -> bool {
         if self.helpers > 0 {
             return false;
         }
-        if self.has_woken && self.help < self.cost {
-            self.alone = PRICE * self.cost.as_nanos() as usize;
+        let nanoseconds = usize::try_from(self.cost.as_nanos()).unwrap_or(usize::MAX);
+        if self.help < nanoseconds.saturating_mul(SPEED) {
+            self.alone = nanoseconds.saturating_mul(SPEED * SHARE);
         }
-        self.has_woken = false;
-        (self.cost, self.help) = (Duration::ZERO, Duration::ZERO);
+        (self.cost, self.help) = (Duration::ZERO, 0);
         true
     }
 }
 
-/// A helper since then, who leaves when this is dropped, be it by unwinding.
-struct AtWork<'a>(&'a Offer, Instant);
+/// A helper, who leaves when this is dropped, be it by unwinding; and what it has done.
+struct AtWork<'a>(&'a Offer, usize);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.helpers -= 1;
-        let now = Instant::now();
-        state.seen = Some(now);
-        state.help += now - self.1;
+        state.seen = now();
+        state.help += self.1;
         drop(state);
         self.0.left.notify_one();
     }
@@ -188,13 +203,13 @@ impl Drop for Open<'_> {
         self.0.lock().work = None;
         // Helpers are soon done: with the part of a batch that they are at. To sleep until then takes longer.
         for _ in 0..TRIES {
-            if self.0.lock().is_over() {
+            if self.0.lock().has_ended() {
                 return;
             }
             (0..32).for_each(|_| core::hint::spin_loop());
         }
         let mut state = self.0.lock();
-        while !state.is_over() {
+        while !state.has_ended() {
             let waited = self.0.left.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -204,7 +219,7 @@ impl Drop for Open<'_> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub mod tests {
-    use super::{AWAKE, OFFER, PRICE, State, share, threads};
+    use super::{AWAKE, OFFER, SHARE, SPEED, State, share, threads};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc;
@@ -246,9 +261,7 @@ pub mod tests {
             });
             has_begun.recv().unwrap();
             for _ in 0..100 {
-                share(1, &|| {
-                    runs.fetch_add(1, SeqCst);
-                });
+                share(1, &|| runs.fetch_add(1, SeqCst));
                 assert_eq!(jobs(), 1, "one job, and no more of them");
             }
             free.send(()).unwrap();
@@ -261,25 +274,24 @@ pub mod tests {
     /// As many elements are done alone as the waking has cost.
     #[test]
     fn threads_that_sleep_are_seldom_woken() {
-        let micros = Duration::from_micros;
         let mut state = State::default();
-        for (cost, help, alone) in [(30, 0, true), (2, 0, true), (30, 31, false)] {
+        for (micros, help, in_vain) in [(30, 0, true), (2, 5999, true), (30, 90_000, false)] {
             assert!(state.asks(1), "at first");
-            (state.cost, state.help) = (micros(cost), micros(help));
+            (state.cost, state.help) = (Duration::from_micros(micros), help);
             state.helpers = 1;
-            assert!(!state.is_over());
+            assert!(!state.has_ended());
             state.helpers = 0;
-            assert!(state.is_over());
-            let price = if alone {
-                PRICE * cost as usize * 1000
-            } else {
-                0
-            };
-            assert_eq!(state.alone, price);
-            if alone {
-                assert!(!state.asks(price / 2), "all of it is left");
-                assert!(!state.asks(price / 2 - 1), "half of it is left");
+            assert!(state.has_ended());
+            if in_vain {
+                let alone = SPEED * SHARE * micros as usize * 1000;
+                assert_eq!(state.alone, alone);
+                assert!(!state.asks(alone / 2), "all of it is left");
+                assert!(!state.asks(alone / 2 - 1), "half of it is left");
             }
+            // A call that asks nobody changes nothing.
+            let alone = state.alone;
+            assert!(state.has_ended());
+            assert_eq!(state.alone, alone);
         }
         // Those that are on their way, or have just been here, need not be woken.
         state.alone = usize::MAX;
@@ -308,6 +320,7 @@ pub mod tests {
                         thread::sleep(Duration::from_millis(50));
                         ended.fetch_add(1, SeqCst);
                     }
+                    1
                 };
                 let result = catch_unwind(AssertUnwindSafe(|| share(1, &work)));
                 assert_eq!(ended.load(SeqCst), 1);

@@ -165,10 +165,6 @@ mod exec;
     reason = "threads of a pool are lent what the caller has borrowed"
 )]
 mod helpers;
-#[cfg_attr(
-    not(feature = "rayon"),
-    allow(dead_code, reason = "the steps of rows that threads share")
-)]
 mod kernel;
 mod logsumexp;
 mod operations;
@@ -178,10 +174,6 @@ mod reduce;
 #[expect(
     unsafe_code,
     reason = "rows are pointers: source and destination may be one"
-)]
-#[cfg_attr(
-    not(feature = "rayon"),
-    allow(dead_code, reason = "the parts of rows that threads share")
 )]
 mod rows;
 #[cfg(feature = "std")]

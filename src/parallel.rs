@@ -21,11 +21,25 @@ pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::O
 where
     K: Operation<D, Output: Merge + Send> + Sync,
 {
-    let (elements, rows) = (data.elements(), data.rows());
-    if elements < SERIAL_BELOW || rows < 2 {
+    // As many of softmax take that time.
+    let elements = data.elements() / K::LIGHTNESS;
+    if elements < SERIAL_BELOW || data.rows() < 2 {
         return backend.run(kernel, data);
     }
-    let threads = helpers::threads(elements);
+    spread_over(helpers::threads(elements), backend, kernel, data)
+}
+
+/// The same with so many threads.
+pub(crate) fn spread_over<D: Split, K>(
+    threads: usize,
+    backend: Backend,
+    kernel: &K,
+    data: D,
+) -> K::Output
+where
+    K: Operation<D, Output: Merge + Send> + Sync,
+{
+    let (elements, rows) = (data.elements() / K::LIGHTNESS, data.rows());
     let part = rows_of_a_part(rows, elements, threads);
     let parts = rows.div_ceil(part);
     if threads < 2 || parts < 2 {
@@ -38,18 +52,26 @@ where
         results: [const { None }; MAX_PARTS],
     });
     let work = || {
+        let mut elements = 0;
         let mut next = lock(&queue).take();
         while let Some((i, part)) = next {
+            elements += part.elements() / K::LIGHTNESS;
             let result = backend.run(kernel, part);
             let mut queue = lock(&queue);
             queue.results[i] = Some(result);
             next = queue.take();
         }
+        elements
     };
-    helpers::share(threads.min(parts) - 1, &work);
+    helpers::share(helpers_for(elements, threads.min(parts)), &work);
     let mut queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     merged(&mut queue.results[..parts])
         .unwrap_or_else(|| unreachable!("every part that was taken has been run"))
+}
+
+/// How many threads to ask for help, of so many: each has half as much to do as makes a batch worth it.
+pub(crate) fn helpers_for(elements: usize, threads: usize) -> usize {
+    threads.min((2 * elements / SERIAL_BELOW).max(2)) - 1
 }
 
 /// More parts than this a batch is not cut into, so that there is room for their results.

@@ -78,6 +78,7 @@ pub trait Peek<T: Element, const N: usize>: Iterator {
     /// The sources of all rows that are left, as one.
     fn peek(&self) -> Row<'_, T, N>;
     /// All rows that are left, as one.
+    #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
     fn whole(&mut self) -> impl Pass<T, N>;
 }
 

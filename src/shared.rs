@@ -3,8 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::backend::{Backend, Isa, Operation};
 use crate::element::Element;
@@ -12,8 +11,8 @@ use crate::helpers;
 use crate::kernel::row::RowWork;
 use crate::kernel::step::{Close, Found, OfPart, Open, Shared, Step};
 use crate::kernel::tree::{Merge, split_point};
-use crate::parallel::{self, SERIAL_BELOW, lock, merged};
-use crate::rows::{CHUNK, Split};
+use crate::parallel::{self, SERIAL_BELOW, helpers_for, lock, merged};
+use crate::rows::{CHUNK, Columns, Split};
 
 /// Elements below which a row stays on one thread.
 const LONG: usize = if SERIAL_BELOW > CHUNK {
@@ -27,25 +26,23 @@ const LONG: usize = if SERIAL_BELOW > CHUNK {
 const MAX_PARTS: usize = 64;
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool: row by row, if they are
-/// long and too few to keep all threads busy.
+/// long and fewer than the threads.
 pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D, Output: Merge + Send> + Shared<D> + Sync,
 {
     let (elements, rows) = (data.elements(), data.rows());
-    if let Some(isa) = backend.isa()
-        && rows > 0
-        && elements / rows >= LONG
-    {
-        let threads = helpers::threads(elements);
-        if threads < 2 {
-            return backend.run(kernel, data);
+    match backend.isa() {
+        Some(isa) if rows > 0 && elements / rows >= LONG => {
+            let threads = helpers::threads(elements);
+            if rows < threads {
+                few(isa, kernel, data, threads)
+            } else {
+                parallel::spread_over(threads, backend, kernel, data)
+            }
         }
-        if rows < 2 * threads {
-            return few(isa, kernel, data, threads);
-        }
+        _ => parallel::spread(backend, kernel, data),
     }
-    parallel::spread(backend, kernel, data)
 }
 
 /// Runs a kernel over a few rows, one after the other.
@@ -68,28 +65,27 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
         Ok(open) => open,
         Err(output) => return output,
     };
-    // A power of two: so parts are nodes of the tree over the chunks.
-    let most = (8 * threads).min(MAX_PARTS);
     let count = chunks.rows();
-    let chunks_of_a_part = count.div_ceil(most).next_power_of_two();
+    let chunks_of_a_part = chunks_of_a_part(count, threads);
     let parts = count.div_ceil(chunks_of_a_part);
     let team = Mutex::new(Team::new(chunks, chunks_of_a_part));
-    // Steps that have begun, for those who wait for the next: they leave the lock to those who work.
-    let begun = AtomicUsize::new(0);
+    let progress = Progress::default();
     let run = || {
         let from_back = lock(&team).join();
-        let mut done = None;
+        let (mut done, mut steps) = (None, 0);
         loop {
             let mut held = lock(&team);
             if let Some((i, part, found)) = done.take() {
-                held.give(i, part, found, &work);
-                begun.store(held.begun, Relaxed);
+                steps += 1;
+                if held.give(i, part, found, &work) {
+                    progress.begin(held.begun);
+                }
             }
-            let (task, step) = (held.take(from_back), held.begun);
+            let (task, begun) = (held.take(from_back), held.begun);
             drop(held);
             match task {
                 Task::Part(i, mut part, step) => {
-                    let in_hand = InHand(&team, &begun);
+                    let in_hand = InHand(&team, &progress);
                     let of_part = OfPart {
                         work: &work,
                         step,
@@ -99,13 +95,16 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
                     core::mem::forget(in_hand);
                     done = Some((i, part, found));
                 }
-                Task::Wait => wait_until(|| begun.load(Relaxed) != step),
+                Task::Wait => progress.wait(&team, begun),
                 Task::Done => break,
             }
         }
+        steps * chunks_of_a_part * CHUNK / STEPS
     };
-    helpers::share(threads.min(parts) - 1, &run);
+    helpers::share(helpers_for(count * CHUNK, threads.min(parts)), &run);
     let team = team.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Not silently, where a pool goes on after that.
+    assert!(!team.has_failed, "a thread that shared a row panicked");
     let close = Close {
         kernel,
         last: team.step,
@@ -113,18 +112,50 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
     isa.run(&close, (PhantomData, rest))
 }
 
-/// Waits for parts of other threads, which are soon done; unless the system has stopped one of these.
-fn wait_until(done: impl Fn() -> bool) {
-    for _ in 0..1000 {
-        if done() {
-            return;
-        }
-        core::hint::spin_loop();
+/// Chunks of a part, a power of two: so parts are nodes of the tree over the chunks.
+fn chunks_of_a_part(chunks: usize, threads: usize) -> usize {
+    let most = threads.saturating_mul(8).min(MAX_PARTS);
+    chunks.div_ceil(most).next_power_of_two()
+}
+
+/// Steps of a row, about.
+const STEPS: usize = 3;
+
+/// The steps of a team that have begun, for those who wait for the next.
+#[derive(Default)]
+struct Progress {
+    /// They look here first, and leave the lock to those who work.
+    begun: AtomicUsize,
+    changed: Condvar,
+}
+
+impl Progress {
+    /// So many have begun. The team is locked.
+    fn begin(&self, steps: usize) {
+        self.begun.store(steps, Relaxed);
+        self.changed.notify_all();
     }
-    while !done() {
-        thread::yield_now();
+
+    /// Waits until another step begins: soon, unless the system has stopped a thread that works.
+    fn wait<R, T>(&self, team: &Mutex<Team<R, T>>, step: usize) {
+        for _ in 0..TRIES {
+            if self.begun.load(Relaxed) != step {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        let mut held = lock(team);
+        while held.begun == step {
+            held = self
+                .changed
+                .wait(held)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
+
+/// How often to look before sleeping on it: some 50 microseconds.
+const TRIES: usize = if cfg!(miri) { 2 } else { 2000 };
 
 /// The parts of a row, and the step that they are at.
 struct Team<R, T> {
@@ -141,6 +172,8 @@ struct Team<R, T> {
     /// Of those that have.
     found: [Option<Found<T>>; MAX_PARTS],
     is_over: bool,
+    /// Whether a thread panicked.
+    has_failed: bool,
     /// Threads that have joined.
     threads: usize,
 }
@@ -154,7 +187,7 @@ enum Task<R, T> {
     Done,
 }
 
-impl<R: Split, T: Element> Team<R, T> {
+impl<R: Columns<T>, T: Element> Team<R, T> {
     /// Cuts a row.
     fn new(row: R, chunks_of_a_part: usize) -> Self {
         let mut parts = [const { None }; MAX_PARTS];
@@ -173,6 +206,7 @@ impl<R: Split, T: Element> Team<R, T> {
             undone: count,
             found: [const { None }; MAX_PARTS],
             is_over: false,
+            has_failed: false,
             threads: 0,
         }
     }
@@ -197,35 +231,234 @@ impl<R: Split, T: Element> Team<R, T> {
         part.map_or(Task::Wait, |(i, part)| Task::Part(i, part, self.step))
     }
 
-    /// Takes a part back, and what it has found. The last one begins the next step.
-    fn give<W: RowWork<T>>(&mut self, i: usize, part: R, found: Found<T>, work: &W) {
+    /// Takes a part back, and what it has found. The last one begins the next step: then it returns true.
+    fn give<W: RowWork<T>>(&mut self, i: usize, part: R, found: Found<T>, work: &W) -> bool {
         self.parts[i] = Some(part);
         self.found[i] = Some(found);
         self.undone -= 1;
         if self.undone > 0 {
-            return;
+            return false;
         }
         self.begun += 1;
         let found = merged(&mut self.found[..self.count]);
         match found.and_then(|found| self.step.next(work, found)) {
             Some(next) => {
                 self.step = next;
-                self.is_over = next.is_idle::<W>();
+                // Nothing is left to do where nothing is written.
+                self.is_over = !R::WRITES && next.is_last();
                 (self.left, self.undone) = (0..self.count, self.count);
             }
             None => self.is_over = true,
         }
+        true
     }
 }
 
 /// A part in the hands of a thread. If this is dropped, that thread panicked, and the others need not wait for it.
-struct InHand<'a, R, T>(&'a Mutex<Team<R, T>>, &'a AtomicUsize);
+struct InHand<'a, R, T>(&'a Mutex<Team<R, T>>, &'a Progress);
 
 impl<R, T> Drop for InHand<'_, R, T> {
     fn drop(&mut self) {
         let mut team = lock(self.0);
-        team.is_over = true;
+        (team.is_over, team.has_failed) = (true, true);
         team.begun += 1;
-        self.1.store(team.begun, Relaxed);
+        self.1.begin(team.begun);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+    use std::time::Duration;
+
+    use super::{MAX_PARTS, Task, Team, chunks_of_a_part, one};
+    use crate::backend::{Backend, Isa};
+    use crate::helpers::tests::wait_until;
+    use crate::kernel::logsumexp::LogSumExp;
+    use crate::kernel::row::{LeftOut, Ordinary, Outcome, RowWork};
+    use crate::kernel::step::{OfPart, Open, Shared, Step};
+    use crate::kernel::weights::Extent;
+    use crate::rows::{CHUNK, Pass, Recut as _, Rows, RowsMut};
+    use crate::simd::{Kernel, Simd, Vector};
+
+    fn portable() -> Isa {
+        Backend::named("portable").unwrap().isa().unwrap()
+    }
+
+    /// The sum of the weights of a row, by parts of so many chunks.
+    fn sum_by_parts(x: &[f32], chunks: usize) -> f64 {
+        let mut team = Team::new(Rows::flat(x), chunks);
+        let mut from_back = false;
+        loop {
+            // From both ends, as two threads take them.
+            from_back = !from_back;
+            match team.take(from_back) {
+                Task::Part(i, mut part, step) => {
+                    let of_part = OfPart {
+                        work: &LogSumExp,
+                        step,
+                        start: i * chunks * CHUNK,
+                    };
+                    let found = portable().run(&of_part, &mut part);
+                    team.give(i, part, found, &LogSumExp);
+                }
+                Task::Wait => unreachable!("nobody else has a part"),
+                Task::Done => break,
+            }
+        }
+        let Step::Results(_, _, (sum, _)) = team.step else {
+            unreachable!("the row is an ordinary one");
+        };
+        sum
+    }
+
+    /// Before they are rounded to `f32`, where the order of additions hardly shows.
+    #[test]
+    fn sums_of_parts_are_those_of_the_row() {
+        let x: Vec<f32> = (0..70 * CHUNK)
+            .map(|i| (i * 7919 % 10_007) as f32 / 500.0)
+            .collect();
+        let mut shows = false;
+        for chunks in [2, 3, 29, 31, 32, 33, 45, 64] {
+            // The last chunk is a short one.
+            let x = &x[..chunks * CHUNK - 17];
+            let whole = sum_by_parts(x, chunks.next_power_of_two());
+            for part in [1, 2, 4, 8, 16, 32] {
+                if chunks.div_ceil(part) <= MAX_PARTS {
+                    let sum = sum_by_parts(x, part);
+                    assert_eq!(sum.to_bits(), whole.to_bits(), "{chunks} by {part}");
+                }
+            }
+            // Parts that are no nodes of the tree.
+            shows |= sum_by_parts(x, 3).to_bits() != whole.to_bits();
+        }
+        assert!(shows, "the order of additions does not show");
+    }
+
+    #[test]
+    fn parts_are_nodes_and_there_is_room_for_them() {
+        for threads in [2, 3, 5, 8, 64, usize::MAX] {
+            for chunks in (2..200).chain([245, 1 << 20, 1 << 40]) {
+                let part = chunks_of_a_part(chunks, threads);
+                assert!(part.is_power_of_two() && chunks.div_ceil(part) <= MAX_PARTS);
+                assert!(chunks.div_ceil(part) >= chunks.min(8));
+            }
+        }
+    }
+
+    /// What a thread does with a part, in a row that is masked throughout.
+    struct Act<F>(F);
+
+    impl<F: Fn() + Sync> Kernel<RowsMut<'_, f32, 1>> for Act<F> {
+        type Output = ();
+        fn simd<S: Simd>(&self, _: S, _: RowsMut<'_, f32, 1>) {
+            unreachable!("threads share the row")
+        }
+    }
+
+    impl<'a, F: Fn() + Sync + Copy> Shared<RowsMut<'a, f32, 1>> for Act<F> {
+        type Elem = f32;
+        type Work = Self;
+        type Rows = RowsMut<'a, f32, 1>;
+        type Rest = ();
+        fn open(&self, row: RowsMut<'a, f32, 1>) -> Result<Open<RowsMut<'a, f32, 1>, Self>, ()> {
+            Ok(Open {
+                work: Act(self.0),
+                chunks: row.in_chunks(),
+                rest: (),
+            })
+        }
+        fn close<V: Vector<Elem = f32>>(&self, outcome: &Outcome<f32>, (): ()) {
+            assert!(matches!(outcome, Outcome::Special(Extent::Masked)));
+        }
+    }
+
+    impl<F: Fn() + Sync> RowWork<f32> for Act<F> {
+        const KEEPS_WEIGHTS: bool = false;
+        fn left_out(&self) -> LeftOut<f32> {
+            LeftOut::Nothing
+        }
+        fn results<V: Vector<Elem = f32>, P: Pass<f32, 1>>(
+            &self,
+            _: V::Simd,
+            _: &mut P,
+            _: usize,
+            _: &Ordinary<f32>,
+        ) {
+            unreachable!("the row has no weights")
+        }
+        fn special<P: Pass<f32, 1>>(&self, part: &mut P, start: usize, extent: Extent<f32>) {
+            assert_eq!(extent, Extent::Masked);
+            part.fill(start as f32);
+            self.0();
+        }
+    }
+
+    /// Shares a row in a pool of two; what comes of it.
+    fn share_a_row(act: impl Fn(ThreadId) + Sync + Copy) -> Vec<f32> {
+        let mut y = vec![f32::NEG_INFINITY; 20 * CHUNK + 1];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        pool.unwrap().install(|| {
+            let caller = thread::current().id();
+            let row = RowsMut::in_place(&mut y, 20 * CHUNK + 1).unwrap();
+            one(portable(), &Act(|| act(caller)), row, 2);
+        });
+        y
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "these are integers")]
+    fn more_than_one_thread_shares_a_row() {
+        let (callers, helpers) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let y = share_a_row(|caller| {
+            let is_caller = thread::current().id() == caller;
+            let (mine, others) = if is_caller {
+                (&callers, &helpers)
+            } else {
+                (&helpers, &callers)
+            };
+            mine.fetch_add(1, SeqCst);
+            wait_until("the other thread has a part", || others.load(SeqCst) > 0);
+        });
+        let part = chunks_of_a_part(21, 2) * CHUNK;
+        assert_eq!(
+            callers.into_inner() + helpers.into_inner(),
+            y.len().div_ceil(part)
+        );
+        for (i, y) in y.into_iter().enumerate() {
+            assert_eq!(y, (i / part * part) as f32, "element {i}");
+        }
+    }
+
+    /// The other thread, which waits for the part of the one that panics, is not left behind.
+    #[test]
+    fn a_panic_ends_the_row() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let helped = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                share_a_row(|caller| {
+                    if thread::current().id() == caller {
+                        wait_until("a helper has a part", || helped.load(SeqCst) > 0);
+                        // By now it may be out of parts.
+                        thread::sleep(Duration::from_millis(20));
+                        panic_on_purpose();
+                    }
+                    helped.fetch_add(1, SeqCst);
+                })
+            }));
+            done.send(result.is_err()).unwrap();
+        });
+        let panicked = is_done.recv_timeout(Duration::from_secs(60));
+        assert_eq!(panicked, Ok(true), "it hangs, or it did not panic");
+    }
+
+    fn panic_on_purpose() {
+        assert!(thread::panicking(), "on purpose");
     }
 }

@@ -19,9 +19,10 @@ use std::process::{Command, Stdio};
 use assembly::{Function, Instruction, aliases, functions};
 
 /// What a kernel, or what leads to it, may call, by a part of its mangled name, and what for.
-const CALLED: [(&str, &str); 14] = [
+const CALLED: [(&str, &str); 17] = [
     ("9panicking", "an index out of bounds: the end"),
     ("16slice_index_fail", "a range out of bounds: the end"),
+    ("_Unwind_Resume", "a lock released after a panic: the end"),
     ("memset", "a row without probabilities is filled"),
     ("memcpy", "portable moves the tail of a row by an array"),
     ("5Slice5value", "the target of a row"),
@@ -32,6 +33,8 @@ const CALLED: [(&str, &str); 14] = [
     ("8softlane4exec", "on how many threads"),
     ("8softlane8parallel", "threads"),
     ("8softlane6shared", "threads that share a row"),
+    ("8softlane7helpers", "threads that help"),
+    ("5mutex5futex", "the lock of a queue"),
     ("4sync4once", "the environment, read once"),
     (SCALAR, "the scalar path"),
 ];

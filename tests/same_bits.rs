@@ -304,7 +304,8 @@ fn any_number_of_threads() {
         (27_345, 10, normal),
         (270, 1000, normal),
         (65, 4097, normal),
-        (3, 100_003, normal),
+        // Where there are more threads than rows, they share each.
+        (3, 125_001, normal),
         // Their infinite losses would hide the others in a sum.
         (27_003, 10, None),
         (271, 1000, None),
@@ -355,7 +356,15 @@ fn a_row_that_threads_share() {
             .map(|k| if k == i { 1.0 } else { NONE })
             .collect()
     };
-    let rows: [(&str, Vec<f32>); 14] = [
+    let masked_but = |x| {
+        (0..CLASSES)
+            .map(|k| if k == MIDDLE { x } else { NONE })
+            .collect()
+    };
+    let zeros = (0..CLASSES)
+        .map(|k| if k < MIDDLE { -0.0 } else { 0.0 })
+        .collect();
+    let rows: [(&str, Vec<f32>); 18] = [
         ("ordinary", normal.clone()),
         ("equal maxima", with(&[(MIDDLE, 50.0), (LAST, 50.0)])),
         ("equal", vec![1.5; CLASSES]),
@@ -365,6 +374,10 @@ fn a_row_that_threads_share() {
         ("one in the middle alone", alone(MIDDLE)),
         ("the last alone", alone(LAST)),
         ("NaN first", with(&[(0, f32::NAN)])),
+        ("NaN in the middle", with(&[(MIDDLE, f32::NAN)])),
+        ("NaN beside masks", masked_but(f32::NAN)),
+        ("infinite beside masks", masked_but(MOST)),
+        ("zeros of both signs", zeros),
         ("NaN last", with(&[(LAST, f32::NAN)])),
         ("infinite", with(&[(MIDDLE, MOST)])),
         (

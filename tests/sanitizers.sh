@@ -116,10 +116,10 @@ thread() {
     step 'ThreadSanitizer, batches on rayon threads on every backend' \
         matched cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
         --test memory --test same_bits -- --nocapture \
-        every_call_on_threads any_number_of_threads_where_the_order_shows
+        every_call_on_threads any_number_of_threads_where_the_order_shows a_row_that_threads_share
     step 'ThreadSanitizer, how threads are called' \
         matched cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/thread" \
-        --lib -- --nocapture helpers parallel
+        --lib -- --nocapture helpers parallel shared
     unset RUSTFLAGS
 }
 

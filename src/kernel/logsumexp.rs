@@ -99,7 +99,6 @@ impl LogSumExp {
 
 impl<T: Element> RowWork<T> for LogSumExp {
     const KEEPS_WEIGHTS: bool = false;
-    const RESULTS: bool = false;
 
     #[inline(always)]
     fn left_out(&self) -> LeftOut<T> {

@@ -6,6 +6,7 @@ pub mod exp;
 pub mod log;
 pub mod row;
 pub mod shift;
+#[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
 pub mod step;
 pub mod total;
 pub mod tree;

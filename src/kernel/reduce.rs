@@ -29,6 +29,7 @@ impl<T: Element> Merge for Largest<T> {
 
 impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
     type Output = f64;
+    const LIGHTNESS: usize = 8;
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> f64 {
@@ -55,6 +56,7 @@ impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
 
 impl<T: Element> Kernel<Rows<'_, T, 1>> for Max {
     type Output = Largest<T>;
+    const LIGHTNESS: usize = 8;
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 1>) -> Largest<T> {

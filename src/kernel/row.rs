@@ -12,8 +12,6 @@ use crate::simd::Vector;
 pub trait RowWork<T: Element> {
     /// Whether the results are made of weights, which then are written first, or of the elements.
     const KEEPS_WEIGHTS: bool;
-    /// Whether there are results for every element.
-    const RESULTS: bool = true;
 
     /// The element whose weight is not summed with the others.
     fn left_out(&self) -> LeftOut<T>;

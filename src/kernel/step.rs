@@ -9,14 +9,14 @@ use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
 use crate::element::Element;
 use crate::element::sealed::Float;
-use crate::rows::{Pass, Peek, Row, Split};
+use crate::rows::{Columns, Pass, Peek, Row};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// A kernel one of whose rows threads can share.
 pub trait Shared<D>: Kernel<D> {
     type Elem: Element;
     type Work: RowWork<Self::Elem> + Sync;
-    type Rows: Split + Peek<Self::Elem, 1>;
+    type Rows: Columns<Self::Elem> + Peek<Self::Elem, 1>;
     /// What goes with the row.
     type Rest;
 
@@ -104,9 +104,9 @@ impl<T: Element> Step<T> {
         Some(next)
     }
 
-    /// Whether the parts have nothing to do in it.
-    pub fn is_idle<W: RowWork<T>>(&self) -> bool {
-        !W::RESULTS && matches!(self, Self::Results(..) | Self::Special(_))
+    /// Whether it is the last one, in which results are written.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Results(..) | Self::Special(_))
     }
 
     /// What the row turned out to be, if this is the last step.
@@ -192,5 +192,31 @@ impl<D, K: Shared<D>> Kernel<(core::marker::PhantomData<D>, K::Rest)> for Close<
         let outcome = self.last.outcome::<<K::Elem as Float>::Vector<S>>();
         self.kernel
             .close::<<K::Elem as Float>::Vector<S>>(&outcome, rest)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Extent, Found, Merge as _};
+
+    #[test]
+    fn parts_find_together_what_the_row_has() {
+        let extents = [
+            Extent::Masked,
+            Extent::Finite(-1.0_f32),
+            Extent::Finite(2.0),
+            Extent::Infinite,
+            Extent::Nan,
+        ];
+        // Each counts for more than those before it.
+        for (i, a) in extents.into_iter().enumerate() {
+            for (j, b) in extents.into_iter().enumerate() {
+                assert_eq!(a.merge(b), extents[i.max(j)], "{a:?}, {b:?}");
+            }
+        }
+        for (a, b) in [(3, 7), (7, 3), (usize::MAX, 3), (3, usize::MAX)] {
+            let first = Found::<f32>::Maximum(a).merge(Found::Maximum(b));
+            assert!(matches!(first, Found::Maximum(3)), "{a}, {b}");
+        }
     }
 }

@@ -37,6 +37,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
 pub trait Kernel<D> {
     /// What it finds.
     type Output;
+    /// How many of its elements take about the time of one of softmax: so much more of them are worth a thread.
+    #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
+    const LIGHTNESS: usize = 1;
     /// Does the work. Always `#[inline(always)]`, so that it is compiled for the instruction set
     /// whose token it is given.
     fn simd<S: Simd>(&self, simd: S, data: D) -> Self::Output;
