@@ -16,8 +16,10 @@ use softlane::{CrossEntropy, Exec};
 
 const CLASSES: usize = 1000;
 
-/// More than an address space of 1 GiB has room for, with 2 MiB of stack each.
-const THREADS: &str = "2000";
+/// More than an address space of 1 GiB has room for, with 64 MiB of stack each; what is left then is enough for everything
+/// else.
+const THREADS: &str = "200";
+const STACK: &str = "67108864";
 
 /// A batch that is spread over threads where there are some, and its results on this one.
 fn batch() -> (Vec<f32>, Vec<f32>) {
@@ -127,7 +129,10 @@ fn a_pool_that_cannot_be_made() {
             .args(["-c", r#"ulimit -v 1048576 && exec "$0" "$@""#])
             .arg(env::current_exe().unwrap())
             .args(["--exact", "without_threads", "--ignored", "--nocapture"])
-            .env("RAYON_NUM_THREADS", THREADS);
+            .env("RAYON_NUM_THREADS", THREADS)
+            .env("RUST_MIN_STACK", STACK)
+            // Of glibc: no address space for each thread to allocate in.
+            .env("MALLOC_ARENA_MAX", "1");
         if tried {
             command.env("TRIED", "1");
         }
