@@ -280,10 +280,10 @@ mod tests {
     use crate::backend::{Backend, Isa};
     use crate::helpers::tests::wait_until;
     use crate::kernel::logsumexp::LogSumExp;
-    use crate::kernel::row::{LeftOut, Ordinary, Outcome, RowWork};
-    use crate::kernel::step::{OfPart, Open, Shared, Step};
+    use crate::kernel::row::{LeftOut, Ordinary, RowWork};
+    use crate::kernel::step::{OfPart, Step};
     use crate::kernel::weights::Extent;
-    use crate::rows::{CHUNK, Pass, Recut as _, Rows, RowsMut};
+    use crate::rows::{CHUNK, Pass, Rows, RowsMut};
     use crate::simd::{Kernel, Simd, Vector};
 
     fn portable() -> Isa {
@@ -352,29 +352,13 @@ mod tests {
     }
 
     /// What a thread does with a part, in a row that is masked throughout.
+    #[derive(Clone, Copy)]
     struct Act<F>(F);
 
     impl<F: Fn() + Sync> Kernel<RowsMut<'_, f32, 1>> for Act<F> {
         type Output = ();
         fn simd<S: Simd>(&self, _: S, _: RowsMut<'_, f32, 1>) {
             unreachable!("threads share the row")
-        }
-    }
-
-    impl<'a, F: Fn() + Sync + Copy> Shared<RowsMut<'a, f32, 1>> for Act<F> {
-        type Elem = f32;
-        type Work = Self;
-        type Rows = RowsMut<'a, f32, 1>;
-        type Rest = ();
-        fn open(&self, row: RowsMut<'a, f32, 1>) -> Result<Open<RowsMut<'a, f32, 1>, Self>, ()> {
-            Ok(Open {
-                work: Act(self.0),
-                chunks: row.in_chunks(),
-                rest: (),
-            })
-        }
-        fn close<V: Vector<Elem = f32>>(&self, outcome: &Outcome<f32>, (): ()) {
-            assert!(matches!(outcome, Outcome::Special(Extent::Masked)));
         }
     }
 

@@ -299,7 +299,8 @@ fn report(line: Arguments<'_>) {
 fn any_number_of_threads() {
     let normal = Some("normal 3");
     let batches = [
-        (300_003, 1, normal),
+        // Enough for the maximum and the sum of a slice, too, which take less time.
+        (1_000_003, 1, normal),
         (90_001, 3, normal),
         (27_345, 10, normal),
         (270, 1000, normal),
@@ -426,7 +427,8 @@ const SMALL: f64 = 1.25 / (1_u64 << 29) as f64;
 /// Sums in which the order of additions shows: a large pair that adds up to such a tie, and many
 /// small terms before it.
 fn sums_of_large_and_small(exec: Exec, reversed: bool) -> [f32; 3] {
-    const CHUNKS: usize = 64 * 4096;
+    // Enough for a sum of a slice, which takes less time than others, to be spread.
+    const CHUNKS: usize = 256 * 4096;
     const ROWS: usize = 1 << 17;
     let logit = |loss: f64| loss.ln() as f32; // of a small loss ln(1 + e^x)
     let ordered = |small: Vec<f32>, large: [f32; 2]| {

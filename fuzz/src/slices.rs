@@ -77,7 +77,9 @@ impl Input {
 
     fn reduce(&self, expected: fn(&[f32]) -> Expected, call: Reduce) {
         let batch = self.shape.batch();
-        let x = Placed::new(&self.x.take(batch.len()), self.offsets.source());
+        // It takes more elements to be worth several threads: `LIGHTNESS` in `src/kernel/reduce.rs`.
+        let len = batch.len() * if batch.is_spread() { 8 } else { 1 };
+        let x = Placed::new(&self.x.take(len), self.offsets.source());
         check(batch, Some(&[expected(&x)]), |exec| {
             vec![vec![call(exec, &x).expect("no lengths to misfit")]]
         });

@@ -225,11 +225,9 @@ impl CrossEntropy {
     /// The loss of a row.
     #[inline(always)]
     fn loss<V: Vector>(&self, outcome: &Outcome<V::Elem>) -> f64 {
-        match outcome {
+        match *outcome {
             Outcome::Ordinary(row) => row.loss::<V>(),
-            Outcome::Special(Extent::Masked) if self.masked_rows == MaskedRows::Zero => {
-                f64::INFINITY
-            }
+            Outcome::Special(extent) if self.masked_rows.gives_zeros(extent) => f64::INFINITY,
             Outcome::Special(_) => f64::NAN,
         }
     }
@@ -267,7 +265,7 @@ impl<T: Element> RowWork<T> for Toward<T> {
     #[inline(always)]
     fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>) {
         // No probability for any class, the target's included.
-        if extent == Extent::Masked && self.options.masked_rows == MaskedRows::Zero {
+        if self.options.masked_rows.gives_zeros(extent) {
             part.fill(T::ZERO);
             self.set(part, start, rounded(-self.options.grad_scale));
         } else {

@@ -5,14 +5,13 @@
 //! of the sum.
 
 use super::block::{self, Block, ROWS, Work, column};
-use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::shift::Shifts;
-use super::step::{Open, Shared};
 use super::weights::{Extent, Factor};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, Recut as _, Row, RowMut, RowsMut};
+use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The log-probabilities of each row.
@@ -131,31 +130,11 @@ impl<T: Element> RowWork<T> for LogSoftmax {
 
     #[inline(always)]
     fn special<P: Pass<T, 1>>(&self, part: &mut P, _: usize, extent: Extent<T>) {
-        part.fill(
-            if extent == Extent::Masked && self.masked_rows == MaskedRows::Zero {
-                // The logarithm of 0.
-                T::NEG_INFINITY
-            } else {
-                T::NAN
-            },
-        );
+        part.fill(if self.masked_rows.gives_zeros(extent) {
+            // The logarithm of 0.
+            T::NEG_INFINITY
+        } else {
+            T::NAN
+        });
     }
-}
-
-impl<'a, T: Element> Shared<RowsMut<'a, T, 1>> for LogSoftmax {
-    type Elem = T;
-    type Work = Self;
-    type Rows = RowsMut<'a, T, 1>;
-    type Rest = ();
-
-    fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
-        Ok(Open {
-            work: *self,
-            chunks: row.in_chunks(),
-            rest: (),
-        })
-    }
-
-    #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
 }

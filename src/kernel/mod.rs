@@ -21,6 +21,8 @@ pub mod logsumexp;
 pub mod reduce;
 pub mod softmax;
 
+use weights::Extent;
+
 use crate::element::Element;
 use crate::simd::Vector;
 
@@ -32,6 +34,14 @@ pub enum MaskedRows {
     Nan,
     /// Every probability 0.
     Zero,
+}
+
+impl MaskedRows {
+    /// Whether it gives zeros to a row of this extent.
+    #[inline(always)]
+    fn gives_zeros<T: Element>(self, extent: Extent<T>) -> bool {
+        self == Self::Zero && extent == Extent::Masked
+    }
 }
 
 /// A result of the scalar tail, rounded; NaN is the canonical one, and 0 is positive.

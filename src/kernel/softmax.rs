@@ -2,12 +2,11 @@
 
 use super::MaskedRows;
 use super::block::{self, Block, ROWS, Work};
-use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::shift::Shifts;
-use super::step::{Open, Shared};
 use super::weights::{Extent, scale, scales};
 use crate::element::Element;
-use crate::rows::{Pass, Recut as _, Row, RowMut, RowsMut};
+use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The probabilities of each row.
@@ -99,30 +98,10 @@ impl<T: Element> RowWork<T> for Softmax {
 
     #[inline(always)]
     fn special<P: Pass<T, 1>>(&self, part: &mut P, _: usize, extent: Extent<T>) {
-        part.fill(
-            if extent == Extent::Masked && self.masked_rows == MaskedRows::Zero {
-                T::ZERO
-            } else {
-                T::NAN
-            },
-        );
+        part.fill(if self.masked_rows.gives_zeros(extent) {
+            T::ZERO
+        } else {
+            T::NAN
+        });
     }
-}
-
-impl<'a, T: Element> Shared<RowsMut<'a, T, 1>> for Softmax {
-    type Elem = T;
-    type Work = Self;
-    type Rows = RowsMut<'a, T, 1>;
-    type Rest = ();
-
-    fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
-        Ok(Open {
-            work: *self,
-            chunks: row.in_chunks(),
-            rest: (),
-        })
-    }
-
-    #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
 }

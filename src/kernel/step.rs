@@ -9,7 +9,7 @@ use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
 use crate::element::Element;
 use crate::element::sealed::Float;
-use crate::rows::{Columns, Pass, Peek, Row};
+use crate::rows::{Columns, Pass, Peek, Recut as _, Row, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// A kernel one of whose rows threads can share.
@@ -29,6 +29,28 @@ pub trait Shared<D>: Kernel<D> {
         outcome: &Outcome<Self::Elem>,
         rest: Self::Rest,
     ) -> Self::Output;
+}
+
+/// Where rows are read and written, nothing goes with them, and the kernel itself says what to do.
+impl<'a, T: Element, K> Shared<RowsMut<'a, T, 1>> for K
+where
+    K: Kernel<RowsMut<'a, T, 1>, Output = ()> + RowWork<T> + Copy + Sync,
+{
+    type Elem = T;
+    type Work = Self;
+    type Rows = RowsMut<'a, T, 1>;
+    type Rest = ();
+
+    fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
+        Ok(Open {
+            work: *self,
+            chunks: row.in_chunks(),
+            rest: (),
+        })
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
 }
 
 /// A row that threads are to share.
