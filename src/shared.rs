@@ -276,7 +276,7 @@ mod tests {
     use std::thread::{self, ThreadId};
     use std::time::Duration;
 
-    use super::{MAX_PARTS, Task, Team, chunks_of_a_part, one};
+    use super::{LONG, MAX_PARTS, Task, Team, chunks_of_a_part, spread};
     use crate::backend::{Backend, Isa};
     use crate::helpers::tests::wait_until;
     use crate::kernel::logsumexp::LogSumExp;
@@ -284,6 +284,7 @@ mod tests {
     use crate::kernel::step::{OfPart, Step};
     use crate::kernel::weights::Extent;
     use crate::rows::{CHUNK, Pass, Rows, RowsMut};
+    use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd, Vector};
 
     fn portable() -> Isa {
@@ -362,6 +363,12 @@ mod tests {
         }
     }
 
+    impl<F: Fn() + Sync> Scalar<RowsMut<'_, f32, 1>> for Act<F> {
+        fn scalar(&self, _: RowsMut<'_, f32, 1>) {
+            unreachable!("the backend is another")
+        }
+    }
+
     impl<F: Fn() + Sync> RowWork<f32> for Act<F> {
         const KEEPS_WEIGHTS: bool = false;
         fn left_out(&self) -> LeftOut<f32> {
@@ -383,14 +390,18 @@ mod tests {
         }
     }
 
+    /// Just enough.
+    const LEN: usize = LONG.next_multiple_of(CHUNK) + 1;
+
     /// Shares a row in a pool of two; what comes of it.
     fn share_a_row(act: impl Fn(ThreadId) + Sync + Copy) -> Vec<f32> {
-        let mut y = vec![f32::NEG_INFINITY; 20 * CHUNK + 1];
+        let mut y = vec![f32::NEG_INFINITY; LEN];
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
         pool.unwrap().install(|| {
             let caller = thread::current().id();
-            let row = RowsMut::in_place(&mut y, 20 * CHUNK + 1).unwrap();
-            one(portable(), &Act(|| act(caller)), row, 2);
+            let row = RowsMut::in_place(&mut y, LEN).unwrap();
+            let backend = Backend::named("portable").unwrap();
+            spread(backend, &Act(|| act(caller)), row);
         });
         y
     }
@@ -409,7 +420,7 @@ mod tests {
             mine.fetch_add(1, SeqCst);
             wait_until("the other thread has a part", || others.load(SeqCst) > 0);
         });
-        let part = chunks_of_a_part(21, 2) * CHUNK;
+        let part = chunks_of_a_part(LEN.div_ceil(CHUNK), 2) * CHUNK;
         assert_eq!(
             callers.into_inner() + helpers.into_inner(),
             y.len().div_ceil(part)
