@@ -6,6 +6,7 @@
 //! forms become pointers here, and the kernels see safe methods only.
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
 use crate::element::Element;
 use crate::error::Error;
@@ -60,16 +61,19 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     }
 }
 
-/// A batch whose first sixteen rows a kernel can have by columns.
+/// The longest rows that can be had by columns.
+pub const FEW: usize = 64;
+
+/// A batch whose first sixteen rows a kernel can have by columns, if they are short ([`FEW`]).
 pub trait Columns<T: Element>: Split {
     /// Whether there is a destination.
     const WRITES: bool;
     /// Elements in a row.
     fn classes(&self) -> usize;
-    /// Reads the columns of the first sixteen rows of a source: lane `r` of vector `k` is element `k` of row `r`.
-    /// There are at least four `columns`, and as many as elements in a row. Panics if there are fewer rows.
+    /// Reads the columns of the first sixteen rows of a source: lane `r` of vector `k` is element `k` of row `r`, or 0 if there are
+    /// fewer rows. There are at least four `columns`, and as many as elements in a row.
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]);
-    /// Writes them, if there is a destination.
+    /// Writes them, as many rows as there are, if there is a destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
 }
 
@@ -464,6 +468,72 @@ fn stride(classes: usize) -> u16 {
     classes as u16
 }
 
+/// Room for sixteen rows, where a batch has fewer or they are very short.
+struct Room<T>([MaybeUninit<T>; 16 * FEW]);
+
+impl<T: Element> Room<T> {
+    fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; 16 * FEW])
+    }
+
+    /// As much of it as sixteen rows of `classes` take, at least four elements each. To write all of it would cost as much time as
+    /// some rows.
+    fn zeroed(&mut self, classes: usize) -> &mut [T] {
+        let room = &mut self.0[..16 * classes.max(4)];
+        for x in &mut *room {
+            x.write(T::ZERO);
+        }
+        // SAFETY: all of these elements have just been written.
+        unsafe { &mut *(core::ptr::from_mut(room) as *mut [T]) }
+    }
+
+    /// With these rows in it.
+    #[inline(never)]
+    fn with(&mut self, rows: &[T], classes: usize) -> &[T] {
+        let room = self.zeroed(classes);
+        let len = room.len().min(rows.len());
+        room[..len].copy_from_slice(&rows[..len]);
+        room
+    }
+}
+
+/// Reads the columns of sixteen rows, each with room for at least four elements.
+#[inline(always)]
+fn read_columns<V: Vector>(simd: V::Simd, src: &[V::Elem], classes: usize, columns: &mut [V]) {
+    let stride = stride(classes);
+    if classes < 4 {
+        V::load_columns(simd, src, stride, &mut columns.as_chunks_mut().0[0]);
+        return;
+    }
+    let src = &src[..16 * classes];
+    for i in fours(classes) {
+        let four = &mut columns[i..].as_chunks_mut().0[0];
+        V::load_columns(simd, &src[i..], stride, four);
+    }
+}
+
+/// Writes the columns of sixteen rows, each with room for at least four elements.
+#[inline(always)]
+fn write_columns<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) {
+    let stride = stride(classes);
+    if classes < 4 {
+        V::store_columns(&columns.as_chunks().0[0], dst, stride);
+        return;
+    }
+    for i in fours(classes) {
+        V::store_columns(&columns[i..].as_chunks().0[0], &mut dst[i..], stride);
+    }
+}
+
+/// Writes the columns of fewer rows. Out of line, so that whole blocks need not make way for it.
+#[inline(never)]
+fn write_some<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) {
+    let mut room = Room::new();
+    let room = room.zeroed(classes);
+    write_columns(columns, room, classes);
+    dst.copy_from_slice(&room[..dst.len()]);
+}
+
 impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
     const WRITES: bool = false;
 
@@ -474,27 +544,19 @@ impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
 
     #[inline(always)]
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]) {
-        assert!(self.count >= 16, "rows beyond the batch");
-        let stride = stride(self.classes);
+        let classes = self.classes;
+        if classes == 1 && self.count >= 16 {
+            // Sixteen rows are a column.
+            columns[0] = self.peek().load(simd, 0)[source];
+            return;
+        }
         // SAFETY: what is left of the source lies within the slice that it was made from. Nothing writes while the reference
         // lives, which is until this returns.
         let src = unsafe { core::slice::from_raw_parts(self.src[source], self.len) };
-        if self.classes >= 4 {
-            let src = &src[..16 * self.classes];
-            for i in fours(self.classes) {
-                let four = V::load_columns(simd, &src[i..], stride);
-                columns[i..i + 4].copy_from_slice(&four);
-            }
-        } else if src.len() >= 15 * self.classes + 4 {
-            columns[..4].copy_from_slice(&V::load_columns(simd, src, stride));
-        } else {
-            // The last rows of a batch: with room for four elements at each of them.
-            let mut narrow = [[T::ZERO; 16]; 4];
-            for (i, src) in src.as_chunks().0.iter().enumerate() {
-                narrow[i] = *src;
-            }
-            columns[..4].copy_from_slice(&V::load_columns(simd, narrow.as_flattened(), stride));
-        }
+        let mut room = Room::new();
+        let enough = src.len() >= 15 * classes + classes.max(4);
+        let src = if enough { src } else { room.with(src, classes) };
+        read_columns(simd, src, classes, columns);
     }
 
     #[inline(always)]
@@ -516,23 +578,30 @@ impl<T: Element, const N: usize> Columns<T> for RowsMut<'_, T, N> {
 
     #[inline(always)]
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, columns: &[V]) {
-        assert!(self.src.count >= 16, "rows beyond the batch");
         let classes = self.src.classes;
-        let (stride, len) = (stride(classes), 16 * classes);
-        // SAFETY: the batch has sixteen rows of that many elements, and the destination is as long as the
+        let len = classes * self.src.count.min(16);
+        if classes == 1 && len == 16 {
+            columns[0].store(self.all().block::<V>(0));
+            return;
+        }
+        // SAFETY: the batch has rows of that many elements, and the destination is as long as the
         // sources. Nothing else refers to it while `self` is borrowed.
         let dst = unsafe { core::slice::from_raw_parts_mut(self.dst, len) };
-        let four = |i: usize| [columns[i], columns[i + 1], columns[i + 2], columns[i + 3]];
-        if classes < 4 {
-            let mut narrow = [[T::ZERO; 16]; 4];
-            V::store_columns(four(0), narrow.as_flattened_mut(), stride);
-            for (i, dst) in dst.as_chunks_mut().0.iter_mut().enumerate() {
-                *dst = narrow[i];
+        if len < 16 * classes {
+            write_some(columns, dst, classes);
+        } else if classes < 4 {
+            let mut narrow = [T::ZERO; 16 * 4];
+            write_columns(columns, &mut narrow, classes);
+            for (dst, src) in dst
+                .as_chunks_mut::<16>()
+                .0
+                .iter_mut()
+                .zip(narrow.as_chunks().0)
+            {
+                *dst = *src;
             }
         } else {
-            for i in fours(classes) {
-                V::store_columns(four(i), &mut dst[i..], stride);
-            }
+            write_columns(columns, dst, classes);
         }
     }
 }
@@ -602,6 +671,14 @@ impl<T: Element, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
 
     #[inline(always)]
     fn whole(&mut self) -> impl Pass<T, N> {
+        self.all()
+    }
+}
+
+impl<T: Element, const N: usize> RowsMut<'_, T, N> {
+    /// All rows that are left, as one.
+    #[inline(always)]
+    fn all(&mut self) -> RowMut<'_, T, N> {
         RowMut {
             src: self.src.peek(),
             dst: self.dst,

@@ -19,12 +19,17 @@ use std::process::{Command, Stdio};
 use assembly::{Function, Instruction, aliases, functions};
 
 /// What a kernel, or what leads to it, may call, by a part of its mangled name, and what for.
-const CALLED: [(&str, &str); 17] = [
+const CALLED: [(&str, &str); 19] = [
     ("9panicking", "an index out of bounds: the end"),
     ("16slice_index_fail", "a range out of bounds: the end"),
     ("_Unwind_Resume", "a lock released after a panic: the end"),
     ("memset", "a row without probabilities is filled"),
     ("memcpy", "portable moves the tail of a row by an array"),
+    (
+        "4rows10write_some",
+        "the last rows of a batch, if fewer than sixteen",
+    ),
+    ("4RoomfE4with", "the same rows, read"),
     ("5Slice5value", "the target of a row"),
     ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),

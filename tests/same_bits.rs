@@ -485,10 +485,10 @@ fn any_number_of_threads_where_the_order_shows() {
     }
 }
 
-/// Alone, and at each place of a batch that is long enough for any blocks of rows.
+/// Alone, and at each place of a batch that is long enough for any blocks of rows, the last of which lacks one.
 #[test]
 fn a_row_alone_and_in_a_batch() {
-    const ROWS: usize = 35;
+    const ROWS: usize = 47;
     for backend in Backend::available() {
         // Rows of every kind, few of which are short work; and kinds that are.
         let kinds = [
@@ -533,8 +533,9 @@ fn a_row_alone_and_in_a_batch() {
 /// A row that blocks of rows cannot do as they do others, among those that they can.
 #[test]
 fn a_special_row_in_a_batch() {
-    const ROWS: usize = 18;
-    const SPECIAL: usize = 7;
+    const ROWS: usize = 31;
+    // In a block of rows, and in one that is not full.
+    const SPECIALS: [usize; 2] = [7, 20];
     // What is special: an element, at the target of the row or before it (if there is one), or every element.
     type Make = fn(&mut [f32], usize);
     let kinds: [(&str, Make); 13] = [
@@ -563,19 +564,22 @@ fn a_special_row_in_a_batch() {
     ];
     for backend in Backend::available() {
         for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4196] {
-            for (name, make) in kinds {
+            for ((name, make), special) in kinds
+                .into_iter()
+                .flat_map(|kind| SPECIALS.map(|special| (kind, special)))
+            {
                 let mut owned = Owned::new(ROWS, classes, Some("normal 3"));
                 let target = classes - 1;
-                owned.targets[SPECIAL] = target as i64;
+                owned.targets[special] = target as i64;
                 make(
-                    &mut owned.x[SPECIAL * classes..(SPECIAL + 1) * classes],
+                    &mut owned.x[special * classes..(special + 1) * classes],
                     target,
                 );
                 // What the backward passes multiply with: zeros beside numbers, and where the row is special.
-                for row in [1, 2, SPECIAL] {
+                for row in [1, 2, special] {
                     owned.y[row * classes + target] = [0.0, -0.0][row % 2];
                 }
-                let context = format_args!("{backend:?}, {}, {name}", owned.name);
+                let context = format_args!("{backend:?}, {}, {name} in row {special}", owned.name);
                 assert_rows_as_alone(backend, &owned, context);
             }
         }
@@ -597,20 +601,22 @@ fn a_class_alone_whatever_its_weight() {
         serial(backend).softmax(&x, 1, &mut p).unwrap();
         let all = p.iter().all(|p| p.to_bits() == ONE);
         assert!(all, "{backend:?}: in blocks");
-        // Fifteen rows are no block.
-        for (x, p) in x.chunks(15).zip(p.chunks_mut(15)) {
-            p.fill(0.0);
-            serial(backend).softmax(x, 1, p).unwrap();
+        // In blocks that are not full, and alone.
+        for rows in [15, 1] {
+            for (x, p) in x.chunks(rows).zip(p.chunks_mut(rows)) {
+                p.fill(0.0);
+                serial(backend).softmax(x, 1, p).unwrap();
+            }
+            let all = p.iter().all(|p| p.to_bits() == ONE);
+            assert!(all, "{backend:?}: {rows} at a time");
         }
-        let all = p.iter().all(|p| p.to_bits() == ONE);
-        assert!(all, "{backend:?}: alone");
     }
 }
 
 /// Rows whose second weight is among the lightest: what else counts shows beside it.
 #[test]
 fn rows_of_light_others_in_a_batch() {
-    const ROWS: usize = 17;
+    const ROWS: usize = 31;
     for backend in Backend::available() {
         for max in [0xb774_cb02, 0xb775_0068].map(f32::from_bits) {
             for classes in [2, 3, 5, 16, 17, 33] {
@@ -630,7 +636,7 @@ fn rows_of_light_others_in_a_batch() {
 /// Copies of a row of equal elements, whose probabilities are powers of two: all of a block need the same correction.
 #[test]
 fn copies_of_a_row_of_ties() {
-    const ROWS: usize = 16;
+    const ROWS: usize = 29;
     for backend in Backend::available() {
         for classes in [1, 2, 4] {
             for i in 0..100 {

@@ -35,7 +35,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        block::each::<T::Vector<S>, _, 2>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 2>(simd, rows, &mut { *self });
     }
 }
 
@@ -44,11 +44,12 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        block::each::<T::Vector<S>, _, 2>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 2>(simd, rows, &mut { *self });
     }
 }
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
+    const LEAST: usize = ROWS;
     type Prepared = [f64; ROWS];
 
     #[inline(always)]
@@ -101,6 +102,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
 }
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
+    const LEAST: usize = ROWS;
     type Prepared = [f64; ROWS];
 
     #[inline(always)]

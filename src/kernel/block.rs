@@ -6,9 +6,8 @@
 
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
-use crate::element::Element;
 use crate::element::sealed::Float as _;
-use crate::rows::{Columns, Peek, Row};
+use crate::rows::{Columns, FEW, Peek, Row};
 use crate::simd::Vector;
 
 /// Rows in a block.
@@ -17,30 +16,42 @@ pub const ROWS: usize = 16;
 /// Half of them.
 const HALF: usize = ROWS / 2;
 
-/// The longest rows of a block: around 100 classes, rows one by one become as fast with AVX, and around 64 with
-/// SSE2 (`cargo bench --bench ratios`).
-const MOST: usize = 64;
-
-/// Whether a batch has a block of rows, and they are short enough.
-fn fits<T: Element>(rows: &impl Columns<T>) -> bool {
-    rows.rows() >= ROWS && (1..=MOST).contains(&rows.classes())
+/// How many rows are worth a block, of which the other lanes are idle: some that are as much work as what is done for a block at a
+/// time, and more if they are longer. (Measured; with few registers, rows one by one are slower than sixteen at once by more.)
+/// None are if they are longer than [`FEW`]: around 100 classes, rows one by one become as fast with AVX, and around 64 with SSE2
+/// (`cargo bench --bench ratios`).
+fn enough<V: Vector, const N: usize, R, W: Work<V, R, N>>(classes: usize) -> usize
+where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
+    if !(1..=FEW).contains(&classes) {
+        return usize::MAX;
+    }
+    let least = if V::REGISTERS < 8 {
+        W::LEAST * 2 / 3
+    } else {
+        W::LEAST
+    };
+    ROWS.min(least + classes / 4)
 }
 
 /// Work on a batch that is done row by row, or in blocks.
 ///
 /// `N` is the number of sources.
 pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize = 1> {
+    /// As many very short rows take as much time as a block.
+    const LEAST: usize;
     /// What is known of a block before its rows are finished.
     type Prepared;
-    /// Reads the first sixteen rows. `None`: they will be done one by one. Either way, the next call is for the next
-    /// sixteen.
+    /// Reads the first sixteen rows, or as many as there are. `None`: they will be done one by one. Either way, the next call is for
+    /// the next ones.
     fn prepare(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, N>,
         rows: &R,
     ) -> Option<Self::Prepared>;
-    /// Finishes the sixteen rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
+    /// Finishes the rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V, N>, rows: R, prepared: Self::Prepared);
     /// Does one row. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
     /// the next row returned; it comes back as `max` with that row.
@@ -58,19 +69,22 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize
 /// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
 /// sums of the rows.
 #[inline(always)]
-pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>(
+pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, W: Work<V, R, N>, const N: usize>(
     simd: V::Simd,
     mut rows: R,
-    work: &mut impl Work<V, R, N>,
+    work: &mut W,
 ) {
     const { assert!(V::LANES == ROWS) };
-    if fits(&rows) {
-        let mut blocks = [Block::new(simd, rows.classes()); 2];
+    let enough = enough::<V, N, R, W>(rows.classes());
+    if rows.rows() >= enough {
+        let classes = rows.classes();
+        // A single block needs no second one, whose memory costs as much time to write as a row.
+        let mut blocks = [Block::new(simd, classes); 2];
         let (mut turn, mut waiting) = (0, None);
         // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
-        while waiting.is_some() || rows.rows() >= ROWS {
+        while waiting.is_some() || rows.rows() >= enough {
             let (mut prepared, mut alone) = (None, None);
-            if rows.rows() >= ROWS {
+            if rows.rows() >= enough {
                 // Where the rows after these can be seen: fours of the last of very short ones reach into them.
                 let block = work.prepare(simd, &mut blocks[turn], &rows);
                 let (first, rest) = rows.split_at(ROWS);
@@ -131,7 +145,7 @@ pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
 /// Sixteen rows of each source by columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<V: Vector, const N: usize = 1> {
-    columns: [[V; MOST]; N],
+    columns: [[V; FEW]; N],
     classes: usize,
     /// The sums of pairs of lanes.
     sums: [V::Sum; HALF],
@@ -142,7 +156,7 @@ impl<V: Vector, const N: usize> Block<V, N> {
     #[inline(always)]
     pub fn new(simd: V::Simd, classes: usize) -> Self {
         Self {
-            columns: [[V::splat(simd, V::Elem::ZERO); MOST]; N],
+            columns: [[V::splat(simd, V::Elem::ZERO); FEW]; N],
             classes,
             sums: [V::sum_zero(simd); HALF],
         }

@@ -72,7 +72,7 @@ impl CrossEntropy {
             prepared: 0,
             done: 0,
         };
-        block::each::<V, R, 1>(simd, rows, &mut batch);
+        block::each::<V, R, _, 1>(simd, rows, &mut batch);
         batch.sum.total()
     }
 }
@@ -104,6 +104,7 @@ impl<V: Vector, R> Work<V, R> for Batch<'_, V::Elem>
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
+    const LEAST: usize = 6;
     type Prepared = Prepared<V>;
 
     #[inline(always)]
@@ -156,7 +157,9 @@ where
         );
         let mut losses = others;
         for i in 0..ROWS {
-            let loss = log::negative_log_likelihood(others[i], weights[i], ln_unit[i], logit[i]);
+            let (others, weight) = (others[i], weights[i]);
+            let loss =
+                log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
             losses[i] = if counted[i] { loss } else { 0.0 };
         }
         if R::WRITES {
@@ -176,12 +179,11 @@ where
             block.write(simd, &mut rows);
         }
         if let Some(slice) = &mut self.losses {
-            let slice = &mut slice[self.done..self.done + ROWS];
-            for (to, loss) in slice.iter_mut().zip(losses) {
+            for (to, loss) in slice[self.done..].iter_mut().zip(losses) {
                 *to = rounded(loss);
             }
         }
-        self.sum.push_sixteen(losses);
+        self.sum.push_first(losses, rows.rows());
         self.done += ROWS;
     }
 

@@ -78,35 +78,43 @@ pub fn ln(x: f64) -> f64 {
 /// For a likely element, `ln(1 + others / weight)` keeps full relative accuracy however small. For another, it is
 /// `ln(others + weight) + ln_unit - x`: its weight may be 0, but the logit is not lost. With `|x|` up to `2^16`, these
 /// sums are rounded by `2^-36` at most, and the result is at least `ln 2`.
+///
+/// `select` is [`by_mask`] in a loop of which the compiler is to make vectors, otherwise [`by_branch`].
 #[inline(always)]
-pub fn negative_log_likelihood(others: f64, weight: f64, ln_unit: f64, x: f64) -> f64 {
+pub fn negative_log_likelihood(
+    select: impl Fn(bool, f64, f64) -> f64,
+    others: f64,
+    weight: f64,
+    ln_unit: f64,
+    x: f64,
+) -> f64 {
     let likely = weight > others;
     // Above sqrt(2) - 1: ln 2 + ln((1 + others / weight) / 2).
     let half = others > 0.414 * weight;
     let (whole, numerator, denominator) = ln_parts(others + weight);
-    let whole = if !likely {
-        whole
-    } else if half {
-        LN_2
-    } else {
-        0.0
-    };
-    let numerator = if !likely {
-        numerator
-    } else if half {
-        others - weight
-    } else {
-        others
-    };
-    let denominator = if !likely {
-        denominator
-    } else if half {
-        others + 3.0 * weight
-    } else {
-        2.0 * weight + others
-    };
+    let (all, above, below) = (
+        select(half, LN_2, 0.0),
+        select(half, others - weight, others),
+        others + select(half, 3.0, 2.0) * weight,
+    );
+    let whole = select(likely, all, whole);
+    let numerator = select(likely, above, numerator);
+    let denominator = select(likely, below, denominator);
     let log = whole + twice_atanh(numerator / denominator);
-    if likely { log } else { (log + ln_unit) - x }
+    select(likely, log, (log + ln_unit) - x)
+}
+
+/// One of two, whichever is needed.
+#[inline(always)]
+pub fn by_branch(condition: bool, yes: f64, no: f64) -> f64 {
+    if condition { yes } else { no }
+}
+
+/// One of two, both of which are there: with SSE2, the compiler makes no vectors of [`by_branch`].
+#[inline(always)]
+pub fn by_mask(condition: bool, yes: f64, no: f64) -> f64 {
+    let mask = u64::from(condition).wrapping_neg();
+    f64::from_bits(yes.to_bits() & mask | no.to_bits() & !mask)
 }
 
 /// `1.5 * 2^52`: adding it rounds to an integer, which then stands in the low bits.
@@ -153,18 +161,18 @@ mod tests {
             steps(2_000).map(|i| (i - 1_000.5).exp2()),
         );
         // Of a likely element, all of which is known from the quotient of two weights.
-        let likely = |z| super::negative_log_likelihood(z * 1e10, 1e10, 7.0, 5.0);
+        let likely = |z| super::negative_log_likelihood(super::by_mask, z * 1e10, 1e10, 7.0, 5.0);
         let ln_1p = worst(likely, f64::ln_1p, steps(100_000).map(|i| i * 1e-5));
         let tiny = worst(likely, f64::ln_1p, steps(1_000).map(|i| (-i).exp2()));
         // And of an unlikely one.
         let unlikely = worst(
-            |z| super::negative_log_likelihood(z, 1.0, 7.0, 5.0),
+            |z| super::negative_log_likelihood(super::by_mask, z, 1.0, 7.0, 5.0),
             |z| z.ln_1p() + 2.0,
             steps(100_000).map(|i| 1.0 + i),
         );
         // With the largest reference that a row has.
         let far = worst(
-            |z| super::negative_log_likelihood(z, 1.0, 65_536.0, 65_530.0),
+            |z| super::negative_log_likelihood(super::by_mask, z, 1.0, 65_536.0, 65_530.0),
             |z| z.ln_1p() + 6.0,
             steps(100_000).map(|i| 1.0 + i),
         );
@@ -185,7 +193,7 @@ mod tests {
     #[expect(clippy::float_cmp, reason = "these are exact")]
     fn ends() {
         assert_eq!(super::ln(1.0), 0.0);
-        let certain = super::negative_log_likelihood(0.0, 1.0, 7.0, 5.0);
+        let certain = super::negative_log_likelihood(super::by_mask, 0.0, 1.0, 7.0, 5.0);
         assert_eq!(certain.to_bits(), 0);
         assert_eq!(super::exp(f64::NEG_INFINITY), 0.0);
         assert_eq!(super::exp(0.0), 1.0);

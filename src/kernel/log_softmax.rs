@@ -25,7 +25,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 1>(simd, rows, &mut { *self });
     }
 }
 
@@ -33,6 +33,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 type Prepared<V> = (Shifts<V>, V, [f64; ROWS]);
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
+    const LEAST: usize = 6;
     type Prepared = Prepared<V>;
 
     #[inline(always)]
@@ -66,10 +67,11 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         let max = shifts.max.widen();
         let (mut log_sum, mut near) = (others, others);
         for i in 0..ROWS {
-            let loss = log::negative_log_likelihood(others[i], weights[i], ln_unit[i], max[i]);
-            log_sum[i] = max[i] + loss;
+            let (others, weight, max) = (others[i], weights[i], max[i]);
+            let loss = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], max);
+            log_sum[i] = max + loss;
             // 1 is no logarithm of a probability.
-            near[i] = if weights[i] > others[i] { -loss } else { 1.0 };
+            near[i] = if weight > others { -loss } else { 1.0 };
         }
         let log_sum = Factor::of_rows(simd, &log_sum);
         let near = V::narrow(simd, &near);

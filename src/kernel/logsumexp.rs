@@ -22,7 +22,7 @@ impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
-        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut Results(results.iter_mut()));
+        block::each::<T::Vector<S>, _, _, 1>(simd, rows, &mut Results(results.iter_mut()));
     }
 }
 
@@ -30,6 +30,7 @@ impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 struct Results<'a, T>(slice::IterMut<'a, T>);
 
 impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
+    const LEAST: usize = 6;
     type Prepared = (Shifts<V>, [f64; ROWS]);
 
     #[inline(always)]

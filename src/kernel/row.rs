@@ -109,7 +109,13 @@ impl<T: Element> Ordinary<T> {
     #[inline(always)]
     pub fn loss<V: Vector<Elem = T>>(&self) -> f64 {
         let Apart { weight, logit, .. } = self.apart;
-        log::negative_log_likelihood(self.sum, weight, self.shift.ln_unit::<V>(), logit)
+        log::negative_log_likelihood(
+            log::by_branch,
+            self.sum,
+            weight,
+            self.shift.ln_unit::<V>(),
+            logit,
+        )
     }
 }
 

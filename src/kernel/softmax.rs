@@ -20,11 +20,12 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Softmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, 1>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 1>(simd, rows, &mut { *self });
     }
 }
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
+    const LEAST: usize = 9;
     type Prepared = (Shifts<V>, [f64; ROWS]);
 
     #[inline(always)]

@@ -65,6 +65,17 @@ impl Sum {
         self.push_node(leaves[0], 4);
     }
 
+    /// As many of sixteen more leaves, after a multiple of sixteen.
+    #[inline(always)]
+    pub fn push_first(&mut self, leaves: [f64; 16], count: usize) {
+        if count >= leaves.len() {
+            return self.push_sixteen(leaves);
+        }
+        for &leaf in &leaves[..count] {
+            self.push(leaf);
+        }
+    }
+
     /// A complete node over `2^level` leaves, after a multiple of as many.
     #[inline(always)]
     fn push_node(&mut self, mut node: f64, level: u32) {
@@ -145,11 +156,11 @@ mod tests {
             let mut sixteen = Sum::new();
             let (blocks, rest) = leaves[..n].as_chunks::<16>();
             for &block in blocks {
-                sixteen.push_sixteen(block);
+                sixteen.push_first(block, 16);
             }
-            for &leaf in rest {
-                sixteen.push(leaf);
-            }
+            let mut last = [f64::NAN; 16];
+            last[..rest.len()].copy_from_slice(rest);
+            sixteen.push_first(last, rest.len());
             let total = sixteen.total();
             assert_eq!(total.to_bits(), recursive(&leaves[..n]).to_bits(), "{n}");
         }

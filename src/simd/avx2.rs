@@ -350,7 +350,7 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn load_columns(_: Avx2, src: &[f32], stride: u16) -> [F32x16; 4] {
+    pub(super) fn load_columns(_: Avx2, src: &[f32], stride: u16, columns: &mut [F32x16; 4]) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
@@ -361,17 +361,14 @@ mod op {
             |j: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(j)), four(j + 4));
         let lo = transpose([rows(0), rows(1), rows(2), rows(3)]);
         let hi = transpose([rows(8), rows(9), rows(10), rows(11)]);
-        [
-            F32x16(lo[0], hi[0]),
-            F32x16(lo[1], hi[1]),
-            F32x16(lo[2], hi[2]),
-            F32x16(lo[3], hi[3]),
-        ]
+        for (i, column) in columns.iter_mut().enumerate() {
+            *column = F32x16(lo[i], hi[i]);
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
+    pub(super) fn store_columns(columns: &[F32x16; 4], dst: &mut [f32], stride: u16) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
         let dst = dst.as_mut_ptr();

@@ -269,7 +269,7 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn load_columns(_: Avx512, src: &[f32], stride: u16) -> [F32x16; 4] {
+    pub(super) fn load_columns(_: Avx512, src: &[f32], stride: u16, columns: &mut [F32x16; 4]) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
         // SAFETY: four elements of each of sixteen rows, the last of which ends within `src`; the loads ask
@@ -282,12 +282,12 @@ mod op {
             let x = _mm512_insertf32x4::<2>(x, four(j + 8));
             _mm512_insertf32x4::<3>(x, four(j + 12))
         };
-        transpose([rows(0), rows(1), rows(2), rows(3)]).map(F32x16)
+        *columns = transpose([rows(0), rows(1), rows(2), rows(3)]).map(F32x16);
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
+    pub(super) fn store_columns(columns: &[F32x16; 4], dst: &mut [f32], stride: u16) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
         let dst = dst.as_mut_ptr();

@@ -84,13 +84,14 @@ pub trait Vector:
     fn store(self, dst: &mut Self::Array);
     /// Writes the first lanes to `dst`, which is shorter than a vector.
     fn store_prefix(self, dst: &mut [Self::Elem]);
-    /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` is `src[r * stride + k]`. Panics
-    /// if `src` is shorter than `15 * stride + 4`.
-    fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: u16) -> [Self; 4];
+    /// Four columns of sixteen rows, a column in a vector: lane `r` of vector `k` becomes `src[r * stride + k]`. Panics
+    /// if `src` is shorter than `15 * stride + 4`. (In place: where a vector is several registers, the compiler would copy
+    /// the four of them once more.)
+    fn load_columns(simd: Self::Simd, src: &[Self::Elem], stride: u16, columns: &mut [Self; 4]);
     /// Writes four columns of sixteen rows, row after row: lane `r` of vector `k` to `dst[r * stride + k]`. So
     /// where the stride is less than 4, what is written beyond a row is overwritten by the next one; not so beyond the last.
     /// Panics if `dst` is shorter than `15 * stride + 4`.
-    fn store_columns(columns: [Self; 4], dst: &mut [Self::Elem], stride: u16);
+    fn store_columns(columns: &[Self; 4], dst: &mut [Self::Elem], stride: u16);
     /// Every lane as an `f64`.
     fn widen(self) -> [f64; 16];
     /// Every lane rounded from an `f64`.
@@ -177,8 +178,8 @@ macro_rules! impl_vector {
                 fn load_or(simd: $simd, src: &[$elem], fill: $elem) -> Self;
                 fn store(self: Self, dst: &mut [$elem; $lanes]) -> ();
                 fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
-                fn load_columns(simd: $simd, src: &[$elem], stride: u16) -> [Self; 4];
-                fn store_columns(columns: [Self; 4], dst: &mut [$elem], stride: u16) -> ();
+                fn load_columns(simd: $simd, src: &[$elem], stride: u16, columns: &mut [Self; 4]) -> ();
+                fn store_columns(columns: &[Self; 4], dst: &mut [$elem], stride: u16) -> ();
                 fn widen(self: Self) -> [f64; 16];
                 fn narrow(simd: $simd, x: &[f64; 16]) -> Self;
                 fn prefetch(simd: $simd, p: *const $elem) -> ();
@@ -283,7 +284,8 @@ mod tests {
     fn columns<V: Vector<Elem = f32>>(simd: V::Simd, rows: u16) {
         let stride = usize::from(rows);
         let src: Vec<f32> = (0..15 * stride + 4).map(|i| i as f32).collect();
-        let columns = V::load_columns(simd, &src, rows);
+        let mut columns = [V::splat(simd, -1.0); 4];
+        V::load_columns(simd, &src, rows, &mut columns);
         for (k, &column) in columns.iter().enumerate() {
             for (row, x) in lanes(column).into_iter().enumerate() {
                 assert_eq!(
@@ -294,7 +296,7 @@ mod tests {
             }
         }
         let mut dst = vec![-1.0; src.len()];
-        V::store_columns(columns, &mut dst, rows);
+        V::store_columns(&columns, &mut dst, rows);
         for (i, (&y, &x)) in dst.iter().zip(&src).enumerate() {
             let written = i % stride < 4 || i >= 15 * stride;
             assert_eq!(

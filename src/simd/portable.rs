@@ -247,31 +247,29 @@ mod op {
     pub(super) fn prefetch(_: Portable, _: *const f32) {}
 
     #[inline(always)]
-    pub(super) fn load_columns(_: Portable, src: &[f32], stride: u16) -> [F32x16; 4] {
+    pub(super) fn load_columns(_: Portable, src: &[f32], stride: u16, columns: &mut [F32x16; 4]) {
         let stride = usize::from(stride);
-        let mut columns = [[0.0; 16]; 4];
-        for first in [0, 4, 8, 12] {
-            let rows = core::array::from_fn(|row| {
-                let four = &src[(first + row) * stride..][..4];
-                f32x4::new([four[0], four[1], four[2], four[3]])
-            });
-            let four = f32x4::transpose(rows).map(f32x4::to_array);
-            for (column, rows) in columns.iter_mut().zip(four) {
-                column.as_chunks_mut().0[first / 4] = rows;
+        for (i, first) in [0, 4, 8, 12].into_iter().enumerate() {
+            let four = |row: usize| f32x4::new(src[(first + row) * stride..].as_chunks().0[0]);
+            let four = f32x4::transpose([four(0), four(1), four(2), four(3)]);
+            for (column, rows) in columns.iter_mut().zip(&four) {
+                column.0.as_mut_array().as_chunks_mut().0[i] = rows.to_array();
             }
         }
-        columns.map(|column| F32x16(f32x16::new(column)))
     }
 
     #[inline(always)]
-    pub(super) fn store_columns(columns: [F32x16; 4], dst: &mut [f32], stride: u16) {
+    pub(super) fn store_columns(columns: &[F32x16; 4], dst: &mut [f32], stride: u16) {
         let stride = usize::from(stride);
-        let columns = columns.map(|column| column.0.to_array());
-        for first in [0, 4, 8, 12] {
-            let four = columns.map(|column| f32x4::new(column.as_chunks().0[first / 4]));
-            let rows = f32x4::transpose(four).map(f32x4::to_array);
-            for (row, four) in (first..).zip(rows) {
-                dst[row * stride..][..4].copy_from_slice(&four);
+        let [a, b, c, d] = columns.each_ref().map(
+            #[inline(always)]
+            |column| column.0.as_array().as_chunks().0,
+        );
+        for (i, first) in [0, 4, 8, 12].into_iter().enumerate() {
+            let four = [a[i], b[i], c[i], d[i]].map(f32x4::new);
+            let rows = f32x4::transpose(four);
+            for (row, four) in rows.iter().enumerate() {
+                dst[(first + row) * stride..].as_chunks_mut().0[0] = four.to_array();
             }
         }
     }

@@ -66,11 +66,13 @@ pub fn all() -> Vec<(usize, usize)> {
         shapes.extend([(5, 3), (2, 17), (3, 70)]);
         // Sixteen rows at once.
         shapes.extend([(17, 1), (17, 3), (17, 4), (33, 5)]);
+        // Nearly so.
+        shapes.extend([(13, 2), (28, 5)]);
     } else {
         let seams = [4095, 4096, 4097, 4112, 4113, 8191, 8193];
         let lengths = (0..=300).chain(seams);
         shapes.extend(lengths.map(|classes| (1, classes)));
-        for rows in [2, 3, 15, 16, 17, 33] {
+        for rows in [2, 3, 9, 15, 16, 17, 29, 33] {
             shapes.extend((1..=33).map(|classes| (rows, classes)));
         }
         for classes in [48, 63, 64, 65, 100, 255, 256, 257, 1000] {
