@@ -88,7 +88,9 @@ impl BinaryCrossEntropy {
         let rows = Rows::new([logits, labels], labels_per_row)?.in_chunks();
         let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
         let sum = T::binary_loss(self.exec, kernel, rows)?;
-        Ok(self.reduction.reduce(sum, logits.len(), self.empty_mean))
+        Ok(self
+            .reduction
+            .reduce(sum, logits.len() as f64, self.empty_mean))
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
@@ -161,7 +163,7 @@ impl BinaryCrossEntropy {
     }
 
     fn reduced<T: Element>(self, rows: RowsMut<'_, T, 2>) -> Result<T, Error> {
-        let elements = rows.elements();
+        let elements = rows.elements() as f64;
         let kernel = kernel::BinaryCrossEntropy {
             grad_scale: self.reduction.scale(elements),
         };

@@ -3,15 +3,18 @@
 use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
+use crate::kernel::cross_entropy::Data;
+use crate::kernel::scale::Scale;
 use crate::kernel::{self, MaskedRows, rounded};
-use crate::rows::{Rows, RowsMut, same_length};
-use crate::targets::{Target, Targets};
+use crate::options;
+use crate::rows::{Columns as _, Rows, RowsMut, same_length};
+use crate::targets::{Answers, Target, Targets};
 
 /// How the losses of the rows become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
-    /// Their mean: over the rows that are not ignored, or over all elements of a binary
-    /// cross-entropy.
+    /// Their mean: over the rows that are not ignored, each counted as the weight of its class, or over all elements of a binary
+    /// cross-entropy. Or the sum, divided by a normaliser that the caller gives.
     #[default]
     Mean,
     /// Their sum.
@@ -29,39 +32,63 @@ pub enum EmptyMean {
 }
 
 impl Reduction {
-    /// What the sum of the losses is multiplied by, and so every gradient.
-    pub(crate) fn scale(self, count: usize) -> f64 {
+    /// What every gradient is multiplied by, where the losses have this divisor.
+    pub(crate) fn scale(self, divisor: f64) -> f64 {
         match self {
-            Self::Mean => 1.0 / count as f64,
+            Self::Mean if divisor == 0.0 => 0.0,
+            Self::Mean => 1.0 / divisor,
             Self::Sum => 1.0,
         }
     }
 
-    /// The loss of `count` rows whose losses add up to `sum`.
-    pub(crate) fn reduce<T: Element>(self, sum: f64, count: usize, empty: EmptyMean) -> T {
+    /// The loss of rows whose losses add up to `sum`.
+    pub(crate) fn reduce<T: Element>(self, sum: f64, divisor: f64, empty: EmptyMean) -> T {
         match self {
-            Self::Mean if count == 0 && empty == EmptyMean::Nan => T::NAN,
-            Self::Mean => rounded(sum / count.max(1) as f64),
+            Self::Mean if divisor == 0.0 && empty == EmptyMean::Nan => T::NAN,
+            Self::Mean if divisor == 0.0 => T::ZERO,
+            Self::Mean => rounded(sum / divisor),
             Self::Sum => rounded(sum),
         }
     }
 }
 
-/// Softmax cross-entropy with target classes: `L = -ln p_t`, and its gradient with respect to the
-/// logits, `p - t`: the probability of each class, less 1 at the target.
+/// Softmax cross-entropy with target classes, and its gradient with respect to the logits. By default `L = -ln p_t`, and the
+/// gradient is `p - t`: the probability of each class, less 1 at the target.
 ///
 /// Logits come as rows of `classes`, targets as one integer per row, of any type that is a
 /// [`Target`].
 ///
-/// Each row's loss is within 1.1 ULP of the exact one, and each gradient within 2.9 (3.4 below 2^-122),
-/// however sure the row is. The target is left out of the sum of the others, so a confident row has loss `ln(1 +
-/// others / w_t)` and target gradient `-others / sum`, where `-ln p_t` and `p_t - 1` in the same
-/// precision are exactly 0.
+/// With all options, each of which is off unless it is called, a row with logits `x` and the target `t` has
+///
+/// ```text
+/// z = s x     lse = ln sum_k e^z_k     p_k = e^z_k / sum_k e^z_k
+/// L = (1 - e) w_t (lse - z_t) + e / K sum_k w_k (lse - z_k) + c lse^2
+/// dL/dx_k = s ((M + 2 c lse) p_k - e / K w_k - (1 - e) w_t [k = t])     M = (1 - e) w_t + e / K sum_k w_k
+/// ```
+///
+/// for `K` classes:
+///
+/// | | option | in `PyTorch`'s `cross_entropy` |
+/// | --- | --- | --- |
+/// | `s` | [`logit_scale`](Self::logit_scale), the inverse of a temperature | none: a product before |
+/// | `w` | [`class_weights`](Self::class_weights) | `weight` |
+/// | `e` | [`label_smoothing`](Self::label_smoothing) | `label_smoothing` |
+/// | `c` | [`z_loss`](Self::z_loss) | none |
+///
+/// The mean divides the sum of the losses by that of the `w_t` of the rows that are not ignored, as `PyTorch` does, smoothing or not;
+/// [`normaliser`](Self::normaliser) puts another number there.
+///
+/// Without smoothing and z-loss, each row's loss is within 1.1 ULP of the exact one, and each gradient within 2.9 (3.4 below
+/// 2^-122; 0.1 more with a logit scale), however sure the row is. The target is left out of the sum of the others, so a confident
+/// row has loss `ln(1 + others / w_t)` and target gradient `-others / sum`, where `-ln p_t` and `p_t - 1` in the same
+/// precision are exactly 0. With them, a loss is within 1.1 ULP of the largest of its terms, where `lse - z_k` and `lse` count as 1
+/// at least, and a gradient within 3.8 ULP of the larger of what is subtracted. What has less than 2^-188 of a row's
+/// probability may count as that or as nothing.
 ///
 /// Special rows: one with `+inf` or NaN has loss and gradient NaN; a target with `-inf` has loss
 /// `+inf` and gradient -1 (times the row's factor); a row of `-inf` alone is NaN
 /// ([`CrossEntropy::masked_rows`]); an ignored row has loss and gradient 0, whatever it holds, and
-/// does not count in the mean.
+/// does not count in the mean. A weight of 0 times an infinite loss is 0.
 ///
 /// ```
 /// use softlane::CrossEntropy;
@@ -74,21 +101,27 @@ impl Reduction {
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct CrossEntropy {
+pub struct CrossEntropy<'a, T = f32> {
     exec: Exec,
     reduction: Reduction,
     ignore_index: Option<i64>,
     masked_rows: MaskedRows,
     empty_mean: EmptyMean,
+    logit_scale: Option<f64>,
+    class_weights: Option<&'a [T]>,
+    label_smoothing: f64,
+    z_loss: f64,
+    normaliser: Option<f64>,
+    upstream_grad: Option<&'a [T]>,
 }
 
-impl Default for CrossEntropy {
+impl<T: Element> Default for CrossEntropy<'_, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl CrossEntropy {
+impl<'a, T: Element> CrossEntropy<'a, T> {
     /// The mean over the rows, of which those with target -100 are ignored.
     pub const fn new() -> Self {
         Self {
@@ -97,6 +130,12 @@ impl CrossEntropy {
             ignore_index: Some(-100),
             masked_rows: MaskedRows::Nan,
             empty_mean: EmptyMean::Nan,
+            logit_scale: None,
+            class_weights: None,
+            label_smoothing: 0.0,
+            z_loss: 0.0,
+            normaliser: None,
+            upstream_grad: None,
         }
     }
 
@@ -126,9 +165,103 @@ impl CrossEntropy {
         self
     }
 
-    /// What the mean is when every row is ignored, or there is none. The gradient is 0 either way.
+    /// What the mean is when its divisor is 0: every row is ignored, there is none, or all weights are 0. The gradient is 0
+    /// either way.
     pub const fn empty_mean(mut self, empty_mean: EmptyMean) -> Self {
         self.empty_mean = empty_mean;
+        self
+    }
+
+    /// What every logit is multiplied by, exactly (no product is rounded): 1 over the temperature. A positive number that the
+    /// element type has, if rounded.
+    ///
+    /// ```
+    /// let cold = softlane::CrossEntropy::new().logit_scale(2.0);
+    /// let loss = cold.loss(&[0.5_f32, 0.0], 2, &[0])?;
+    /// assert_eq!(loss, softlane::CrossEntropy::new().loss(&[1.0_f32, 0.0], 2, &[0])?);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn logit_scale(mut self, scale: f64) -> Self {
+        self.logit_scale = Some(scale);
+        self
+    }
+
+    /// What the loss of a row is multiplied by, one number for each class that a target may be: finite, and not negative.
+    ///
+    /// ```
+    /// use softlane::{CrossEntropy, Reduction};
+    ///
+    /// let mean = CrossEntropy::new().class_weights(&[3.0, 1.0]);
+    /// // (3 ln 2 + 0) / (3 + 1)
+    /// let loss = mean.loss(&[0.0_f32, 0.0, f32::NEG_INFINITY, 0.0], 2, &[0, 1])?;
+    /// assert_eq!(loss, 0.75 * core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn class_weights(mut self, weights: &'a [T]) -> Self {
+        self.class_weights = Some(weights);
+        self
+    }
+
+    /// The share of the target that is taken from it and spread over all classes, itself included: from 0 to 1.
+    ///
+    /// ```
+    /// let smooth = softlane::CrossEntropy::new().label_smoothing(0.5);
+    /// let mut grad = [0.0_f32; 2];
+    /// smooth.loss_and_grad(&[0.0; 2], 2, &[0], &mut grad)?;
+    /// assert!((grad[0] + 0.25).abs() < 1e-7);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    ///
+    /// Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, section 7. (Some programs
+    /// spread the share over the other classes only.)
+    pub const fn label_smoothing(mut self, smoothing: f64) -> Self {
+        self.label_smoothing = smoothing;
+        self
+    }
+
+    /// The weight of the square of the log-sum-exp in the loss, which keeps the logits from drifting: finite, and not negative. Class
+    /// weights do not apply to it.
+    ///
+    /// ```
+    /// let z = softlane::CrossEntropy::new().z_loss(1.0);
+    /// assert_eq!(z.loss(&[2.0_f32], 1, &[0])?, 4.0);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    ///
+    /// Source: Chowdhery et al., "`PaLM`: Scaling Language Modeling with Pathways", 2022, section 5.
+    pub const fn z_loss(mut self, weight: f64) -> Self {
+        self.z_loss = weight;
+        self
+    }
+
+    /// The divisor of the mean, in place of what counts in this batch: a finite, positive number. With that of all batches
+    /// together, losses and gradients of their parts add up to those of the whole (gradient accumulation).
+    ///
+    /// ```
+    /// let half = softlane::CrossEntropy::new().normaliser(2.0);
+    /// assert_eq!(half.loss(&[0.0_f32; 2], 2, &[0])?, 0.5 * core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn normaliser(mut self, divisor: f64) -> Self {
+        self.normaliser = Some(divisor);
+        self
+    }
+
+    /// The gradient of what follows with respect to the loss of each row, one number per row: every gradient of the row is
+    /// multiplied by it, no loss is. (In `PyTorch`, the argument of `backward` where the reduction is none.) It is data: a row
+    /// whose upstream gradient is not finite has gradients of NaN.
+    ///
+    /// ```
+    /// use softlane::CrossEntropy;
+    ///
+    /// let (mut losses, mut grad) = ([0.0_f32; 2], [0.0; 4]);
+    /// let rows = CrossEntropy::new().upstream_grad(&[2.0, 0.0]);
+    /// rows.loss_per_row_and_grad(&[0.0; 4], 2, &[0, 1], &mut losses, &mut grad)?;
+    /// assert_eq!(grad, [-1.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn upstream_grad(mut self, grad: &'a [T]) -> Self {
+        self.upstream_grad = Some(grad);
         self
     }
 
@@ -136,7 +269,8 @@ impl CrossEntropy {
     ///
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
-    /// another number of targets, [`Error::Target`] if one is neither a class nor ignored,
+    /// another number of targets (or of class weights than classes, or of upstream gradients than rows), [`Error::Target`] if
+    /// a target is neither a class nor ignored, [`Error::Option`] or [`Error::ClassWeight`] if an option is out of its range,
     /// [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
@@ -144,16 +278,11 @@ impl CrossEntropy {
     /// assert_eq!(loss, core::f32::consts::LN_2);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss<T: Element>(
-        self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target],
-    ) -> Result<T, Error> {
+    pub fn loss(self, logits: &[T], classes: usize, targets: &[impl Target]) -> Result<T, Error> {
         let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
-        let (targets, count) = Targets::new(targets, classes, self.ignore_index)?;
-        let sum = T::losses(self.exec, self.kernel(1.0), (rows, targets, None))?;
-        Ok(self.reduction.reduce(sum, count, self.empty_mean))
+        let (answers, divisor) = self.check(classes, targets)?;
+        let sum = self.run((rows, answers, None))?;
+        Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
@@ -172,7 +301,7 @@ impl CrossEntropy {
     /// assert_eq!(grad, [-0.5, 0.5, 0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad<T: Element>(
+    pub fn loss_and_grad(
         self,
         logits: &[T],
         classes: usize,
@@ -193,7 +322,7 @@ impl CrossEntropy {
     /// assert_eq!(x, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_in_place<T: Element>(
+    pub fn loss_and_grad_in_place(
         self,
         logits: &mut [T],
         classes: usize,
@@ -214,7 +343,7 @@ impl CrossEntropy {
     /// assert_eq!(losses, [core::f32::consts::LN_2, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row<T: Element>(
+    pub fn loss_per_row(
         self,
         logits: &[T],
         classes: usize,
@@ -223,9 +352,8 @@ impl CrossEntropy {
     ) -> Result<(), Error> {
         let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
         same_length(targets.len(), losses.len())?;
-        let (targets, _) = Targets::new(targets, classes, self.ignore_index)?;
-        let data = (rows, targets, Some(losses));
-        T::losses(self.exec, self.kernel(1.0), data)?;
+        let (answers, _) = self.check(classes, targets)?;
+        self.run((rows, answers, Some(losses)))?;
         Ok(())
     }
 
@@ -242,7 +370,7 @@ impl CrossEntropy {
     /// assert_eq!(grad, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row_and_grad<T: Element>(
+    pub fn loss_per_row_and_grad(
         self,
         logits: &[T],
         classes: usize,
@@ -266,7 +394,7 @@ impl CrossEntropy {
     /// assert_eq!(x, [-0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row_and_grad_in_place<T: Element>(
+    pub fn loss_per_row_and_grad_in_place(
         self,
         logits: &mut [T],
         classes: usize,
@@ -276,19 +404,14 @@ impl CrossEntropy {
         self.per_row(RowsMut::in_place(logits, classes)?, targets, losses)
     }
 
-    fn reduced<T: Element>(
-        self,
-        rows: RowsMut<'_, T, 1>,
-        targets: &[impl Target],
-    ) -> Result<T, Error> {
+    fn reduced(self, rows: RowsMut<'_, T, 1>, targets: &[impl Target]) -> Result<T, Error> {
         let rows = rows.expect_rows(targets.len())?;
-        let (targets, count) = Targets::new(targets, rows.classes(), self.ignore_index)?;
-        let kernel = self.kernel(self.reduction.scale(count));
-        let sum = T::losses_and_grad(self.exec, kernel, (rows, targets, None))?;
-        Ok(self.reduction.reduce(sum, count, self.empty_mean))
+        let (answers, divisor) = self.check(rows.classes(), targets)?;
+        let sum = self.run_with_grad(self.reduction.scale(divisor), (rows, answers, None))?;
+        Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
 
-    fn per_row<T: Element>(
+    fn per_row(
         self,
         rows: RowsMut<'_, T, 1>,
         targets: &[impl Target],
@@ -296,16 +419,84 @@ impl CrossEntropy {
     ) -> Result<(), Error> {
         let rows = rows.expect_rows(targets.len())?;
         same_length(targets.len(), losses.len())?;
-        let (targets, _) = Targets::new(targets, rows.classes(), self.ignore_index)?;
-        let data = (rows, targets, Some(losses));
-        T::losses_and_grad(self.exec, self.kernel(1.0), data)?;
+        let (answers, _) = self.check(rows.classes(), targets)?;
+        self.run_with_grad(1.0, (rows, answers, Some(losses)))?;
         Ok(())
     }
 
-    fn kernel(self, grad_scale: f64) -> kernel::cross_entropy::CrossEntropy {
+    /// Checks the options and the targets. Returns what goes with the rows, and the divisor of the mean.
+    fn check<'b>(
+        &self,
+        classes: usize,
+        targets: &'b [impl Target],
+    ) -> Result<(Answers<'b, T>, f64), Error>
+    where
+        'a: 'b,
+    {
+        options::in_range("label_smoothing", self.label_smoothing)?;
+        options::not_negative("z_loss", self.z_loss)?;
+        if let Some(scale) = self.logit_scale {
+            options::scale::<T>("logit_scale", scale)?;
+        }
+        if let Some(divisor) = self.normaliser {
+            options::positive("normaliser", divisor)?;
+        }
+        if let Some(weights) = self.class_weights {
+            options::weights(weights, classes)?;
+        }
+        if let Some(upstream) = self.upstream_grad {
+            same_length(targets.len(), upstream.len())?;
+        }
+        let (checked, counted) =
+            Targets::new(targets, classes, self.ignore_index, self.class_weights)?;
+        let answers = Answers {
+            targets: checked,
+            upstream: self.upstream_grad,
+        };
+        Ok((answers, self.normaliser.unwrap_or(counted)))
+    }
+
+    fn run(self, data: Data<'_, Rows<'_, T, 1>, T>) -> Result<f64, Error> {
+        let classes = data.0.classes();
+        if self.is_plain() {
+            T::losses(self.exec, self.kernel(classes, 1.0), data)
+        } else {
+            T::modified_losses(self.exec, self.kernel(classes, 1.0), data)
+        }
+    }
+
+    fn run_with_grad(self, scale: f64, data: Data<'_, RowsMut<'_, T, 1>, T>) -> Result<f64, Error> {
+        let classes = data.0.classes();
+        if self.is_plain() {
+            T::losses_and_grad(self.exec, self.kernel(classes, scale), data)
+        } else {
+            T::modified_losses_and_grad(self.exec, self.kernel(classes, scale), data)
+        }
+    }
+
+    /// Whether no option of the rows is on.
+    fn is_plain(&self) -> bool {
+        let is_weighted = self.class_weights.is_some() || self.upstream_grad.is_some();
+        let is_smooth = self.label_smoothing != 0.0 || self.z_loss != 0.0;
+        let is_scaled = self.logit_scale.is_some() || self.normaliser.is_some();
+        !is_weighted && !is_smooth && !is_scaled
+    }
+
+    fn kernel<const PLAIN: bool>(
+        self,
+        classes: usize,
+        grad_scale: f64,
+    ) -> kernel::cross_entropy::CrossEntropy<'a, T, PLAIN> {
+        let count = classes as f64;
+        let total = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum();
         kernel::cross_entropy::CrossEntropy {
             masked_rows: self.masked_rows,
             grad_scale,
+            scale: self.logit_scale.map_or_else(Scale::one, Scale::new),
+            z_loss: self.z_loss,
+            shares: [1.0 - self.label_smoothing, self.label_smoothing / count],
+            class_weights: self.class_weights,
+            total_weight: self.class_weights.map_or(count, total),
         }
     }
 }

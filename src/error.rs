@@ -11,7 +11,7 @@ use crate::backend::Backend;
 /// let error = softlane::softmax(&[0.0_f32; 10], 3, &mut [0.0; 10]).unwrap_err();
 /// assert_eq!(error.to_string(), "10 elements are no whole number of rows of 3 classes");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// The elements do not divide into rows.
@@ -36,6 +36,22 @@ pub enum Error {
         target: i128,
         /// Classes in a row.
         classes: usize,
+    },
+    /// An option is out of its range.
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The weight of a class is negative or not finite.
+    ClassWeight {
+        /// The class.
+        class: usize,
+        /// Its weight.
+        weight: f64,
     },
     /// No such backend, or not on this processor.
     Backend {
@@ -117,6 +133,15 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "target {target} of row {row} is none of {classes} classes, which count from 0"
+            ),
+            Self::Option {
+                name,
+                value,
+                expected,
+            } => write!(f, "{name} is {value}, which is not {expected}"),
+            Self::ClassWeight { class, weight } => write!(
+                f,
+                "the weight of class {class} is {weight}, which is not a finite number from 0 on"
             ),
             Self::Backend { name } => {
                 let variable = if name.from_environment {

@@ -168,6 +168,7 @@ mod helpers;
 mod kernel;
 mod logsumexp;
 mod operations;
+mod options;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod reduce;

@@ -9,14 +9,13 @@ use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
 use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
-use crate::kernel::cross_entropy::CrossEntropy;
+use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::softmax::Softmax;
 use crate::rows::{Rows, RowsMut};
-use crate::targets::Targets;
 
 /// The table, handed to a macro that makes something of it: how each runs ([`Exec`]), its name, kernel, data and output.
 macro_rules! table {
@@ -32,8 +31,10 @@ macro_rules! table {
             run_rows log_softmax: LogSoftmax, RowsMut<'_, Self, 1> => ();
             run log_softmax_backward: LogSoftmaxBackward, RowsMut<'_, Self, 2> => ();
             run_rows logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
-            run_rows losses: CrossEntropy, (Rows<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
-            run_rows losses_and_grad: CrossEntropy, (RowsMut<'_, Self, 1>, Targets<'_>, Option<&mut [Self]>) => f64;
+            run_rows losses: CrossEntropy<'_, Self, true>, Data<'_, Rows<'_, Self, 1>, Self> => f64;
+            run_rows losses_and_grad: CrossEntropy<'_, Self, true>, Data<'_, RowsMut<'_, Self, 1>, Self> => f64;
+            run_rows modified_losses: CrossEntropy<'_, Self, false>, Data<'_, Rows<'_, Self, 1>, Self> => f64;
+            run_rows modified_losses_and_grad: CrossEntropy<'_, Self, false>, Data<'_, RowsMut<'_, Self, 1>, Self> => f64;
             run binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
             run binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
             run binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();

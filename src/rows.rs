@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use crate::element::Element;
 use crate::error::Error;
 use crate::simd::Vector;
-use crate::targets::Targets;
+use crate::targets::{Answers, Targets};
 
 /// Elements that are summed together before their sum joins the tree over the chunks of a row. The
 /// bits of every sum depend on it. 16 KiB of `f32`: half of a first-level cache.
@@ -46,8 +46,8 @@ pub trait Pass<T: Element, const N: usize>: Sized {
         fill: [T; N],
         f: impl FnMut(usize, [V; N]) -> V,
     );
-    /// Replaces each vector of the destination, if there is one.
-    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(V) -> V);
+    /// Replaces each vector of the destination, if there is one, given its index.
+    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(usize, V) -> V);
     /// Replaces element `i` of the destination, if there is one. For the scalar path.
     #[cfg(feature = "std")]
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
@@ -390,6 +390,36 @@ impl<T: Send> Split for &mut [T] {
     }
 }
 
+impl<T: Sync> Split for &[T] {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn elements(&self) -> usize {
+        self.len()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        <[T]>::split_at(self, row)
+    }
+}
+
+impl<T: Sync> Split for Answers<'_, T> {
+    fn rows(&self) -> usize {
+        self.targets.rows()
+    }
+
+    fn elements(&self) -> usize {
+        self.targets.elements()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let ((a, x), (b, y)) = (self.targets, self.upstream).split_at(row);
+        let answers = |targets, upstream| Answers { targets, upstream };
+        (answers(a, x), answers(b, y))
+    }
+}
+
 impl Split for Targets<'_> {
     fn rows(&self) -> usize {
         self.len()
@@ -687,7 +717,27 @@ impl<T: Element, const N: usize> RowsMut<'_, T, N> {
     }
 }
 
-impl<T: Element> Row<'_, T, 1> {
+impl<'a, T: Element> Row<'a, T, 1> {
+    /// A slice as one row.
+    #[inline(always)]
+    pub fn of(src: &'a [T]) -> Self {
+        Self {
+            src: [src.as_ptr()],
+            len: src.len(),
+            lifetime: PhantomData,
+        }
+    }
+
+    /// Vector `block`, `fill` where it is short: the last one, or one beyond.
+    #[inline(always)]
+    pub fn vector_or<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize, fill: T) -> V {
+        let [x] = match self.vector(simd, block) {
+            Some(x) => x,
+            None => self.load_tail(simd, [fill]),
+        };
+        x
+    }
+
     /// Combines all vectors, in any order, `fill` where the last one is short.
     ///
     /// Four at a time, so that they need not wait for each other.
@@ -878,7 +928,7 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
     }
 
     #[inline(always)]
-    fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(V) -> V) {}
+    fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(usize, V) -> V) {}
 
     #[cfg(feature = "std")]
     #[inline(always)]
@@ -954,14 +1004,15 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
     }
 
     #[inline(always)]
-    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, mut f: impl FnMut(V) -> V) {
-        for block in 0..self.src.len / V::LANES {
-            let block = self.block::<V>(block);
-            f(V::load(simd, block)).store(block);
+    fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, mut f: impl FnMut(usize, V) -> V) {
+        let blocks = self.src.len / V::LANES;
+        for i in 0..blocks {
+            let block = self.block::<V>(i);
+            f(i, V::load(simd, block)).store(block);
         }
         if !self.src.len.is_multiple_of(V::LANES) {
             let tail = self.tail::<V>();
-            f(V::load_or(simd, tail, T::ZERO)).store_prefix(tail);
+            f(blocks, V::load_or(simd, tail, T::ZERO)).store_prefix(tail);
         }
     }
 

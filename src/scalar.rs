@@ -11,7 +11,7 @@ use crate::element::Element;
 use crate::kernel::MaskedRows;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
 use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
-use crate::kernel::cross_entropy::CrossEntropy;
+use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
@@ -20,7 +20,7 @@ use crate::kernel::softmax::Softmax;
 use crate::kernel::tree::{self, Merge};
 use crate::rows::{Pass, Row, Rows, RowsMut, Split};
 use crate::simd::Kernel;
-use crate::targets::Targets;
+use crate::targets::Answers;
 
 /// The textbook form of a kernel.
 pub trait Scalar<D>: Kernel<D> {
@@ -78,36 +78,35 @@ impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     }
 }
 
-impl<T: Element> Scalar<(Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
-    fn scalar(
-        &self,
-        (rows, targets, losses): (Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
-    ) -> f64 {
-        cross_entropy(*self, rows, targets, losses)
+impl<T: Element, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T>>
+    for CrossEntropy<'_, T, PLAIN>
+{
+    fn scalar(&self, (rows, answers, losses): Data<'_, Rows<'_, T, 1>, T>) -> f64 {
+        cross_entropy(self, rows, answers, losses)
     }
 }
 
-impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
-    fn scalar(
-        &self,
-        (rows, targets, losses): (RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
-    ) -> f64 {
-        cross_entropy(*self, rows, targets, losses)
+impl<T: Element, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T>>
+    for CrossEntropy<'_, T, PLAIN>
+{
+    fn scalar(&self, (rows, answers, losses): Data<'_, RowsMut<'_, T, 1>, T>) -> f64 {
+        cross_entropy(self, rows, answers, losses)
     }
 }
 
-fn cross_entropy<T: Element, P: Pass<T, 1>>(
-    kernel: CrossEntropy,
+fn cross_entropy<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+    kernel: &CrossEntropy<'_, T, PLAIN>,
     mut rows: impl Iterator<Item = P>,
-    targets: Targets<'_>,
+    answers: Answers<'_, T>,
     mut losses: Option<&mut [T]>,
 ) -> f64 {
-    tree::sum(targets.len(), |i| {
+    tree::sum(answers.targets.len(), |i| {
         let Some(mut row) = rows.next() else {
             return 0.0;
         };
-        let loss = if let Some(target) = targets.get(i) {
-            cross_entropy_row(kernel, &mut row, target)
+        let loss = if let Some(target) = answers.targets.get(i) {
+            let upstream = answers.upstream.map_or(T::ONE, |upstream| upstream[i]);
+            cross_entropy_row(kernel, &mut row, target, upstream)
         } else {
             row.fill(T::ZERO);
             T::ZERO
@@ -119,14 +118,74 @@ fn cross_entropy<T: Element, P: Pass<T, 1>>(
     })
 }
 
-fn cross_entropy_row<T: Element, P: Pass<T, 1>>(
-    kernel: CrossEntropy,
+fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+    kernel: &CrossEntropy<'_, T, PLAIN>,
     row: &mut P,
     target: usize,
+    upstream: T,
 ) -> T {
-    let scale = T::from_f64(kernel.grad_scale);
+    let scale = T::from_f64(kernel.grad_scale) * upstream;
+    if PLAIN {
+        return plain_row(kernel.masked_rows, row, target, scale);
+    }
+    let factor = T::from_f64(kernel.scale.factor);
+    let scale = scale * factor;
+    let z_loss = (kernel.z_loss != 0.0).then(|| T::from_f64(kernel.z_loss));
+    let [hard, soft] = kernel.shares.map(T::from_f64);
+    // Of a class.
+    let share = |class: usize| {
+        let share = if class == target { hard + soft } else { soft };
+        kernel
+            .class_weights
+            .map_or(share, |weights| share * weights[class])
+    };
+    let total = (0..row.len()).fold(T::ZERO, |total, i| total + share(i));
     let max = largest(row.source());
     if max == T::NEG_INFINITY && kernel.masked_rows == MaskedRows::Zero {
+        for i in 0..row.len() {
+            row.set(i, canonical(T::ZERO - share(i) * scale));
+        }
+        return if total == T::ZERO {
+            T::ZERO
+        } else {
+            T::INFINITY
+        };
+    }
+    let (mut sum, mut loss) = (T::ZERO, T::ZERO);
+    for i in 0..row.len() {
+        let z = (row.get(0, i) - max) * factor;
+        let share = share(i);
+        if share != T::ZERO {
+            loss = loss - share * z;
+        }
+        let weight = z.exp();
+        row.set(i, weight);
+        sum = sum + weight;
+    }
+    loss = loss + total * sum.ln();
+    let mut pull = total;
+    if let Some(z_loss) = z_loss {
+        let lse = max * factor + sum.ln();
+        loss = loss + z_loss * lse * lse;
+        pull = pull + (z_loss + z_loss) * lse;
+    }
+    for i in 0..row.len() {
+        let share = share(i);
+        row.replace(i, |weight| {
+            canonical((pull * (weight / sum) - share) * scale)
+        });
+    }
+    canonical(loss)
+}
+
+fn plain_row<T: Element, P: Pass<T, 1>>(
+    masked_rows: MaskedRows,
+    row: &mut P,
+    target: usize,
+    scale: T,
+) -> T {
+    let max = largest(row.source());
+    if max == T::NEG_INFINITY && masked_rows == MaskedRows::Zero {
         row.fill(T::ZERO);
         row.set(target, -scale);
         return T::INFINITY;

@@ -107,6 +107,7 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
     assert!(!team.has_failed, "a thread that shared a row panicked");
     let close = Close {
         kernel,
+        work: &work,
         last: team.step,
     };
     isa.run(&close, (PhantomData, rest))
@@ -312,7 +313,7 @@ mod tests {
                 Task::Done => break,
             }
         }
-        let Step::Results(_, _, (sum, _)) = team.step else {
+        let Step::Results(_, _, ([sum, _], _)) = team.step else {
             unreachable!("the row is an ordinary one");
         };
         sum

@@ -1,6 +1,7 @@
 //! Target classes of any integer type, as the kernels see them: an index, or nothing for an ignored
 //! row.
 
+use crate::element::Element;
 use crate::error::Error;
 
 /// An integer type of target classes: `u8` to `u64`, `usize`, `i8` to `i64` or `isize`. Sealed.
@@ -111,16 +112,25 @@ pub struct Targets<'a> {
     ignore: Option<i64>,
 }
 
+/// What is known of each row of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Answers<'a, T> {
+    pub targets: Targets<'a>,
+    /// The gradient of what follows with respect to its loss, if that is not the same for all.
+    pub upstream: Option<&'a [T]>,
+}
+
 impl<'a> Targets<'a> {
-    /// Checks every target, and counts those that are not ignored.
+    /// Checks every target, and counts those that are not ignored; each as `weights` has its class, if that is given.
     ///
     /// # Errors
     /// At the first target that is neither a class nor `ignore`.
-    pub fn new<I: Target>(
+    pub fn new<I: Target, T: Element>(
         targets: &'a [I],
         classes: usize,
         ignore: Option<i64>,
-    ) -> Result<(Self, usize), Error> {
+        weights: Option<&[T]>,
+    ) -> Result<(Self, f64), Error> {
         let checked = Self {
             slice: I::slice(targets),
             ignore,
@@ -135,7 +145,18 @@ impl<'a> Targets<'a> {
             count += usize::from(!is_ignored(target));
         }
         if all {
-            return Ok((checked, count));
+            let Some(weights) = weights else {
+                return Ok((checked, count as f64));
+            };
+            // None of a negative target, or of any that is ignored.
+            let weight = |&target: &I| {
+                let weight = usize::try_from(target.bits())
+                    .ok()
+                    .and_then(|i| weights.get(i));
+                weight.map_or(0.0, |weight| weight.to_f64())
+            };
+            let counted = targets.iter().filter(|&&target| !is_ignored(target));
+            return Ok((checked, counted.map(weight).sum()));
         }
         let is_wrong = |target: I| !is_ignored(target) && !is_class(target);
         let row = targets.iter().position(|&target| is_wrong(target));

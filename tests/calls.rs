@@ -12,7 +12,8 @@ use std::path::Path;
 use common::calls::{self, CALLS, Call, Gives, Sources};
 use softlane::Exec;
 
-/// The functions in the source between these marks: `CrossEntropy::loss`, or `softlane::max`.
+/// The functions in the source between these marks: `CrossEntropy::loss`, or `softlane::max`. Those of a type that is generic itself
+/// need not have the second one.
 fn in_the_source(before: &str, behind: &str) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
@@ -20,14 +21,20 @@ fn in_the_source(before: &str, behind: &str) -> BTreeSet<String> {
         if !file.is_file() {
             continue;
         }
-        let mut owner = "softlane";
+        let (mut owner, mut mark) = ("softlane", behind);
         for line in fs::read_to_string(file).unwrap().lines() {
             let function = line.trim_start().strip_prefix(before);
+            let generic = line.strip_prefix("impl<'a, T: Element> ");
             if let Some(name) = line.strip_prefix("impl ") {
                 owner = name.trim_end_matches(" {");
+            } else if let Some((name, _)) = generic.and_then(|name| name.split_once("<'a, T> {")) {
+                (owner, mark) = (
+                    name,
+                    behind.strip_prefix("<T: Element").map_or(behind, |_| "("),
+                );
             } else if line == "}" {
-                owner = "softlane";
-            } else if let Some((name, _)) = function.and_then(|f| f.split_once(behind)) {
+                (owner, mark) = ("softlane", behind);
+            } else if let Some((name, _)) = function.and_then(|f| f.split_once(mark)) {
                 paths.insert(format!("{owner}::{name}"));
             }
         }
@@ -72,6 +79,13 @@ fn every_option_is_known() {
         "CrossEntropy::ignore_index",
         "CrossEntropy::empty_mean",
         "BinaryCrossEntropy::empty_mean",
+        // And in `options.rs`.
+        "CrossEntropy::logit_scale",
+        "CrossEntropy::class_weights",
+        "CrossEntropy::label_smoothing",
+        "CrossEntropy::z_loss",
+        "CrossEntropy::normaliser",
+        "CrossEntropy::upstream_grad",
         // Where a call runs: every test.
         "Exec::backend",
         "Exec::serial",

@@ -115,7 +115,7 @@ fn log_softmax_backward(exec: Exec, y: &[f32], dy: &[f32], classes: usize) -> Ve
 /// The reduced loss and its gradient, from all forms, which must agree.
 #[track_caller]
 fn reduced<I: Target>(
-    options: CrossEntropy,
+    options: CrossEntropy<'_>,
     x: &[f32],
     classes: usize,
     targets: &[I],
@@ -136,7 +136,7 @@ fn reduced<I: Target>(
 /// The loss of each row and its gradient, from all forms, which must agree.
 #[track_caller]
 fn per_row<I: Target>(
-    options: CrossEntropy,
+    options: CrossEntropy<'_>,
     x: &[f32],
     classes: usize,
     targets: &[I],
@@ -444,7 +444,7 @@ fn any_nan() {
 /// classes.
 #[track_caller]
 fn assert_refused<I: Target + Debug>(
-    options: CrossEntropy,
+    options: CrossEntropy<'_>,
     targets: &[I],
     classes: usize,
     row: usize,

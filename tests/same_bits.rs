@@ -84,7 +84,7 @@ impl Owned {
 const MEAN: Reduction = Reduction::Mean;
 const SUM: Reduction = Reduction::Sum;
 
-fn index(exec: Exec, reduction: Reduction) -> CrossEntropy {
+fn index(exec: Exec, reduction: Reduction) -> CrossEntropy<'static> {
     CrossEntropy::new().exec(exec).reduction(reduction)
 }
 

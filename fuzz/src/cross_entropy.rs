@@ -129,7 +129,7 @@ impl Input {
         choices.map(target).take(rows).collect()
     }
 
-    fn loss(&self) -> CrossEntropy {
+    fn loss(&self) -> CrossEntropy<'_> {
         let loss = CrossEntropy::new()
             .masked_rows(self.masked_rows())
             .reduction(self.reducing.reduction())
@@ -300,7 +300,7 @@ fn expected_gradient(
 
 /// What becomes of the loss alone, the gradient, the gradient in place, and the losses one by one.
 fn outcomes<I: Target>(
-    loss: CrossEntropy,
+    loss: CrossEntropy<'_>,
     x: &[f32],
     classes: usize,
     targets: &[I],

@@ -63,7 +63,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
         let dots = block.fold(
             simd,
             #[inline(always)]
-            |sum, [y, dy]| V::sum_add_product(sum, y, dy),
+            |sum, _, [y, dy]| V::sum_add_product(sum, y, dy),
         );
         ordinary::<V>(&dots).then_some(dots)
     }
@@ -116,7 +116,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
         let totals = block.fold(
             simd,
             #[inline(always)]
-            |sum, [_, dy]| V::sum_add(sum, dy),
+            |sum, _, [_, dy]| V::sum_add(sum, dy),
         );
         ordinary::<V>(&totals).then_some(totals)
     }

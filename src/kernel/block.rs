@@ -4,6 +4,7 @@
 //! The bits are those of the same rows one by one: the elements of a row are added in the same order
 //! ([`Block::sum_lanes`]), and every other step is that of a lane.
 
+use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
 use crate::element::sealed::Float as _;
@@ -199,19 +200,19 @@ impl<V: Vector, const N: usize> Block<V, N> {
         rows.write(simd, &self.columns[0]);
     }
 
-    /// The sum over each row of what `add` adds for a column of each source.
+    /// The sum over each row of what `add` adds for column `k` of each source.
     #[inline(always)]
     pub fn fold(
         &mut self,
         simd: V::Simd,
-        mut add: impl FnMut(V::Sum, [V; N]) -> V::Sum,
+        mut add: impl FnMut(V::Sum, usize, [V; N]) -> V::Sum,
     ) -> [f64; ROWS] {
         self.sum_lanes(
             #[inline(always)]
             |block, lane, end| {
                 let mut sum = V::sum_zero(simd);
                 for k in (lane..end).step_by(V::LANES) {
-                    sum = add(sum, block.column(k));
+                    sum = add(sum, k, block.column(k));
                 }
                 sum
             },
@@ -264,6 +265,7 @@ impl<V: Vector> Block<V> {
         &mut self,
         simd: V::Simd,
         rows: &impl Columns<V::Elem>,
+        scale: &Scale<V::Elem>,
     ) -> Option<Shifts<V>> {
         self.read(simd, rows);
         let columns = self.columns();
@@ -271,7 +273,7 @@ impl<V: Vector> Block<V> {
         for &x in &columns[1..] {
             max = x.max(max);
         }
-        Shifts::new(simd, max)
+        Shifts::new(simd, max, scale)
     }
 
     /// The column in which each row has its maximum first.

@@ -1,72 +1,94 @@
-//! Cross-entropy of a row and its target class `t`, `L = -ln p_t`, and its gradient `p - t`.
+//! Cross-entropy of a row and its target class, and its gradient.
 //!
-//! The target is left out of the sum. So where `p_t` is near 1, `L = ln(1 + others / w_t)` and
-//! `dL/dx_t = p_t - 1 = -others / sum` keep full relative accuracy, down to the last row that is
-//! not quite sure.
+//! With logits `z = s x`, the share `h` of the target `t` and `b_k` of every class, and `M = h + sum b`:
+//!
+//! `L = M lse - h z_t - sum b_k z_k + c lse^2`, `dL/dx_k = s ((M + 2 c lse) p_k - b_k - h [k = t])`
+//!
+//! Without label smoothing `b` is 0 and `h` the weight of the class `t`, 1 by default: `L = -ln p_t`, and `p - 1` at the target. With
+//! smoothing `e` and `K` classes, `h = (1 - e) w_t` and `b_k = e w_k / K`, as in `PyTorch`. `c` is the weight of the z-loss.
+//!
+//! The target is left out of the sum of weights. So where `p_t` is near 1, `-ln p_t = ln(1 + others / w_t)` and `p_t - 1 = -others /
+//! sum` keep full relative accuracy, down to the last row that is not quite sure. What smoothing and z-loss add there are terms of
+//! their own.
+//!
+//! Errors, in `u = 2^-24`, of which an ULP is at least one. A loss is rounded once, and its log-sum-exp off by the 0.6 of the sum of
+//! weights: 1.1 ULP of the largest term, where `lse - z_k` and `lse` count as 1 at least. Gradient with smoothing or z-loss, of the larger of the
+//! two that are subtracted: the weight 1.1, the sum 0.6, that of `lse` in the factor 0.6, `b_k` rounded 1, and the difference 0.5: 3.8.
 
+use super::backward::canonical;
 use super::block::{self, Block, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
-use super::shift::Shifts;
+use super::scale::Scale;
+use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
-use super::weights::{Extent, scale, scales};
+use super::weights::{Extent, Factor, lightest, scale, scales};
 use super::{MaskedRows, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
-use crate::targets::Targets;
+use crate::targets::Answers;
 
 /// The sum of the losses of the rows; the losses one by one, where there is a slice for them; and
 /// the gradient, where the rows have a destination.
+///
+/// `PLAIN`: no option is on, but that for masked rows: known when the kernel is compiled, so that options cost nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct CrossEntropy {
+pub struct CrossEntropy<'a, T, const PLAIN: bool> {
     pub masked_rows: MaskedRows,
     /// What every gradient is multiplied by.
     pub grad_scale: f64,
+    /// The factor of the logits.
+    pub scale: Scale<T>,
+    /// The weight of the square of the log-sum-exp.
+    pub z_loss: f64,
+    /// The share of the target, and that of every class, before they are multiplied by the weight of the class.
+    pub shares: [f64; 2],
+    /// One a class, and their sum.
+    pub class_weights: Option<&'a [T]>,
+    pub total_weight: f64,
 }
 
-impl<T: Element> Kernel<(Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
+/// What is done with a batch: its rows, their targets, and where to write their losses.
+pub type Data<'a, R, T> = (R, Answers<'a, T>, Option<&'a mut [T]>);
+
+impl<T: Element, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T>>
+    for CrossEntropy<'_, T, PLAIN>
+{
     type Output = f64;
 
     #[inline(always)]
-    fn simd<S: Simd>(
-        &self,
-        simd: S,
-        (rows, targets, losses): (Rows<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
-    ) -> f64 {
-        self.batch::<T::Vector<S>, _>(simd, rows, targets, losses)
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, Rows<'_, T, 1>, T>) -> f64 {
+        self.batch::<T::Vector<S>, _>(simd, data)
     }
 }
 
-impl<T: Element> Kernel<(RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>)> for CrossEntropy {
+impl<T: Element, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T>>
+    for CrossEntropy<'_, T, PLAIN>
+{
     type Output = f64;
 
     #[inline(always)]
-    fn simd<S: Simd>(
-        &self,
-        simd: S,
-        (rows, targets, losses): (RowsMut<'_, T, 1>, Targets<'_>, Option<&mut [T]>),
-    ) -> f64 {
-        self.batch::<T::Vector<S>, _>(simd, rows, targets, losses)
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, RowsMut<'_, T, 1>, T>) -> f64 {
+        self.batch::<T::Vector<S>, _>(simd, data)
     }
 }
 
-impl CrossEntropy {
+impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     #[inline(always)]
-    fn batch<V: Vector, R>(
-        self,
+    fn batch<V: Vector<Elem = T>, R>(
+        &self,
         simd: V::Simd,
-        rows: R,
-        targets: Targets<'_>,
-        losses: Option<&mut [V::Elem]>,
+        (rows, answers, losses): Data<'_, R, T>,
     ) -> f64
     where
-        R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
+        R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
     {
         let mut batch = Batch {
             options: self,
-            upcoming: targets.sixteen(0),
-            targets,
+            is_moderate: self.is_moderate(),
+            upcoming: answers.targets.sixteen(0),
+            answers,
             losses,
             sum: tree::Sum::new(),
             prepared: 0,
@@ -75,12 +97,134 @@ impl CrossEntropy {
         block::each::<V, R, _, 1>(simd, rows, &mut batch);
         batch.sum.total()
     }
+
+    /// Whether the options leave gradients so moderate that blocks of rows need not look at them.
+    #[inline(always)]
+    fn is_moderate(&self) -> bool {
+        PLAIN || is_moderate(self.grad_scale * self.scale.factor) && self.z_loss < LARGE
+    }
+
+    /// The factor of the logits.
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        if PLAIN { Scale::one() } else { self.scale }
+    }
+
+    /// The gradient with respect to the loss of a row, times the factor of the logits.
+    #[inline(always)]
+    fn grad(&self) -> f64 {
+        if PLAIN {
+            self.grad_scale
+        } else {
+            self.grad_scale * self.scale.factor
+        }
+    }
+
+    /// The weights of the classes, if they have any.
+    #[inline(always)]
+    fn class_weights(&self) -> Option<&[T]> {
+        self.class_weights.filter(|_| !PLAIN)
+    }
+
+    /// Whether classes other than the target have a share.
+    #[inline(always)]
+    fn is_smooth(&self) -> bool {
+        !PLAIN && self.shares[1] != 0.0
+    }
+
+    /// Whether the square of the log-sum-exp counts.
+    #[inline(always)]
+    fn has_z_loss(&self) -> bool {
+        !PLAIN && self.z_loss != 0.0
+    }
+
+    /// The weight of a class.
+    #[inline(always)]
+    fn class_weight(&self, class: usize) -> f64 {
+        match self.class_weights() {
+            Some(weights) => weights[class].to_f64(),
+            None => 1.0,
+        }
+    }
+
+    /// `h`, of a target with this weight.
+    #[inline(always)]
+    fn hard(&self, class_weight: f64) -> f64 {
+        if PLAIN {
+            class_weight
+        } else {
+            self.shares[0] * class_weight
+        }
+    }
+
+    /// `M`, given `h`.
+    #[inline(always)]
+    fn mass(&self, hard: f64) -> f64 {
+        if PLAIN {
+            hard
+        } else {
+            hard + self.shares[1] * self.total_weight
+        }
+    }
+
+    /// What a row whose log-sum-exp is `offset + log` has beside its target's loss. `beside` is what [`RowWork::beside`] has found.
+    #[inline(always)]
+    fn other_loss(&self, log: f64, offset: f64, beside: f64) -> f64 {
+        let mut loss = 0.0;
+        if self.is_smooth() {
+            loss = self.shares[1] * (self.total_weight * log - self.scale.factor * beside);
+        }
+        if self.has_z_loss() {
+            loss += self.z_loss * ((offset + log) * (offset + log));
+        }
+        loss
+    }
+
+    /// Whether there is such a loss.
+    #[inline(always)]
+    fn has_other_loss(&self) -> bool {
+        self.is_smooth() || self.has_z_loss()
+    }
+
+    /// What the probabilities of a row are multiplied by, and its gradient at the target; both times the gradient `g` with respect to
+    /// its loss. `[others, weight]` are the weights of the other classes and of the target.
+    #[inline(always)]
+    fn gradient(
+        &self,
+        g: f64,
+        class_weight: f64,
+        [others, weight]: [f64; 2],
+        lse: f64,
+    ) -> [f64; 2] {
+        let hard = self.hard(class_weight);
+        let unit = g / (others + weight);
+        let (mut factor, mut at_target) = (unit * hard, -(others * (unit * hard)));
+        if self.has_other_loss() {
+            let rest = unit * (self.mass(0.0) + 2.0 * self.z_loss * lse);
+            factor += rest;
+            at_target += weight * rest - g * (self.shares[1] * class_weight);
+        }
+        [factor, at_target]
+    }
+}
+
+/// A gradient of 1 that is multiplied by this much, or divided, does not leave the range of a float, nor do its parts: the largest
+/// sums of weights are around `2^90`.
+const LARGE: f64 = 68_719_476_736.0;
+
+/// Factors of weights below this are multiplied by [`UP`] for a while: else their low parts might be subnormal numbers.
+const TINY: f64 = 1.0 / (1_u128 << 112) as f64;
+const UP: f64 = (1_u128 << 120) as f64;
+
+fn is_moderate(g: f64) -> bool {
+    (1.0 / LARGE..=LARGE).contains(&g.abs())
 }
 
 /// What goes with the rows of a batch, and how many are done.
-struct Batch<'a, T> {
-    options: CrossEntropy,
-    targets: Targets<'a>,
+struct Batch<'a, T, const PLAIN: bool> {
+    options: &'a CrossEntropy<'a, T, PLAIN>,
+    is_moderate: bool,
+    answers: Answers<'a, T>,
     /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
     /// by one, and read as vectors.
     upcoming: [i32; ROWS],
@@ -91,16 +235,60 @@ struct Batch<'a, T> {
     done: usize,
 }
 
-/// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, and the sum of the
-/// others' weights.
-struct Prepared<V> {
+/// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, the sum of the
+/// others' weights, and what is beside it.
+struct Prepared<V: Vector> {
     shifts: Shifts<V>,
     target: V,
     logit: V,
     others: [f64; ROWS],
+    beside: [f64; ROWS],
 }
 
-impl<V: Vector, R> Work<V, R> for Batch<'_, V::Elem>
+/// A share of a loss, which may be infinite: a share of 0 has none.
+#[inline(always)]
+fn share(hard: f64, nll: f64) -> f64 {
+    log::by_mask(hard == 0.0, 0.0, hard * nll)
+}
+
+impl<T: Element, const PLAIN: bool> Batch<'_, T, PLAIN> {
+    /// The weights of the classes of sixteen targets, and the gradient with respect to the loss of each row, times the factor of
+    /// the logits; from row `first` on.
+    #[inline(always)]
+    #[expect(clippy::cast_sign_loss, reason = "what is negative becomes 0")]
+    fn marks(&self, targets: &[f64; ROWS], first: usize) -> [[f64; ROWS]; 2] {
+        let mut class_weights = [1.0; ROWS];
+        if let Some(weights) = self.options.class_weights() {
+            for (weight, &target) in class_weights.iter_mut().zip(targets) {
+                // That of the first class for a row that is ignored: it does not count.
+                *weight = weights[target as usize].to_f64();
+            }
+        }
+        let mut g = [self.options.grad(); ROWS];
+        if let Some(upstream) = self.answers.upstream.filter(|_| !PLAIN) {
+            for (g, &upstream) in g.iter_mut().zip(&upstream[first..]) {
+                *g *= upstream.to_f64();
+            }
+        }
+        [class_weights, g]
+    }
+
+    /// Whether no row of a block, the next to be prepared, has a gradient that leaves the range of an element, or comes near.
+    #[inline(always)]
+    fn are_moderate(&self, targets: &[f64; ROWS]) -> bool {
+        if PLAIN || self.options.class_weights.is_none() && self.answers.upstream.is_none() {
+            return self.is_moderate;
+        }
+        let [class_weights, g] = self.marks(targets, self.prepared);
+        let mut are_moderate = self.is_moderate;
+        for (weight, g) in class_weights.into_iter().zip(g) {
+            are_moderate &= is_moderate(g) & (weight == 0.0 || is_moderate(g * weight));
+        }
+        are_moderate
+    }
+}
+
+impl<V: Vector, R, const PLAIN: bool> Work<V, R> for Batch<'_, V::Elem, PLAIN>
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
@@ -113,10 +301,33 @@ where
         for (target, class) in target.iter_mut().zip(self.upcoming) {
             *target = f64::from(class);
         }
+        let are_moderate = self.are_moderate(&target);
         self.prepared += ROWS;
-        self.upcoming = self.targets.sixteen(self.prepared);
+        self.upcoming = self.answers.targets.sixteen(self.prepared);
+        if !are_moderate {
+            return None;
+        }
         let target = V::narrow(simd, &target);
-        let shifts = block.read_shifts(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
+        let mut beside = [0.0; ROWS];
+        if self.options.is_smooth() {
+            beside = block.fold(
+                simd,
+                #[inline(always)]
+                |sum, k, [x]| match self.options.class_weights() {
+                    Some(weights) => V::sum_add_product(sum, V::splat(simd, weights[k]), x),
+                    None => V::sum_add(sum, x),
+                },
+            );
+            // The weight 0 of a class that has -inf.
+            let mut nan = false;
+            for beside in beside {
+                nan |= beside.is_nan();
+            }
+            if nan {
+                return None;
+            }
+        }
         let mut logit = shifts.max;
         let others = block.sum_weights(
             simd,
@@ -138,6 +349,7 @@ where
             target,
             logit,
             others,
+            beside,
         })
     }
 
@@ -148,33 +360,65 @@ where
             target,
             logit,
             others,
+            beside,
         } = prepared;
-        let (logit, ln_unit) = (logit.widen(), shifts.ln_unit());
+        let options = self.options;
+        let (logit, ln_unit) = (shifts.logits(logit), shifts.ln_unit());
         let weights = shifts.accurate_weights(logit);
-        let counted = target.widen().map(
+        let targets = target.widen();
+        let counted = targets.map(
             #[inline(always)]
             |target| target >= 0.0,
         );
+        let [class_weights, g] = self.marks(&targets, self.done);
         let mut losses = others;
         for i in 0..ROWS {
             let (others, weight) = (others[i], weights[i]);
-            let loss =
+            let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
+            let loss = share(options.hard(class_weights[i]), nll);
             losses[i] = if counted[i] { loss } else { 0.0 };
         }
-        if R::WRITES {
-            let scale = self.options.grad_scale;
-            let (mut factors, mut at_target) = (others, others);
+        let mut lse = [0.0; ROWS];
+        if options.has_other_loss() {
             for i in 0..ROWS {
-                let factor = scale / (others[i] + weights[i]);
-                factors[i] = if counted[i] { factor } else { 0.0 };
-                at_target[i] = -(others[i] * factor);
+                lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
+                let loss = losses[i] + options.other_loss(lse[i], 0.0, beside[i]);
+                losses[i] = if counted[i] { loss } else { 0.0 };
             }
-            let factors = scales(simd, &shifts, factors);
+        }
+        if R::WRITES {
+            let (mut factors, mut at_target, mut shares) = (others, others, g);
+            for i in 0..ROWS {
+                let sums = [others[i], weights[i]];
+                let [factor, grad] = options.gradient(g[i], class_weights[i], sums, lse[i]);
+                factors[i] = if counted[i] { factor } else { 0.0 };
+                at_target[i] = grad;
+                shares[i] = if counted[i] {
+                    g[i] * -options.shares[1]
+                } else {
+                    0.0
+                };
+            }
             let at_target = V::narrow(simd, &at_target) + V::splat(simd, V::Elem::ZERO);
-            for (k, weight) in block.columns().iter_mut().enumerate() {
-                let p = factors.times(*weight);
-                *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+            if options.is_smooth() {
+                let factors = Factor::of_rows(simd, &factors);
+                let shares = Factor::of_rows(simd, &shares);
+                for (k, weight) in block.columns().iter_mut().enumerate() {
+                    let class_weight = match options.class_weights() {
+                        Some(weights) => weights[k],
+                        None => V::Elem::ONE,
+                    };
+                    let share = shares.times(V::splat(simd, class_weight));
+                    let p = canonical(simd, factors.product_added_to(*weight, share));
+                    *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+                }
+            } else {
+                let factors = scales(simd, &shifts, factors);
+                for (k, weight) in block.columns().iter_mut().enumerate() {
+                    let p = factors.times(*weight);
+                    *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+                }
             }
             block.write(simd, &mut rows);
         }
@@ -196,10 +440,12 @@ where
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
         let i = self.done;
-        let (loss, next_max) = if let Some(target) = self.targets.get(i) {
-            let work = self.options.toward(target, row.get(0, target));
+        let (loss, next_max) = if let Some(work) = self
+            .options
+            .toward(&self.answers, i, |target| row.get(0, target))
+        {
             let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
-            (self.options.loss::<V>(&outcome), next_max)
+            (work.loss::<V>(&outcome), next_max)
         } else {
             row.fill(V::Elem::ZERO);
             (0.0, None)
@@ -213,70 +459,86 @@ where
     }
 }
 
-impl CrossEntropy {
-    /// The work on a row with this target and its logit.
+impl<'a, T: Element, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
+    /// The work on a row, whose logits `get` knows; none if it is ignored.
     #[inline(always)]
-    fn toward<T: Element>(&self, target: usize, logit: T) -> Toward<T> {
-        Toward {
+    fn toward(
+        &self,
+        answers: &Answers<'_, T>,
+        row: usize,
+        get: impl Fn(usize) -> T,
+    ) -> Option<Toward<'a, T, PLAIN>> {
+        let target = answers.targets.get(row)?;
+        let upstream = answers
+            .upstream
+            .map_or(1.0, |upstream| upstream[row].to_f64());
+        Some(Toward {
             options: *self,
             target,
-            logit,
-        }
+            logit: get(target),
+            class_weight: self.class_weight(target),
+            grad: self.grad() * upstream,
+        })
     }
+}
 
-    /// The loss of a row.
+/// The work on one row with a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Toward<'a, T, const PLAIN: bool> {
+    options: CrossEntropy<'a, T, PLAIN>,
+    target: usize,
+    /// Of the target.
+    logit: T,
+    class_weight: f64,
+    /// The gradient with respect to the loss of the row, times the factor of the logits.
+    grad: f64,
+}
+
+impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
+    /// The loss of the row.
     #[inline(always)]
-    fn loss<V: Vector>(&self, outcome: &Outcome<V::Elem>) -> f64 {
+    fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> f64 {
+        let hard = self.options.hard(self.class_weight);
         match *outcome {
-            Outcome::Ordinary(row) => row.loss::<V>(),
-            Outcome::Special(extent) if self.masked_rows.gives_zeros(extent) => f64::INFINITY,
+            Outcome::Ordinary(row) => {
+                let loss = share(hard, row.loss::<V>());
+                if self.options.has_other_loss() {
+                    let offset = row.shift.scaled_offset();
+                    loss + self.options.other_loss(row.log::<V>(), offset, row.beside)
+                } else {
+                    loss
+                }
+            }
+            Outcome::Special(extent) if self.options.masked_rows.gives_zeros(extent) => {
+                share(self.options.mass(hard), f64::INFINITY)
+            }
             Outcome::Special(_) => f64::NAN,
         }
     }
-}
 
-/// The work on one row with a target, whose logit is known.
-#[derive(Clone, Copy, Debug)]
-pub struct Toward<T> {
-    options: CrossEntropy,
-    target: usize,
-    logit: T,
-}
-
-impl<T: Element> RowWork<T> for Toward<T> {
-    const KEEPS_WEIGHTS: bool = true;
-
+    /// What the gradients of a part of the row, of `len` elements from `start` on, have less than a multiple of the probabilities,
+    /// times `-scale`: vector by vector, 0 after the last class.
     #[inline(always)]
-    fn left_out(&self) -> LeftOut<T> {
-        LeftOut::Element(self.target, self.logit)
-    }
-
-    #[inline(always)]
-    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+    fn shares<V: Vector<Elem = T>>(
         &self,
         simd: V::Simd,
-        part: &mut P,
         start: usize,
-        weighed: &Ordinary<T>,
-    ) {
-        let factor = self.options.grad_scale / (weighed.sum + weighed.apart.weight);
-        scale::<V, _>(simd, part, weighed.heaviest, factor);
-        self.set(part, start, rounded(-(weighed.sum * factor)));
-    }
-
-    #[inline(always)]
-    fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>) {
-        // No probability for any class, the target's included.
-        if self.options.masked_rows.gives_zeros(extent) {
-            part.fill(T::ZERO);
-            self.set(part, start, rounded(-self.options.grad_scale));
-        } else {
-            part.fill(T::NAN);
+        len: usize,
+        scale: f64,
+    ) -> impl Fn(usize) -> V {
+        let share = Factor::new(simd, scale * -(self.grad * self.options.shares[1]));
+        let one = V::splat(simd, T::ONE);
+        let weights = self.options.class_weights().map(
+            #[inline(always)]
+            |weights| Row::of(&weights[start..start + len]),
+        );
+        #[inline(always)]
+        move |i| match weights {
+            None => share.times(one),
+            Some(weights) => share.times(weights.vector_or(simd, i, T::ZERO)),
         }
     }
-}
 
-impl<T: Element> Toward<T> {
     /// Writes the gradient at the target, if that is in the part.
     #[inline(always)]
     fn set(&self, part: &mut impl Pass<T, 1>, start: usize, grad: T) {
@@ -287,24 +549,169 @@ impl<T: Element> Toward<T> {
     }
 }
 
-impl<'a, T: Element, R> Shared<(R, Targets<'a>, Option<&'a mut [T]>)> for CrossEntropy
+/// Adds up what `add` adds for each vector of elements less the offset, given its index; 0 where the last one is short.
+#[inline(always)]
+fn sum_less<V: Vector>(
+    simd: V::Simd,
+    row: Row<'_, V::Elem, 1>,
+    offset: V::Elem,
+    mut add: impl FnMut(V::Sum, usize, V) -> V::Sum,
+) -> f64 {
+    let (mut sum, mut i) = (V::sum_zero(simd), 0);
+    let less = V::splat(simd, offset);
+    row.visit(
+        simd,
+        [offset],
+        #[inline(always)]
+        |[x]: [V; 1]| {
+            sum = add(sum, i, x - less);
+            i += 1;
+        },
+    );
+    V::sum_total(sum)
+}
+
+impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
+    const KEEPS_WEIGHTS: bool = true;
+    const SUMS_BESIDE: bool = !PLAIN;
+
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        self.options.scale()
+    }
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        LeftOut::Element(self.target, self.logit)
+    }
+
+    /// The sum of the elements, less the offset, each times the weight of its class.
+    #[inline(always)]
+    fn beside<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        part: Row<'_, T, 1>,
+        start: usize,
+        shift: &Shift<T>,
+    ) -> f64 {
+        if !self.options.is_smooth() {
+            return 0.0;
+        }
+        let offset = shift.offset();
+        let Some(weights) = self.options.class_weights() else {
+            return sum_less(
+                simd,
+                part,
+                offset,
+                #[inline(always)]
+                |sum, _, x| V::sum_add(sum, x),
+            );
+        };
+        let weights = Row::of(&weights[start..start + part.len()]);
+        let sum = sum_less(
+            simd,
+            part,
+            offset,
+            #[inline(always)]
+            |sum, i, x| V::sum_add_product(sum, weights.vector_or(simd, i, T::ZERO), x),
+        );
+        if !sum.is_nan() {
+            return sum;
+        }
+        // A class of weight 0 has -inf, or there is a NaN, of which the sum of the weights will tell.
+        let zero = V::splat(simd, T::ZERO);
+        sum_less(
+            simd,
+            part,
+            offset,
+            #[inline(always)]
+            |sum, i, x: V| {
+                let weight = weights.vector_or(simd, i, T::ZERO);
+                V::sum_add_product(sum, weight, V::select(weight.eq(zero), zero, x))
+            },
+        )
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        if !PLAIN && !self.grad.is_finite() {
+            return part.fill(T::NAN);
+        }
+        let lse = if self.options.has_z_loss() {
+            weighed.shift.scaled_offset() + weighed.log::<V>()
+        } else {
+            0.0
+        };
+        let sums = [weighed.sum, weighed.apart.weight];
+        let [factor, at_target] = self
+            .options
+            .gradient(self.grad, self.class_weight, sums, lse);
+        let is_tiny = factor.abs() < TINY;
+        let is_large = self.grad.abs() > LARGE;
+        if !PLAIN && (self.options.is_smooth() || is_tiny || is_large) {
+            let up = if is_tiny { UP } else { 1.0 };
+            let shares = self.shares::<V>(simd, start, part.len(), up);
+            let (factor, down) = (Factor::new(simd, factor * up), V::constant(simd, 1.0 / up));
+            // What has the lightest weight has none, though such a gradient may show it.
+            let zero = V::splat(simd, T::ZERO);
+            let lightest = V::constant(simd, lightest::<T>());
+            part.update(
+                simd,
+                #[inline(always)]
+                |i, weights: V| {
+                    let weights = V::select(weights.lt(lightest), zero, weights);
+                    canonical(simd, factor.product_added_to(weights, shares(i)) * down)
+                },
+            );
+        } else {
+            scale::<V, _>(simd, part, weighed.heaviest, factor);
+        }
+        self.set(part, start, rounded(at_target));
+    }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>) {
+        let options = &self.options;
+        // No probability for any class, the target's included.
+        if !options.masked_rows.gives_zeros(extent) || !self.grad.is_finite() {
+            return part.fill(T::NAN);
+        }
+        let share = |class: usize| self.grad * (options.shares[1] * options.class_weight(class));
+        for i in 0..part.len() {
+            part.set(i, rounded(-share(start + i)));
+        }
+        let target = self.grad * options.hard(self.class_weight) + share(self.target);
+        self.set(part, start, rounded(-target));
+    }
+}
+
+impl<'a, T: Element, R, const PLAIN: bool> Shared<Data<'a, R, T>> for CrossEntropy<'a, T, PLAIN>
 where
-    Self: Kernel<(R, Targets<'a>, Option<&'a mut [T]>), Output = f64>,
+    Self: Kernel<Data<'a, R, T>, Output = f64>,
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
-    type Work = Toward<T>;
+    type Work = Toward<'a, T, PLAIN>;
     type Rows = R;
     type Rest = Option<&'a mut [T]>;
 
     fn open(
         &self,
-        (mut row, targets, losses): (R, Targets<'a>, Option<&'a mut [T]>),
-    ) -> Result<Open<(R, Targets<'a>, Option<&'a mut [T]>), Self>, f64> {
-        if let Some(target) = targets.get(0) {
-            let logit = row.peek().get(0, target);
+        (mut row, answers, losses): Data<'a, R, T>,
+    ) -> Result<Open<Data<'a, R, T>, Self>, f64> {
+        let work = {
+            let logits = row.peek();
+            self.toward(&answers, 0, |target| logits.get(0, target))
+        };
+        if let Some(work) = work {
             return Ok(Open {
-                work: self.toward(target, logit),
+                work,
                 chunks: row.in_chunks(),
                 rest: losses,
             });
@@ -317,8 +724,13 @@ where
     }
 
     #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>, losses: Self::Rest) -> f64 {
-        let loss = self.loss::<V>(outcome);
+    fn close<V: Vector<Elem = T>>(
+        &self,
+        work: &Self::Work,
+        outcome: &Outcome<T>,
+        losses: Self::Rest,
+    ) -> f64 {
+        let loss = work.loss::<V>(outcome);
         if let Some(losses) = losses {
             losses.fill(rounded(loss));
         }

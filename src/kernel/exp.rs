@@ -32,6 +32,8 @@ pub struct ExpConstants<T: 'static> {
     pub ln2: [T; 2],
     /// `ln 2` with trailing zeros, and what that leaves out. For a multiplication that rounds.
     pub ln2_short: [T; 2],
+    /// The significant bits of the first of them.
+    pub short: u32,
     /// The coefficients of `e^r`, highest power first.
     pub poly: &'static [T],
     /// `unit 2^(j / 8)`, rounded, for each `j`: see `shift.rs`.
@@ -69,6 +71,7 @@ pub const F32: ExpConstants<f32> = ExpConstants {
     ln2: [core::f32::consts::LN_2, -1.904_654_3e-9],
     // 0x1.63p-1 and -0x1.bd0106p-13
     ln2_short: [0.693_359_4, -2.121_944_4e-4],
+    short: 9,
     // 0x1.6a5c5ep-10, 0x1.123ae4p-7, 0x1.5558a4p-5, 0x1.55549p-3, 0x1.fffffcp-2, 1, 1
     poly: &[
         1.382_296_8e-3,
@@ -104,18 +107,31 @@ pub const F32: ExpConstants<f32> = ExpConstants {
 /// `(z, e^r)` for `x = n ln 2 + r`, with `z = magic + n`, where `magic` is the rounding constant
 /// plus what is to be added to `n`.
 #[inline(always)]
-pub fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
+fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
     let constants = V::Elem::EXP;
-    let [hi, lo] = if V::FUSED {
+    let ln2 = if V::FUSED {
         constants.ln2
     } else {
         constants.ln2_short
     };
-    let z = x.mul_add(V::splat(simd, constants.log2_e), magic);
+    let (z, r) = reduce(simd, x, magic, constants.log2_e, ln2);
+    (z, polynomial(simd, constants.poly, r))
+}
+
+/// `(z, r)` for `x = n ln2 + r`, with `z = magic + n` and `n` near `x log2_e`; `ln2` is in two parts, and so may be any
+/// step that `log2_e` is the inverse of.
+#[inline(always)]
+pub fn reduce<V: Vector>(
+    simd: V::Simd,
+    x: V,
+    magic: V,
+    log2_e: V::Elem,
+    [hi, lo]: [V::Elem; 2],
+) -> (V, V) {
+    let z = x.mul_add(V::splat(simd, log2_e), magic);
     let n = z - magic;
     let r = n.neg_mul_add(V::splat(simd, hi), x);
-    let r = n.neg_mul_add(V::splat(simd, lo), r);
-    (z, polynomial(simd, constants.poly, r))
+    (z, n.neg_mul_add(V::splat(simd, lo), r))
 }
 
 /// `e^x`, for every `x`: 0 below the range, infinity above, NaN for NaN. Subnormal results are

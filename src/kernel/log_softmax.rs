@@ -6,6 +6,7 @@
 
 use super::block::{self, Block, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, RowWork};
+use super::scale::Scale;
 use super::shift::Shifts;
 use super::weights::{Extent, Factor};
 use super::{MaskedRows, log, rounded};
@@ -43,7 +44,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Prepared<V>> {
-        let shifts = block.read_shifts(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
         let top = block.top(simd, shifts.max);
         let others = block.sum_weights(
             simd,

@@ -4,6 +4,7 @@ use core::slice;
 
 use super::block::{self, Block, ROWS, Work};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::scale::Scale;
 use super::shift::Shifts;
 use super::step::{Open, Shared};
 use super::weights::Extent;
@@ -40,7 +41,7 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         block: &mut Block<V>,
         rows: &Rows<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read_shifts(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
         let sums = block.sum_weights(
             simd,
             &shifts,
@@ -88,8 +89,8 @@ impl LogSumExp {
     fn of<V: Vector>(outcome: &Outcome<V::Elem>) -> V::Elem {
         match outcome {
             Outcome::Ordinary(row) => {
-                let log = log::ln(row.sum) + row.shift.ln_unit::<V>();
-                rounded(row.shift.offset().to_f64() + log)
+                let log = row.log::<V>();
+                rounded(row.shift.scaled_offset() + log)
             }
             Outcome::Special(Extent::Masked) => V::Elem::NEG_INFINITY,
             Outcome::Special(Extent::Infinite) => V::Elem::INFINITY,
@@ -138,7 +139,7 @@ impl<'a, T: Element> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
     }
 
     #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>, results: &'a mut [T]) {
+    fn close<V: Vector<Elem = T>>(&self, _: &Self, outcome: &Outcome<T>, results: &'a mut [T]) {
         results.fill(Self::of::<V>(outcome));
     }
 }

@@ -5,6 +5,7 @@ pub mod block;
 pub mod exp;
 pub mod log;
 pub mod row;
+pub mod scale;
 pub mod shift;
 #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
 pub mod step;
@@ -59,7 +60,7 @@ pub fn rounded<T: Element>(x: f64) -> T {
 
 /// The polynomial in `x` with these coefficients, highest power first (Horner's scheme).
 #[inline(always)]
-pub fn polynomial<V: Vector>(simd: V::Simd, coefficients: &'static [V::Elem], x: V) -> V {
+pub fn polynomial<V: Vector>(simd: V::Simd, coefficients: &[V::Elem], x: V) -> V {
     let [first, rest @ ..] = coefficients else {
         return V::constant(simd, 0.0);
     };

@@ -1,8 +1,9 @@
 //! One row of a softmax-like operation: its extent, its weights and their sum, its results.
 
-use super::log;
+use super::scale::Scale;
 use super::shift::Shift;
 use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
+use super::{log, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row};
@@ -13,24 +14,55 @@ pub trait RowWork<T: Element> {
     /// Whether the results are made of weights, which then are written first, or of the elements.
     const KEEPS_WEIGHTS: bool;
 
+    /// Whether something else is summed in the same sweep: [`beside`](Self::beside).
+    const SUMS_BESIDE: bool = false;
+
+    /// The factor of the logits.
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        Scale::one()
+    }
+
     /// The element whose weight is not summed with the others.
     fn left_out(&self) -> LeftOut<T>;
 
-    /// Sums the weights of a row, or of a part of it, but for one element.
+    /// Sums the weights of a row, or of a part of it from element `start` on, but for one element.
     #[inline(always)]
     fn weigh<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
         part: &mut P,
+        start: usize,
         shift: &Shift<T>,
         left_out: usize,
         ahead: Row<'_, T, 1>,
-    ) -> Weighed<V> {
-        if Self::KEEPS_WEIGHTS {
-            weigh::<V, _>(simd, part, shift, left_out, ahead)
+    ) -> (Weighed<V>, f64) {
+        // A tree of its own: of one with two numbers at each node, the compiler makes short vectors.
+        let mut beside = tree::Sum::new();
+        let before = sum_beside::<T, V, Self>(simd, self, start, shift, &mut beside);
+        let weighed = if Self::KEEPS_WEIGHTS {
+            weigh::<V, _>(simd, part, shift, left_out, ahead, before)
         } else {
-            weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead)
-        }
+            weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead, before)
+        };
+        let beside = if Self::SUMS_BESIDE {
+            beside.total()
+        } else {
+            0.0
+        };
+        (weighed, beside)
+    }
+
+    /// What is to be summed beside the weights, of elements that begin at `start`.
+    #[inline(always)]
+    fn beside<V: Vector<Elem = T>>(
+        &self,
+        _: V::Simd,
+        _: Row<'_, T, 1>,
+        _: usize,
+        _: &Shift<T>,
+    ) -> f64 {
+        0.0
     }
 
     /// Writes the results of a part of a row, from element `start` on.
@@ -44,6 +76,23 @@ pub trait RowWork<T: Element> {
 
     /// The same for a row that has no weights.
     fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>);
+}
+
+/// What adds up [`RowWork::beside`] of each chunk.
+#[inline(always)]
+fn sum_beside<'a, T: Element, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
+    simd: V::Simd,
+    work: &'a W,
+    start: usize,
+    shift: &'a Shift<T>,
+    sum: &'a mut tree::Sum,
+) -> impl FnMut(Row<'_, T, 1>, usize) + use<'a, T, V, W> {
+    #[inline(always)]
+    move |chunk, at| {
+        if W::SUMS_BESIDE {
+            sum.push(work.beside::<V>(simd, chunk, start + at, shift));
+        }
+    }
 }
 
 /// The element whose weight is not summed with the others.
@@ -72,6 +121,8 @@ pub struct Ordinary<T> {
     pub shift: Shift<T>,
     /// The sum of the weights, but for the one left out.
     pub sum: f64,
+    /// What was summed beside them.
+    pub beside: f64,
     pub heaviest: Heaviest,
     pub apart: Apart,
 }
@@ -81,7 +132,7 @@ pub struct Ordinary<T> {
 pub struct Apart {
     /// Where it is, or [`NONE`].
     pub index: usize,
-    /// What it is, without the offset.
+    /// What it is, less the offset, times the factor.
     pub logit: f64,
     /// Its weight.
     pub weight: f64,
@@ -98,13 +149,19 @@ impl Apart {
         };
         Self {
             index,
-            logit: x.to_f64() - shift.offset().to_f64(),
+            logit: shift.logit(x),
             weight,
         }
     }
 }
 
 impl<T: Element> Ordinary<T> {
+    /// The log-sum-exp, less the scaled offset.
+    #[inline(always)]
+    pub fn log<V: Vector<Elem = T>>(&self) -> f64 {
+        log::ln(self.sum + self.apart.weight) + self.shift.ln_unit::<V>()
+    }
+
     /// `-ln p` of the element that is left out.
     #[inline(always)]
     pub fn loss<V: Vector<Elem = T>>(&self) -> f64 {
@@ -136,7 +193,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
             return (Outcome::Special(extent), None);
         }
     };
-    let shift = Shift::new::<V>(max);
+    let shift = Shift::new::<V>(max, &work.scale());
     let (index, x) = match work.left_out() {
         LeftOut::Nothing => (NONE, max),
         // There is one: the maximum was found in the row.
@@ -145,11 +202,12 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     };
     // Before the other weights, which then hide how long it takes.
     let apart = Apart::new::<V>(&shift, index, x);
+    let (weighed, beside) = work.weigh::<V, P>(simd, row, 0, &shift, index, ahead);
     let Weighed {
         sum,
         heaviest,
         next_max,
-    } = work.weigh::<V, P>(simd, row, &shift, index, ahead);
+    } = weighed;
     // The sum does not tell of what is left out.
     if sum.is_nan() || x.is_nan() {
         work.special(row, 0, Extent::Nan);
@@ -158,6 +216,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     let ordinary = Ordinary {
         shift,
         sum,
+        beside,
         heaviest,
         apart,
     };

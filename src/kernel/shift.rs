@@ -15,14 +15,15 @@
 //! Where multiply-add is not fused, the table would not help, and SSE2 has no lookup: weights come
 //! from the polynomial of `exp.rs`, within 1.8 u.
 
-use super::exp::reduce_and_evaluate;
+use super::exp::reduce;
+use super::scale::Scale;
 use super::{log, polynomial};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
 
-/// How the elements of a row become weights: `c 2^(lift - N) e^(x - offset)`, with one integer `N`
-/// for the row. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
+/// How the elements of a row become weights: `c 2^(lift - N) e^(s (x - offset))`, with one integer `N`
+/// for the row and the factor `s` of the logits. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
 /// row.
 #[derive(Clone, Copy, Debug)]
 pub struct Shift<T> {
@@ -34,29 +35,27 @@ pub struct Shift<T> {
     reference: T,
     /// The largest element.
     max: T,
+    /// Whether elements must be changed first.
+    is_far: bool,
+    scale: Scale<T>,
 }
 
 impl<T: Element> Shift<T> {
     /// The shift of a row with this maximum, which is finite.
     #[inline(always)]
-    pub fn new<V: Vector<Elem = T>>(max: T) -> Self {
-        let constants = T::EXP;
-        let reach = constants.reach[usize::from(!V::FUSED)].to_f64();
+    pub fn new<V: Vector<Elem = T>>(max: T, scale: &Scale<T>) -> Self {
+        let reach = scale.reach[usize::from(!V::FUSED)].to_f64();
         let max64 = max.to_f64();
-        if -reach <= max64 && max64 <= reach {
-            // Any integer near it will do.
-            let reference = (max * constants.log2_e + constants.round) - constants.round;
-            Self {
-                offset: T::ZERO,
-                reference,
-                max,
-            }
-        } else {
-            Self {
-                offset: max,
-                reference: T::ZERO,
-                max,
-            }
+        let is_within = -reach <= max64 && max64 <= reach;
+        // Any integer near it will do.
+        let round = T::EXP.round;
+        let reference = (max * scale.first * scale.log2_e + round) - round;
+        Self {
+            offset: if is_within { T::ZERO } else { max },
+            reference: if is_within { reference } else { T::ZERO },
+            max,
+            is_far: !is_within || scale.first != T::ONE,
+            scale: *scale,
         }
     }
 
@@ -66,10 +65,16 @@ impl<T: Element> Shift<T> {
         self.max
     }
 
-    /// Whether elements must have the offset subtracted.
+    /// Whether elements must have the offset subtracted, or be multiplied by a power of two.
     #[inline(always)]
     pub fn is_far(&self) -> bool {
-        self.offset != T::ZERO
+        self.is_far
+    }
+
+    /// An element less the offset, times the factor.
+    #[inline(always)]
+    pub fn logit(&self, x: T) -> f64 {
+        self.scale.factor * (x.to_f64() - self.offset.to_f64())
     }
 
     /// What is subtracted from elements beyond the reach of the reduction.
@@ -78,8 +83,14 @@ impl<T: Element> Shift<T> {
         self.offset
     }
 
-    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^x) = ln(sum of weights) + this +
-    /// offset`.
+    /// The offset times the factor.
+    #[inline(always)]
+    pub fn scaled_offset(&self) -> f64 {
+        self.scale.factor * self.offset.to_f64()
+    }
+
+    /// `ln` of the weight of 1 unit, negated: `ln(sum of e^(s x)) = ln(sum of weights) + this +
+    /// s offset`.
     #[inline(always)]
     pub fn ln_unit<V: Vector<Elem = T>>(&self) -> f64 {
         ln_unit::<V>(self.reference.to_f64())
@@ -88,7 +99,7 @@ impl<T: Element> Shift<T> {
     /// The weight of one element, in more precision than [`Weigh::weights`] have.
     #[inline(always)]
     pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
-        log::exp(x.to_f64() - self.offset.to_f64() - self.ln_unit::<V>())
+        log::exp(self.logit(x) - self.ln_unit::<V>())
     }
 }
 
@@ -102,35 +113,50 @@ fn ln_unit<V: Vector>(reference: f64) -> f64 {
 
 /// The [`Shift`]s of sixteen rows, a row in a lane. None has an offset.
 #[derive(Clone, Copy, Debug)]
-pub struct Shifts<V> {
+pub struct Shifts<V: Vector> {
     /// `N` of each.
     reference: V,
     /// The largest element of each.
     pub max: V,
+    scale: Scale<V::Elem>,
 }
 
 impl<V: Vector> Shifts<V> {
     /// The shifts of rows with these maxima; `None`, unless all are finite and within the reach of the
     /// reduction.
     #[inline(always)]
-    pub fn new(simd: V::Simd, max: V) -> Option<Self> {
-        let constants = V::Elem::EXP;
-        let reach = V::splat(simd, constants.reach[usize::from(!V::FUSED)]);
-        if V::bits(V::or(reach.lt(max.abs()), max.is_nan())) != 0 {
+    pub fn new(simd: V::Simd, max: V, scale: &Scale<V::Elem>) -> Option<Self> {
+        let reach = V::splat(simd, scale.reach[usize::from(!V::FUSED)]);
+        let beyond = V::or(reach.lt(max.abs()), max.is_nan());
+        if scale.first != V::Elem::ONE || V::bits(beyond) != 0 {
             return None;
         }
-        let round = V::splat(simd, constants.round);
-        let reference = (max * V::splat(simd, constants.log2_e) + round) - round;
-        Some(Self { reference, max })
+        let round = V::splat(simd, V::Elem::EXP.round);
+        let reference = (max * V::splat(simd, scale.log2_e) + round) - round;
+        Some(Self {
+            reference,
+            max,
+            scale: *scale,
+        })
     }
 
-    /// [`Shift::accurate_weight`] of an element of each row.
+    /// [`Shift::logit`] of an element of each row.
     #[inline(always)]
-    pub fn accurate_weights(&self, mut x: [f64; 16]) -> [f64; 16] {
-        for (x, ln_unit) in x.iter_mut().zip(self.ln_unit()) {
+    pub fn logits(&self, x: V) -> [f64; 16] {
+        let mut logits = x.widen();
+        for x in &mut logits {
+            *x *= self.scale.factor;
+        }
+        logits
+    }
+
+    /// [`Shift::accurate_weight`] of an element of each row, given its logit.
+    #[inline(always)]
+    pub fn accurate_weights(&self, mut logits: [f64; 16]) -> [f64; 16] {
+        for (x, ln_unit) in logits.iter_mut().zip(self.ln_unit()) {
             *x = log::exp(*x - ln_unit);
         }
-        x
+        logits
     }
 
     /// [`Shift::ln_unit`] of each.
@@ -168,13 +194,14 @@ impl<V: Vector> Weights<V> {
     }
 }
 
-/// A [`Shift`] in vectors. `FAR`: the offset is subtracted.
+/// A [`Shift`] in vectors. `FAR`: the offset is subtracted, and the power of two multiplied by.
 #[derive(Clone, Copy, Debug)]
 pub struct Weigh<V: Vector, const FAR: bool> {
     offset: V,
     lowest: V,
     magic: V,
     table: V::Table,
+    scale: Scale<V::Elem>,
 }
 
 impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
@@ -183,6 +210,7 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         let shifts = Shifts {
             reference: V::splat(simd, shift.reference),
             max: V::splat(simd, shift.max),
+            scale: shift.scale,
         };
         Self {
             offset: V::splat(simd, shift.offset),
@@ -205,9 +233,10 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         };
         Self {
             offset: V::splat(simd, V::Elem::ZERO),
-            lowest: lightest * V::constant(simd, core::f64::consts::LN_2),
+            lowest: lightest * V::splat(simd, shifts.scale.ln2),
             magic,
             table: V::table(simd, &constants.table),
+            scale: shifts.scale,
         }
     }
 
@@ -215,28 +244,24 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
     /// lightest. NaN for NaN.
     #[inline(always)]
     pub fn weights(&self, simd: V::Simd, x: V) -> Weights<V> {
-        let constants = V::Elem::EXP;
-        let x = if FAR { x - self.offset } else { x };
+        let scale = &self.scale;
+        let x = if FAR {
+            (x - self.offset) * V::splat(simd, scale.first)
+        } else {
+            x
+        };
         let x = self.lowest.max(x);
         if !V::FUSED {
-            let (z, p) = reduce_and_evaluate(simd, x, self.magic);
-            let rounded = p * z.exponent();
+            let (z, r) = reduce(simd, x, self.magic, scale.log2_e, scale.ln2_short);
+            let rounded = polynomial(simd, scale.poly(), r) * z.exponent();
             return Weights {
                 rounded,
                 base: rounded,
                 growth: V::splat(simd, V::Elem::ZERO),
             };
         }
-        // Eighths and multiples by eight: as exact as what they are of.
-        let hi = V::constant(simd, constants.ln2[0].to_f64() / 8.0);
-        let lo = V::constant(simd, constants.ln2[1].to_f64() / 8.0);
-        let z = x.mul_add(
-            V::constant(simd, 8.0 * constants.log2_e.to_f64()),
-            self.magic,
-        );
-        let n = z - self.magic;
-        let r = n.neg_mul_add(lo, n.neg_mul_add(hi, x));
-        let growth = polynomial(simd, constants.table_poly, r) * r;
+        let (z, r) = reduce(simd, x, self.magic, scale.table_log2_e, scale.table_ln2);
+        let growth = polynomial(simd, scale.table_poly(), r) * r;
         let base = z.power(self.table);
         Weights {
             rounded: base.mul_add(growth, base),
@@ -251,7 +276,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread;
 
-    use super::{Shift, Weigh};
+    use super::{Scale, Shift, Weigh};
     use crate::backend::Backend;
     use crate::kernel::exp;
     use crate::rows::{Pass as _, Rows};
@@ -276,7 +301,7 @@ mod tests {
     }
 
     fn is_far<S: Simd>(max: f32) -> bool {
-        Shift::new::<S::F32>(max).is_far()
+        Shift::new::<S::F32>(max, &Scale::one()).is_far()
     }
 
     #[test]
@@ -301,7 +326,8 @@ mod tests {
 
         #[inline(always)]
         fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> f32 {
-            let weigh = Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0));
+            let weigh =
+                Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0, &Scale::one()));
             let weight = |x| weigh.weights(simd, S::F32::splat(simd, x)).rounded.first();
             rows.map(|row| weight(row.get(0, 0))).sum()
         }
@@ -330,6 +356,7 @@ mod tests {
     /// not, in units of `U`.
     struct Errors {
         max: f32,
+        scale: Scale<f32>,
     }
 
     impl Kernel<Rows<'_, f32, 1>> for Errors {
@@ -337,7 +364,7 @@ mod tests {
 
         #[inline(always)]
         fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> [f64; 4] {
-            let shift = Shift::new::<S::F32>(self.max);
+            let shift = Shift::new::<S::F32>(self.max, &self.scale);
             if shift.is_far() {
                 errors(simd, rows, shift, &Weigh::<S::F32, true>::new(simd, &shift))
             } else {
@@ -378,9 +405,9 @@ mod tests {
                 }
                 for lane in 0..V::LANES.min(row.len() - i) {
                     let [rounded, base, growth] = lanes.map(|lanes| f64::from(lanes[lane]));
-                    let x = f64::from(row.get(0, i + lane)) - f64::from(shift.offset());
-                    // Exact to 2^-50, as are the standard library's functions.
-                    let exact = (x - shift.ln_unit::<V>()).exp();
+                    // Exact to 2^-44, as are the standard library's functions.
+                    let logit = shift.logit(row.get(0, i + lane));
+                    let exact = (logit - shift.ln_unit::<V>()).exp();
                     for (k, weight) in [rounded, base + base * growth].into_iter().enumerate() {
                         let error = (weight / exact - 1.0) / U;
                         range[2 * k] = range[2 * k].min(error);
@@ -425,11 +452,47 @@ mod tests {
         for backend in vector_backends() {
             let mut range = [0.0; 4];
             for (max, x) in &cases {
-                let found = backend.run(&Errors { max: *max }, Rows::flat(x));
+                let scale = Scale::one();
+                let found = backend.run(&Errors { max: *max, scale }, Rows::flat(x));
                 println!("{backend:?}: {} below {max}: {found:.3?} u", x.len());
                 range = merge(range, found);
             }
             assert_within_bounds(backend, range);
+        }
+    }
+
+    /// The same with a factor, near 1 and far from it.
+    #[test]
+    fn weights_of_scaled_logits_are_accurate() {
+        let mut bits = 1_u32;
+        let mut uniform = || {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(bits) / f64::from(u32::MAX)
+        };
+        for backend in vector_backends() {
+            let mut range = [0.0; 4];
+            for factor in [
+                0.1, 0.37, 0.999, 1.001, 3.5, 1e-3, 60_000.0, 1e-9, 3e7, 1e15, 1e-20, 1e38, 1e-40,
+            ] {
+                for max in [0.0, 30.0, -700.0, 4000.0, -9000.0] {
+                    let max = (max / factor) as f32;
+                    if !max.is_finite() {
+                        continue;
+                    }
+                    // Down to the cut-off, and near the maximum.
+                    let depths = [100.0, 1.0];
+                    let below = |depth: f64| max - (depth * uniform() / factor) as f32;
+                    let x = (0..20_000).map(|i| depths[i % 2]).map(below);
+                    let x: Vec<f32> = x.filter(|x| x.is_finite()).collect();
+                    let scale = Scale::new(factor);
+                    let found = backend.run(&Errors { max, scale }, Rows::flat(&x));
+                    println!("{backend:?}: {factor:e} times what is below {max:e}: {found:.3?} u");
+                    range = merge(range, found);
+                }
+            }
+            println!("{backend:?}: {range:.3?} u");
+            let rounded = if backend.is_fused() { 0.05 } else { 0.2 };
+            assert_within_bounds(backend, range.map(|error| error - rounded * error.signum()));
         }
     }
 
@@ -458,7 +521,9 @@ mod tests {
                         let hundred = |x: &f32| (x / 100.0) as i32;
                         for part in x.chunk_by(|a, b| hundred(a) == hundred(b)) {
                             let max = part[0].max(part[part.len() - 1]);
-                            range = merge(range, backend.run(&Errors { max }, Rows::flat(part)));
+                            let scale = Scale::one();
+                            let found = backend.run(&Errors { max, scale }, Rows::flat(part));
+                            range = merge(range, found);
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 use super::MaskedRows;
 use super::block::{self, Block, ROWS, Work};
 use super::row::{self, LeftOut, Ordinary, RowWork};
+use super::scale::Scale;
 use super::shift::Shifts;
 use super::weights::{Extent, scale, scales};
 use crate::element::Element;
@@ -35,7 +36,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read_shifts(simd, rows)?;
+        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
         let sums = block.sum_weights(
             simd,
             &shifts,

@@ -4,6 +4,7 @@
 //! row, and the sum of all parts has the bits of that of the whole row.
 
 use super::row::{Apart, LeftOut, Ordinary, Outcome, RowWork};
+use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
@@ -23,9 +24,10 @@ pub trait Shared<D>: Kernel<D> {
     /// What there is to do with a batch of one row. Or what comes of it, if there is nothing to share.
     fn open(&self, data: D) -> Result<Open<D, Self>, Self::Output>;
 
-    /// What comes of the batch, when all parts are done.
+    /// What comes of the batch, when all parts of the work are done.
     fn close<V: Vector<Elem = Self::Elem>>(
         &self,
+        work: &Self::Work,
         outcome: &Outcome<Self::Elem>,
         rest: Self::Rest,
     ) -> Self::Output;
@@ -50,7 +52,7 @@ where
     }
 
     #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, _: &Outcome<T>, (): ()) {}
+    fn close<V: Vector<Elem = T>>(&self, _: &Self, _: &Outcome<T>, (): ()) {}
 }
 
 /// A row that threads are to share.
@@ -74,8 +76,8 @@ pub enum Step<T> {
     Maximum(T),
     /// Sum the weights of a row with this maximum, but for one element; write them, if wanted.
     Weights(T, (usize, T)),
-    /// Write the results; the sum of those weights, and the heaviest.
-    Results(T, (usize, T), (f64, Heaviest)),
+    /// Write the results; the sum of those weights, of what is beside them, and the heaviest.
+    Results(T, (usize, T), ([f64; 2], Heaviest)),
     /// The same where there are no weights.
     Special(Extent<T>),
 }
@@ -85,7 +87,7 @@ pub enum Step<T> {
 pub enum Found<T> {
     Extent(Extent<T>),
     Maximum(usize),
-    Weights(f64, Heaviest),
+    Weights([f64; 2], Heaviest),
     Nothing,
 }
 
@@ -95,7 +97,9 @@ impl<T: Element> Merge for Found<T> {
             (Self::Extent(a), Self::Extent(b)) => Self::Extent(a.merge(b)),
             (Self::Maximum(a), Self::Maximum(b)) => Self::Maximum(a.min(b)),
             // The heaviest weight is that of the row, whatever part has it.
-            (Self::Weights(a, heaviest), Self::Weights(b, _)) => Self::Weights(a + b, heaviest),
+            (Self::Weights(a, heaviest), Self::Weights(b, _)) => {
+                Self::Weights(a.merge(b), heaviest)
+            }
             // All parts do the same step.
             _ => Self::Nothing,
         }
@@ -115,11 +119,13 @@ impl<T: Element> Step<T> {
             (_, Found::Extent(extent)) => Self::Special(extent),
             (Self::Maximum(max), Found::Maximum(i)) => Self::Weights(max, (i, max)),
             // The sum does not tell of what is left out.
-            (Self::Weights(_, (_, x)), Found::Weights(sum, _)) if sum.is_nan() || x.is_nan() => {
+            (Self::Weights(_, (_, x)), Found::Weights([sum, _], _))
+                if sum.is_nan() || x.is_nan() =>
+            {
                 Self::Special(Extent::Nan)
             }
-            (Self::Weights(max, left_out), Found::Weights(sum, heaviest)) => {
-                Self::Results(max, left_out, (sum, heaviest))
+            (Self::Weights(max, left_out), Found::Weights(sums, heaviest)) => {
+                Self::Results(max, left_out, (sums, heaviest))
             }
             _ => return None,
         };
@@ -133,13 +139,14 @@ impl<T: Element> Step<T> {
 
     /// What the row turned out to be, if this is the last step.
     #[inline(always)]
-    fn outcome<V: Vector<Elem = T>>(&self) -> Outcome<T> {
+    fn outcome<V: Vector<Elem = T>>(&self, scale: &Scale<T>) -> Outcome<T> {
         match *self {
-            Self::Results(max, (index, x), (sum, heaviest)) => {
-                let shift = Shift::new::<V>(max);
+            Self::Results(max, (index, x), ([sum, beside], heaviest)) => {
+                let shift = Shift::new::<V>(max, scale);
                 Outcome::Ordinary(Ordinary {
                     shift,
                     sum,
+                    beside,
                     heaviest,
                     apart: Apart::new::<V>(&shift, index, x),
                 })
@@ -177,16 +184,16 @@ impl<T: Element, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, 
                 ))
             }
             Step::Weights(max, (left_out, _)) => {
-                let shift = Shift::new::<T::Vector<S>>(max);
+                let shift = Shift::new::<T::Vector<S>>(max, &self.work.scale());
                 let left_out = left_out.wrapping_sub(self.start);
                 let work = self.work;
                 let ahead = Row::empty();
-                let weighed =
-                    work.weigh::<T::Vector<S>, _>(simd, &mut part, &shift, left_out, ahead);
-                Found::Weights(weighed.sum, weighed.heaviest)
+                let (weighed, beside) = work
+                    .weigh::<T::Vector<S>, _>(simd, &mut part, self.start, &shift, left_out, ahead);
+                Found::Weights([weighed.sum, beside], weighed.heaviest)
             }
             Step::Results(..) | Step::Special(_) => {
-                match self.step.outcome::<T::Vector<S>>() {
+                match self.step.outcome::<T::Vector<S>>(&self.work.scale()) {
                     Outcome::Ordinary(row) => {
                         self.work
                             .results::<T::Vector<S>, _>(simd, &mut part, self.start, &row);
@@ -201,19 +208,23 @@ impl<T: Element, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, 
 
 /// The end of the work on a row whose last step this is.
 #[derive(Debug)]
-pub struct Close<'a, K, T> {
+pub struct Close<'a, K, W, T> {
     pub kernel: &'a K,
+    pub work: &'a W,
     pub last: Step<T>,
 }
 
-impl<D, K: Shared<D>> Kernel<(core::marker::PhantomData<D>, K::Rest)> for Close<'_, K, K::Elem> {
+impl<D, K: Shared<D>> Kernel<(core::marker::PhantomData<D>, K::Rest)>
+    for Close<'_, K, K::Work, K::Elem>
+{
     type Output = K::Output;
 
     #[inline(always)]
     fn simd<S: Simd>(&self, _: S, (_, rest): (core::marker::PhantomData<D>, K::Rest)) -> K::Output {
-        let outcome = self.last.outcome::<<K::Elem as Float>::Vector<S>>();
+        let scale = self.work.scale();
+        let outcome = self.last.outcome::<<K::Elem as Float>::Vector<S>>(&scale);
         self.kernel
-            .close::<<K::Elem as Float>::Vector<S>>(&outcome, rest)
+            .close::<<K::Elem as Float>::Vector<S>>(self.work, &outcome, rest)
     }
 }
 

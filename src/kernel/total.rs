@@ -69,6 +69,7 @@ impl<V: Vector> Total<V> {
 mod tests {
     use super::Total;
     use crate::backend::Backend;
+    use crate::kernel::scale::Scale;
     use crate::kernel::shift::{Shift, Weigh};
     use crate::rows::{CHUNK, Pass as _, Rows};
     use crate::scalar::Scalar;
@@ -82,7 +83,8 @@ mod tests {
 
         #[inline(always)]
         fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> f64 {
-            let weigh = Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0));
+            let weigh =
+                Weigh::<S::F32, false>::new(simd, &Shift::new::<S::F32>(0.0, &Scale::one()));
             let mut worst = 0.0_f64;
             for mut row in rows {
                 let (mut total, mut exact) = (Total::new(simd), 0.0);

@@ -22,6 +22,13 @@ impl Merge for f64 {
     }
 }
 
+/// Two sums of the same leaves.
+impl Merge for [f64; 2] {
+    fn merge(self, right: Self) -> Self {
+        [self[0] + right[0], self[1] + right[1]]
+    }
+}
+
 /// Leaves on the left of a tree over `leaves`, of which there are at least two.
 #[cfg(any(feature = "rayon", all(test, feature = "std")))]
 pub fn split_point(leaves: usize) -> usize {

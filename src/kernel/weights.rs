@@ -118,6 +118,15 @@ fn near_power_of_two<T: Element>(x: f64) -> bool {
     !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
 }
 
+/// A little more than the lightest weight: the next one is an eighth of an octave above.
+#[inline(always)]
+#[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
+pub fn lightest<T: Element>() -> f64 {
+    // A power of two, whose exponent is an integer of few bits.
+    let exponent = T::EXP.lift.to_f64() + T::EXP.lightest.to_f64();
+    1.04 * f64::from_bits(((exponent + 1023.0) as u64) << 52)
+}
+
 /// The largest weight of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Heaviest {
@@ -147,6 +156,8 @@ pub struct Weighed<V> {
 /// Meanwhile it finds the maximum of the next row of the same length, if there is one `ahead`: the exponentials leave
 /// room for it beside them.
 ///
+/// Before the weights of each chunk, `before` sees its elements and where they begin.
+///
 /// Leaving an element out, instead of subtracting it afterwards, is what keeps the relative
 /// accuracy of `1 - p` when `p` is near 1.
 #[inline(always)]
@@ -156,13 +167,14 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
     shift: &Shift<V::Elem>,
     left_out: usize,
     ahead: Row<'_, V::Elem, 1>,
+    before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
     if shift.is_far() {
         let weigh = Weigh::<V, true>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, left_out, ahead)
+        weigh_chunks(simd, row, shift, &weigh, left_out, ahead, before)
     } else {
         let weigh = Weigh::<V, false>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, left_out, ahead)
+        weigh_chunks(simd, row, shift, &weigh, left_out, ahead, before)
     }
 }
 
@@ -174,6 +186,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     weigh: &Weigh<V, FAR>,
     left_out: usize,
     ahead: Row<'_, V::Elem, 1>,
+    mut before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
     let lowest = V::Elem::NEG_INFINITY;
     let mut next_max = V::splat(simd, lowest);
@@ -188,6 +201,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
             let left_out = left_out.wrapping_sub(start);
             let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
             let (whole, rest) = (part.len() / V::LANES, part.len() % V::LANES);
+            before(part.source(), start);
             let mut total = Total::<V>::new(simd);
             part.map(
                 simd,
@@ -288,7 +302,7 @@ pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     row.update(
         simd,
         #[inline(always)]
-        |weights: V| factor.times(weights),
+        |_, weights: V| factor.times(weights),
     );
 }
 

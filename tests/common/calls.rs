@@ -118,7 +118,7 @@ type Method<T> = fn(T, Sources<'_>, Destinations<'_>) -> Result<(), Error>;
 enum Form {
     Exec(Method<Exec>),
     Softmax(Softmax, Method<Softmax>),
-    CrossEntropy(CrossEntropy, Method<CrossEntropy>),
+    CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>>),
     Binary(BinaryCrossEntropy, Method<BinaryCrossEntropy>),
 }
 
@@ -375,7 +375,7 @@ fn softmax(options: Softmax) -> Vec<Call> {
 }
 
 /// The reduced loss of rows, and its gradient.
-fn cross_entropy(options: CrossEntropy, loss: Output, gradient: Output) -> Vec<Call> {
+fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
     let call = |name, gives: &[Gives], method| {
         call(name, Targets, gives, Form::CrossEntropy(options, method))
     };
@@ -402,7 +402,7 @@ fn cross_entropy(options: CrossEntropy, loss: Output, gradient: Output) -> Vec<C
 }
 
 /// The loss of each row, and its gradient.
-fn row_losses(options: CrossEntropy) -> Vec<Call> {
+fn row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
     let call = |name, gives: &[Gives], method| {
         call(name, Targets, gives, Form::CrossEntropy(options, method))
     };
