@@ -5,11 +5,30 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
-use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
+use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
+use crate::options;
+use crate::rows::{Recut as _, Rows, RowsMut, Split as _, same_length};
+use crate::targets::Flat;
 
 /// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`:
 /// `L = -t ln s(x) - (1 - t) ln s(-x)` with the sigmoid `s(x) = 1 / (1 + e^-x)`, and its gradient
 /// with respect to the logit, `s(x) - t`.
+///
+/// With all options, each of which is off unless it is called:
+///
+/// ```text
+/// t' = (1 - e) t + e / 2
+/// L = w (-q t' ln s(x) - (1 - t') ln s(-x))     dL/dx = w ((1 - t') s(x) - q t' s(-x))
+/// ```
+///
+/// | | option | in `PyTorch`'s `binary_cross_entropy_with_logits` |
+/// | --- | --- | --- |
+/// | `q` | [`pos_weights`](Self::pos_weights) | `pos_weight` |
+/// | `w` | [`label_weights`](Self::label_weights) | `weight` |
+/// | `e` | [`label_smoothing`](Self::label_smoothing) | none |
+///
+/// The mean divides the sum of the losses by the number of elements that are not ignored, weights or not, as `PyTorch` does;
+/// [`normaliser`](Self::normaliser) puts another number there.
 ///
 /// The choice when labels do not exclude each other; when they do, it is
 /// [`CrossEntropy`](crate::CrossEntropy).
@@ -20,7 +39,8 @@ use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
 ///
 /// With labels 0 and 1, each element's loss and its gradient in the sum are within 1.5 ULP of the exact ones, at
 /// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, a loss is within 2.6 ULP; a
-/// gradient, of the mean too, within 3 ULP of the larger of its terms. At an infinite logit they are the limits: 0 or infinite loss.
+/// gradient, of the mean too, within 3 ULP of the larger of its terms; with weights or smoothing, 8.1 and 6.3, where
+/// what is less than the least normal number before it is weighted counts as that. At an infinite logit they are the limits: 0 or infinite loss.
 ///
 /// ```
 /// use softlane::BinaryCrossEntropy;
@@ -31,21 +51,37 @@ use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
 /// assert_eq!(losses, [core::f32::consts::LN_2, 3.783506e-44]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct BinaryCrossEntropy {
+pub struct BinaryCrossEntropy<'a, T = f32> {
     exec: Exec,
     reduction: Reduction,
     empty_mean: EmptyMean,
+    pos_weights: Option<&'a [T]>,
+    label_weights: Option<&'a [T]>,
+    label_smoothing: f64,
+    ignore_mask: Option<&'a [bool]>,
+    normaliser: Option<f64>,
 }
 
-impl BinaryCrossEntropy {
+impl<T: Element> Default for BinaryCrossEntropy<'_, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
     /// The mean over all elements.
     pub const fn new() -> Self {
         Self {
             exec: Exec::new(),
             reduction: Reduction::Mean,
             empty_mean: EmptyMean::Nan,
+            pos_weights: None,
+            label_weights: None,
+            label_smoothing: 0.0,
+            ignore_mask: None,
+            normaliser: None,
         }
     }
 
@@ -68,29 +104,98 @@ impl BinaryCrossEntropy {
         self
     }
 
+    /// What the loss of a yes is multiplied by, one number for each label of a row: finite, and not negative. The ratio of noes to
+    /// yeses, for instance, where yeses are rare.
+    ///
+    /// ```
+    /// let rare = softlane::BinaryCrossEntropy::new().pos_weights(&[3.0]);
+    /// assert_eq!(rare.loss(&[0.0_f32], 1, &[1.0])?, 3.0 * core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn pos_weights(mut self, weights: &'a [T]) -> Self {
+        self.pos_weights = Some(weights);
+        self
+    }
+
+    /// What the loss is multiplied by, one number for each label of a row: finite, and not negative.
+    ///
+    /// ```
+    /// use softlane::{BinaryCrossEntropy, Reduction};
+    ///
+    /// let first = BinaryCrossEntropy::new().reduction(Reduction::Sum).label_weights(&[2.0, 0.0]);
+    /// assert_eq!(first.loss(&[0.0_f32; 2], 2, &[1.0; 2])?, 2.0 * core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn label_weights(mut self, weights: &'a [T]) -> Self {
+        self.label_weights = Some(weights);
+        self
+    }
+
+    /// The share of a label that is taken from it and spread over yes and no: from 0 to 1.
+    ///
+    /// ```
+    /// let smooth = softlane::BinaryCrossEntropy::new().label_smoothing(0.5);
+    /// let mut grad = [9.0_f32];
+    /// smooth.loss_and_grad(&[0.0], 1, &[1.0], &mut grad)?;
+    /// assert_eq!(grad, [-0.25]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    ///
+    /// Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, section 7, for two classes.
+    pub const fn label_smoothing(mut self, smoothing: f64) -> Self {
+        self.label_smoothing = smoothing;
+        self
+    }
+
+    /// Elements that are true here, one for each logit, have loss and gradient 0, whatever they hold, and do not count in the
+    /// mean.
+    ///
+    /// ```
+    /// let known = softlane::BinaryCrossEntropy::new().ignore_mask(&[false, true]);
+    /// assert_eq!(known.loss(&[0.0, f32::NAN], 2, &[1.0; 2])?, core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn ignore_mask(mut self, mask: &'a [bool]) -> Self {
+        self.ignore_mask = Some(mask);
+        self
+    }
+
+    /// The divisor of the mean, in place of the number of elements that count: a finite, positive number. As
+    /// [`CrossEntropy::normaliser`](crate::CrossEntropy::normaliser).
+    ///
+    /// ```
+    /// let half = softlane::BinaryCrossEntropy::new().normaliser(2.0);
+    /// assert_eq!(half.loss(&[0.0_f32], 1, &[1.0])?, 0.5 * core::f32::consts::LN_2);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn normaliser(mut self, divisor: f64) -> Self {
+        self.normaliser = Some(divisor);
+        self
+    }
+
     /// The reduced loss.
     ///
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
-    /// another number of labels, [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
+    /// another number of labels (or of weights than labels in a row, or of what may be ignored), [`Error::Option`] or
+    /// [`Error::Weight`] if an option is out of its range, [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
     /// let loss = softlane::BinaryCrossEntropy::new().loss(&[0.0_f32; 6], 3, &[1.0; 6])?;
     /// assert_eq!(loss, core::f32::consts::LN_2);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss<T: Element>(
-        self,
-        logits: &[T],
-        labels_per_row: usize,
-        labels: &[T],
-    ) -> Result<T, Error> {
-        let rows = Rows::new([logits, labels], labels_per_row)?.in_chunks();
-        let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
-        let sum = T::binary_loss(self.exec, kernel, rows)?;
-        Ok(self
-            .reduction
-            .reduce(sum, logits.len() as f64, self.empty_mean))
+    pub fn loss(self, logits: &[T], labels_per_row: usize, labels: &[T]) -> Result<T, Error> {
+        let rows = Rows::new([logits, labels], labels_per_row)?;
+        let (flat, divisor) = self.check(rows.elements(), labels_per_row)?;
+        let rows = rows.in_chunks();
+        let sum = if self.is_plain() {
+            let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
+            T::binary_loss(self.exec, kernel, rows)?
+        } else {
+            T::weighted_binary_loss(self.exec, self.kernel(1.0), (rows, flat))?
+        };
+        Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
@@ -108,7 +213,7 @@ impl BinaryCrossEntropy {
     /// assert_eq!(grad, [-0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad<T: Element>(
+    pub fn loss_and_grad(
         self,
         logits: &[T],
         labels_per_row: usize,
@@ -116,7 +221,7 @@ impl BinaryCrossEntropy {
         grad: &mut [T],
     ) -> Result<T, Error> {
         let rows = RowsMut::new([logits, labels], labels_per_row, grad)?;
-        self.reduced(rows)
+        self.reduced(rows, labels_per_row)
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which takes their place.
@@ -130,13 +235,16 @@ impl BinaryCrossEntropy {
     /// assert_eq!(x, [-0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_in_place<T: Element>(
+    pub fn loss_and_grad_in_place(
         self,
         logits: &mut [T],
         labels_per_row: usize,
         labels: &[T],
     ) -> Result<T, Error> {
-        self.reduced(RowsMut::over_first(logits, labels, labels_per_row)?)
+        self.reduced(
+            RowsMut::over_first(logits, labels, labels_per_row)?,
+            labels_per_row,
+        )
     }
 
     /// The loss of each element, unreduced, which fills `losses`.
@@ -151,23 +259,73 @@ impl BinaryCrossEntropy {
     /// assert_eq!(loss, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_element<T: Element>(
+    pub fn loss_per_element(
         self,
         logits: &[T],
         labels_per_row: usize,
         labels: &[T],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([logits, labels], labels_per_row, losses)?.in_chunks();
-        T::binary_losses(self.exec, kernel::ElementLosses, rows)
+        let rows = RowsMut::new([logits, labels], labels_per_row, losses)?;
+        let (flat, _) = self.check(rows.elements(), labels_per_row)?;
+        let rows = rows.in_chunks();
+        if self.is_plain() {
+            return T::binary_losses(self.exec, kernel::ElementLosses, rows);
+        }
+        let kernel = WeightedElementLosses(self.kernel(1.0));
+        T::weighted_binary_losses(self.exec, kernel, (rows, flat))
     }
 
-    fn reduced<T: Element>(self, rows: RowsMut<'_, T, 2>) -> Result<T, Error> {
-        let elements = rows.elements() as f64;
-        let kernel = kernel::BinaryCrossEntropy {
-            grad_scale: self.reduction.scale(elements),
+    fn reduced(self, rows: RowsMut<'_, T, 2>, labels_per_row: usize) -> Result<T, Error> {
+        let (flat, divisor) = self.check(rows.elements(), labels_per_row)?;
+        let grad_scale = self.reduction.scale(divisor);
+        let rows = rows.in_chunks();
+        let sum = if self.is_plain() {
+            let kernel = kernel::BinaryCrossEntropy { grad_scale };
+            T::binary_loss_and_grad(self.exec, kernel, rows)?
+        } else {
+            T::weighted_binary_loss_and_grad(self.exec, self.kernel(grad_scale), (rows, flat))?
         };
-        let sum = T::binary_loss_and_grad(self.exec, kernel, rows.in_chunks())?;
-        Ok(self.reduction.reduce(sum, elements, self.empty_mean))
+        Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
+    }
+
+    /// Checks the options. Returns what is ignored of so many elements, and the divisor of the mean.
+    fn check(&self, elements: usize, labels_per_row: usize) -> Result<(Flat<'a>, f64), Error> {
+        options::in_range("label_smoothing", self.label_smoothing)?;
+        if let Some(divisor) = self.normaliser {
+            options::positive("normaliser", divisor)?;
+        }
+        if let Some(weights) = self.pos_weights {
+            options::weights("pos_weights", weights, labels_per_row)?;
+        }
+        if let Some(weights) = self.label_weights {
+            options::weights("label_weights", weights, labels_per_row)?;
+        }
+        let mut counted = elements;
+        if let Some(ignored) = self.ignore_mask {
+            same_length(elements, ignored.len())?;
+            counted -= ignored.iter().filter(|&&ignored| ignored).count();
+        }
+        let flat = Flat {
+            start: 0,
+            len: elements,
+            ignored: self.ignore_mask,
+        };
+        Ok((flat, self.normaliser.unwrap_or(counted as f64)))
+    }
+
+    /// Whether no option of the elements is on.
+    fn is_plain(&self) -> bool {
+        let is_weighted = self.pos_weights.is_some() || self.label_weights.is_some();
+        !is_weighted && self.label_smoothing == 0.0 && self.ignore_mask.is_none()
+    }
+
+    fn kernel(&self, grad_scale: f64) -> WeightedBinary<'a, T> {
+        WeightedBinary {
+            grad_scale,
+            smoothing: self.label_smoothing,
+            pos_weights: self.pos_weights,
+            label_weights: self.label_weights,
+        }
     }
 }

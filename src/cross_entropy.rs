@@ -270,7 +270,7 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
     /// another number of targets (or of class weights than classes, or of upstream gradients than rows), [`Error::Target`] if
-    /// a target is neither a class nor ignored, [`Error::Option`] or [`Error::ClassWeight`] if an option is out of its range,
+    /// a target is neither a class nor ignored, [`Error::Option`] or [`Error::Weight`] if an option is out of its range,
     /// [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
@@ -442,7 +442,7 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
             options::positive("normaliser", divisor)?;
         }
         if let Some(weights) = self.class_weights {
-            options::weights(weights, classes)?;
+            options::weights("class_weights", weights, classes)?;
         }
         if let Some(upstream) = self.upstream_grad {
             same_length(targets.len(), upstream.len())?;

@@ -46,12 +46,14 @@ pub enum Error {
         /// What it has to be.
         expected: &'static str,
     },
-    /// The weight of a class is negative or not finite.
-    ClassWeight {
-        /// The class.
-        class: usize,
+    /// A weight of a class or a label is negative or not finite.
+    Weight {
+        /// The name of the option.
+        name: &'static str,
+        /// The class or label.
+        index: usize,
         /// Its weight.
-        weight: f64,
+        value: f64,
     },
     /// No such backend, or not on this processor.
     Backend {
@@ -139,9 +141,9 @@ impl fmt::Display for Error {
                 value,
                 expected,
             } => write!(f, "{name} is {value}, which is not {expected}"),
-            Self::ClassWeight { class, weight } => write!(
+            Self::Weight { name, index, value } => write!(
                 f,
-                "the weight of class {class} is {weight}, which is not a finite number from 0 on"
+                "{name}[{index}] is {value}, which is not a finite number from 0 on"
             ),
             Self::Backend { name } => {
                 let variable = if name.from_environment {

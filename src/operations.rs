@@ -15,7 +15,9 @@ use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::softmax::Softmax;
+use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::rows::{Rows, RowsMut};
+use crate::targets::Flat;
 
 /// The table, handed to a macro that makes something of it: how each runs ([`Exec`]), its name, kernel, data and output.
 macro_rules! table {
@@ -38,6 +40,9 @@ macro_rules! table {
             run binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
             run binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
             run binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();
+            run weighted_binary_loss: WeightedBinary<'_, Self>, (Rows<'_, Self, 2>, Flat<'_>) => f64;
+            run weighted_binary_loss_and_grad: WeightedBinary<'_, Self>, (RowsMut<'_, Self, 2>, Flat<'_>) => f64;
+            run weighted_binary_losses: WeightedElementLosses<'_, Self>, (RowsMut<'_, Self, 2>, Flat<'_>) => ();
         }
     };
 }

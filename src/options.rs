@@ -50,15 +50,20 @@ pub(crate) fn scale<T: Element>(name: &'static str, value: f64) -> Result<(), Er
     )
 }
 
-/// Checks the weights of classes.
-pub(crate) fn weights<T: Element>(weights: &[T], classes: usize) -> Result<(), Error> {
-    same_length(classes, weights.len())?;
+/// Checks the weights of classes or labels.
+pub(crate) fn weights<T: Element>(
+    name: &'static str,
+    weights: &[T],
+    count: usize,
+) -> Result<(), Error> {
+    same_length(count, weights.len())?;
     let is_weight = |weight: &T| T::ZERO <= *weight && *weight < T::INFINITY;
     match weights.iter().position(|weight| !is_weight(weight)) {
         None => Ok(()),
-        Some(class) => Err(Error::ClassWeight {
-            class,
-            weight: weights[class].to_f64(),
+        Some(index) => Err(Error::Weight {
+            name,
+            index,
+            value: weights[index].to_f64(),
         }),
     }
 }

@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use crate::element::Element;
 use crate::error::Error;
 use crate::simd::Vector;
-use crate::targets::{Answers, Targets};
+use crate::targets::{Answers, Flat, Targets};
 
 /// Elements that are summed together before their sum joins the tree over the chunks of a row. The
 /// bits of every sum depend on it. 16 KiB of `f32`: half of a first-level cache.
@@ -417,6 +417,34 @@ impl<T: Sync> Split for Answers<'_, T> {
         let ((a, x), (b, y)) = (self.targets, self.upstream).split_at(row);
         let answers = |targets, upstream| Answers { targets, upstream };
         (answers(a, x), answers(b, y))
+    }
+}
+
+impl Split for Flat<'_> {
+    fn rows(&self) -> usize {
+        self.len.div_ceil(CHUNK)
+    }
+
+    fn elements(&self) -> usize {
+        self.len
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let at = row.saturating_mul(CHUNK).min(self.len);
+        let ignored = self.ignored.map(|ignored| ignored.split_at(at));
+        let part = |start, len, ignored| Self {
+            start,
+            len,
+            ignored,
+        };
+        (
+            part(self.start, at, ignored.map(|(head, _)| head)),
+            part(
+                self.start + at,
+                self.len - at,
+                ignored.map(|(_, tail)| tail),
+            ),
+        )
     }
 }
 

@@ -18,9 +18,10 @@ use crate::kernel::logsumexp::LogSumExp;
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::softmax::Softmax;
 use crate::kernel::tree::{self, Merge};
+use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::rows::{Pass, Row, Rows, RowsMut, Split};
 use crate::simd::Kernel;
-use crate::targets::Answers;
+use crate::targets::{Answers, Flat};
 
 /// The textbook form of a kernel.
 pub trait Scalar<D>: Kernel<D> {
@@ -289,6 +290,79 @@ fn binary_cross_entropies<T: Element, P: Pass<T, 2>>(
             sum += binary_cross_entropy(x, label).to_f64();
             row.set(i, canonical((sigmoid(x) - label) * scale));
         }
+        sum
+    })
+}
+
+impl<T: Element> Scalar<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+    fn scalar(&self, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> f64 {
+        weighted_binary(self, rows, flat, false)
+    }
+}
+
+impl<T: Element> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+    fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> f64 {
+        weighted_binary(self, rows, flat, false)
+    }
+}
+
+impl<T: Element> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses<'_, T> {
+    fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) {
+        weighted_binary(&self.0, rows, flat, true);
+    }
+}
+
+fn weighted_binary<T: Element, P: Pass<T, 2>>(
+    kernel: &WeightedBinary<'_, T>,
+    mut rows: impl Split + Iterator<Item = P>,
+    flat: Flat<'_>,
+    writes_losses: bool,
+) -> f64 {
+    let scale = T::from_f64(kernel.grad_scale);
+    let (keep, add) = (
+        T::from_f64(1.0 - kernel.smoothing),
+        T::from_f64(0.5 * kernel.smoothing),
+    );
+    let weight = |weights: Option<&[T]>, i: usize| {
+        weights.map_or(T::ONE, |weights| weights[(flat.start + i) % weights.len()])
+    };
+    let mut done = 0;
+    tree::sum(rows.rows(), |_| {
+        let Some(mut row) = rows.next() else {
+            return 0.0;
+        };
+        let mut sum = 0.0;
+        for i in 0..row.len() {
+            let element = done + i;
+            if flat.ignored.is_some_and(|ignored| ignored[element]) {
+                row.set(i, T::ZERO);
+                continue;
+            }
+            let (x, label) = (row.get(0, i), row.get(1, i));
+            let yes = weight(kernel.pos_weights, element) * (label * keep + add);
+            let other = (T::ONE - label) * keep + add;
+            let (negative, zero) = (x < T::ZERO, T::ZERO);
+            let against = if negative { yes } else { other };
+            let magnitude = if negative { -x } else { x };
+            let against = if against == zero {
+                zero
+            } else {
+                against * magnitude
+            };
+            let loss = against + (yes + other) * (-magnitude).exp().ln_1p();
+            let grad = (other * sigmoid(x) - yes * sigmoid(-x)) * scale;
+            let weight = weight(kernel.label_weights, element);
+            let share = |y: T| {
+                if weight == zero && !y.is_nan() {
+                    zero
+                } else {
+                    weight * y
+                }
+            };
+            sum += share(loss).to_f64();
+            row.set(i, canonical(share(if writes_losses { loss } else { grad })));
+        }
+        done += row.len();
         sum
     })
 }

@@ -3,6 +3,8 @@
 
 use crate::element::Element;
 use crate::error::Error;
+#[cfg(doc)]
+use crate::rows::CHUNK;
 
 /// An integer type of target classes: `u8` to `u64`, `usize`, `i8` to `i64` or `isize`. Sealed.
 pub trait Target: sealed::Integer {}
@@ -118,6 +120,17 @@ pub struct Answers<'a, T> {
     pub targets: Targets<'a>,
     /// The gradient of what follows with respect to its loss, if that is not the same for all.
     pub upstream: Option<&'a [T]>,
+}
+
+/// What is known of the elements of a flat batch, in rows of [`CHUNK`].
+#[derive(Clone, Copy, Debug)]
+pub struct Flat<'a> {
+    /// Which is the first.
+    pub start: usize,
+    /// How many there are.
+    pub len: usize,
+    /// Whether each is ignored, if any are.
+    pub ignored: Option<&'a [bool]>,
 }
 
 impl<'a> Targets<'a> {

@@ -86,6 +86,12 @@ fn every_option_is_known() {
         "CrossEntropy::z_loss",
         "CrossEntropy::normaliser",
         "CrossEntropy::upstream_grad",
+        // And in `binary_options.rs`.
+        "BinaryCrossEntropy::pos_weights",
+        "BinaryCrossEntropy::label_weights",
+        "BinaryCrossEntropy::label_smoothing",
+        "BinaryCrossEntropy::ignore_mask",
+        "BinaryCrossEntropy::normaliser",
         // Where a call runs: every test.
         "Exec::backend",
         "Exec::serial",

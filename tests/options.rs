@@ -683,13 +683,13 @@ fn options_out_of_range_are_errors_that_name_them() {
         weights[class] = weight;
         let error = refusal(CrossEntropy::new().class_weights(&weights), 3);
         assert!(
-            matches!(error, Error::ClassWeight { class: found, .. } if found == class),
+            matches!(error, Error::Weight { index, .. } if index == class),
             "{error:?}"
         );
         assert!(
             error
                 .to_string()
-                .contains(&format!("class {class} is {weight},")),
+                .contains(&format!("class_weights[{class}] is {weight},")),
             "{error}"
         );
     }

@@ -88,7 +88,7 @@ fn index(exec: Exec, reduction: Reduction) -> CrossEntropy<'static> {
     CrossEntropy::new().exec(exec).reduction(reduction)
 }
 
-fn binary(exec: Exec, reduction: Reduction) -> BinaryCrossEntropy {
+fn binary(exec: Exec, reduction: Reduction) -> BinaryCrossEntropy<'static> {
     BinaryCrossEntropy::new().exec(exec).reduction(reduction)
 }
 

@@ -96,7 +96,14 @@ impl BinaryCrossEntropy {
                     |_, [x, label]: [V; 2]| {
                         let logistic = Logistic::new(simd, x);
                         sum = V::sum_add(sum, loss(simd, x, label, &logistic));
-                        canonical(simd, gradient(simd, x, label, &logistic, &scale))
+                        let one = V::splat(simd, V::Elem::ONE);
+                        let no = one - label;
+                        // What the rounding of a soft label's complement leaves out.
+                        let rest = (one - no) - label;
+                        canonical(
+                            simd,
+                            gradient(simd, x, label, [no, rest], &logistic, &scale),
+                        )
                     },
                 );
                 V::sum_total(sum)
@@ -114,35 +121,35 @@ fn loss<V: Vector>(simd: V::Simd, x: V, label: V, logistic: &Logistic<V>) -> V {
     against + ln_1p(simd, logistic.e)
 }
 
+/// The shares `yes` and `no` of the label are what the probabilities of no and yes are multiplied by; the second is a sum.
 #[inline(always)]
-fn gradient<V: Vector>(
+pub fn gradient<V: Vector>(
     simd: V::Simd,
     x: V,
-    label: V,
+    yes: V,
+    [no, rest]: [V; 2],
     logistic: &Logistic<V>,
     scale: &Factor<V>,
 ) -> V {
     let negative = x.lt(V::splat(simd, V::Elem::ZERO));
-    let one = V::splat(simd, V::Elem::ONE);
-    let other = one - label;
     let (large, small) = (logistic.large(simd), logistic.small(simd));
-    let yes = (
+    let of_yes = (
         V::select(negative, small.0, large.0),
         V::select(negative, small.1, large.1),
     );
-    let no = (
+    let of_no = (
         V::select(negative, large.0, small.0),
         V::select(negative, large.1, small.1),
     );
     // What the roundings of a soft label's terms leave out is added to their low parts.
-    let product = other * yes.0;
-    let mut rest = ((one - other) - label) * yes.0;
+    let product = no * of_yes.0;
+    let mut rest = rest * of_yes.0;
     if V::FUSED {
-        rest = rest + other.mul_add(yes.0, V::splat(simd, V::Elem::ZERO) - product);
+        rest = rest + no.mul_add(of_yes.0, V::splat(simd, V::Elem::ZERO) - product);
     }
     scale.times_sum(
-        label.neg_mul_add(no.0, product),
-        label.neg_mul_add(no.1, other.mul_add(yes.1, rest)),
+        yes.neg_mul_add(of_no.0, product),
+        yes.neg_mul_add(of_no.1, no.mul_add(of_yes.1, rest)),
     )
 }
 
@@ -161,7 +168,7 @@ pub const ATANH_F32: [f32; 5] = [
 /// `2 s` is kept as a sum `hi + lo`, so that only the last addition rounds noticeably: 0.6 ULP
 /// beyond the error of `e`, where multiply-add is fused.
 #[inline(always)]
-fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
+pub fn ln_1p<V: Vector>(simd: V::Simd, e: V) -> V {
     let two = V::constant(simd, 2.0);
     let sum = two + e;
     let rest = e - (sum - two);

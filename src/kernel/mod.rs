@@ -21,6 +21,7 @@ pub mod log_softmax;
 pub mod logsumexp;
 pub mod reduce;
 pub mod softmax;
+pub mod weighted_binary;
 
 use weights::Extent;
 

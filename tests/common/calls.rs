@@ -119,7 +119,10 @@ enum Form {
     Exec(Method<Exec>),
     Softmax(Softmax, Method<Softmax>),
     CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>>),
-    Binary(BinaryCrossEntropy, Method<BinaryCrossEntropy>),
+    Binary(
+        BinaryCrossEntropy<'static>,
+        Method<BinaryCrossEntropy<'static>>,
+    ),
 }
 
 /// One form of an operation.
@@ -426,7 +429,7 @@ fn row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
 }
 
 /// The reduced loss of elements, and its gradient.
-fn binary(options: BinaryCrossEntropy, loss: Output, gradient: Output) -> Vec<Call> {
+fn binary(options: BinaryCrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
     let call =
         |name, gives: &[Gives], method| call(name, Labels, gives, Form::Binary(options, method));
     vec![
@@ -447,7 +450,7 @@ fn binary(options: BinaryCrossEntropy, loss: Output, gradient: Output) -> Vec<Ca
 }
 
 fn element_losses() -> Call {
-    let method: Method<BinaryCrossEntropy> =
+    let method: Method<BinaryCrossEntropy<'static>> =
         |o, s, d| o.loss_per_element(s.x, s.classes, s.y, d.out);
     let form = Form::Binary(BinaryCrossEntropy::new(), method);
     let gives = [Out(BINARY_LOSS)];
