@@ -7,7 +7,7 @@ use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::options;
-use crate::rows::{Recut as _, Rows, RowsMut, Split as _, same_length};
+use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
 use crate::targets::Flat;
 
 /// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`:
@@ -177,8 +177,7 @@ impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
-    /// another number of labels (or of weights than labels in a row, or of what may be ignored), [`Error::Option`] or
-    /// [`Error::Weight`] if an option is out of its range, [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
+    /// another number of labels, [`Error::Option`], [`Error::OptionLength`] or [`Error::Weight`] if an option is out of its range, [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
     /// let loss = softlane::BinaryCrossEntropy::new().loss(&[0.0_f32; 6], 3, &[1.0; 6])?;
@@ -303,7 +302,7 @@ impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
         }
         let mut counted = elements;
         if let Some(ignored) = self.ignore_mask {
-            same_length(elements, ignored.len())?;
+            options::length("ignore_mask", elements, ignored.len())?;
             counted -= ignored.iter().filter(|&&ignored| ignored).count();
         }
         let flat = Flat {

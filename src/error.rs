@@ -46,6 +46,15 @@ pub enum Error {
         /// What it has to be.
         expected: &'static str,
     },
+    /// An option has another number of numbers than it has to have.
+    OptionLength {
+        /// Its name.
+        name: &'static str,
+        /// How many it has to have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// A weight of a class or a label is negative or not finite.
     Weight {
         /// The name of the option.
@@ -141,6 +150,11 @@ impl fmt::Display for Error {
                 value,
                 expected,
             } => write!(f, "{name} is {value}, which is not {expected}"),
+            Self::OptionLength {
+                name,
+                expected,
+                found,
+            } => write!(f, "{name}: expected a length of {expected}, found {found}"),
             Self::Weight { name, index, value } => write!(
                 f,
                 "{name}[{index}] is {value}, which is not a finite number from 0 on"

@@ -2,7 +2,6 @@
 
 use crate::element::Element;
 use crate::error::Error;
-use crate::rows::same_length;
 
 /// Checks a condition on an option.
 fn check(
@@ -34,8 +33,14 @@ pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<(), Error> 
 
 /// Checks a divisor.
 pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), Error> {
-    let is_met = value.is_finite() && value > 0.0;
-    check(is_met, name, value, "a finite number above 0")
+    // So must be what every gradient is multiplied by.
+    let is_met = value.is_finite() && value > 0.0 && value.recip().is_finite();
+    check(
+        is_met,
+        name,
+        value,
+        "a finite number above 0, as is its inverse",
+    )
 }
 
 /// Checks a factor of elements.
@@ -50,13 +55,25 @@ pub(crate) fn scale<T: Element>(name: &'static str, value: f64) -> Result<(), Er
     )
 }
 
+/// Checks that an option has so many numbers.
+pub(crate) fn length(name: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::OptionLength {
+        name,
+        expected,
+        found,
+    })
+}
+
 /// Checks the weights of classes or labels.
 pub(crate) fn weights<T: Element>(
     name: &'static str,
     weights: &[T],
     count: usize,
 ) -> Result<(), Error> {
-    same_length(count, weights.len())?;
+    length(name, count, weights.len())?;
     let is_weight = |weight: &T| T::ZERO <= *weight && *weight < T::INFINITY;
     match weights.iter().position(|weight| !is_weight(weight)) {
         None => Ok(()),

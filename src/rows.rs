@@ -48,8 +48,7 @@ pub trait Pass<T: Element, const N: usize>: Sized {
     );
     /// Replaces each vector of the destination, if there is one, given its index.
     fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(usize, V) -> V);
-    /// Replaces element `i` of the destination, if there is one. For the scalar path.
-    #[cfg(feature = "std")]
+    /// Replaces element `i` of the destination, if there is one.
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T);
     /// Writes element `i` of the destination, if there is one.
     fn set(&mut self, i: usize, x: T);
@@ -958,7 +957,6 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
     #[inline(always)]
     fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(usize, V) -> V) {}
 
-    #[cfg(feature = "std")]
     #[inline(always)]
     fn replace(&mut self, _: usize, _: impl FnOnce(T) -> T) {}
 
@@ -1044,7 +1042,6 @@ impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         }
     }
 
-    #[cfg(feature = "std")]
     #[inline(always)]
     fn replace(&mut self, i: usize, f: impl FnOnce(T) -> T) {
         assert!(i < self.src.len, "element beyond the row");

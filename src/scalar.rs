@@ -131,6 +131,12 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     }
     let factor = T::from_f64(kernel.scale.factor);
     let scale = scale * factor;
+    // An upstream gradient that is not finite.
+    if !(T::NEG_INFINITY < upstream && upstream < T::INFINITY) {
+        let loss = cross_entropy_row(kernel, row, target, T::ZERO);
+        row.fill(T::NAN);
+        return loss;
+    }
     let z_loss = (kernel.z_loss != 0.0).then(|| T::from_f64(kernel.z_loss));
     let [hard, soft] = kernel.shares.map(T::from_f64);
     // Of a class.
@@ -144,7 +150,7 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     let max = largest(row.source());
     if max == T::NEG_INFINITY && kernel.masked_rows == MaskedRows::Zero {
         for i in 0..row.len() {
-            row.set(i, canonical(T::ZERO - share(i) * scale));
+            row.set(i, canonical(T::ZERO - share(i) * scale + T::ZERO));
         }
         return if total == T::ZERO {
             T::ZERO
@@ -173,7 +179,7 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     for i in 0..row.len() {
         let share = share(i);
         row.replace(i, |weight| {
-            canonical((pull * (weight / sum) - share) * scale)
+            canonical((pull * (weight / sum) - share) * scale + T::ZERO)
         });
     }
     canonical(loss)

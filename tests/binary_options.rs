@@ -378,10 +378,17 @@ fn options_out_of_range_are_errors_that_name_them() {
             "{text}"
         );
     }
-    let length = |expected, found| Error::Length { expected, found };
-    assert_eq!(refusal(new().pos_weights(&[1.0; 2])), length(3, 2));
-    assert_eq!(refusal(new().label_weights(&[1.0; 6])), length(3, 6));
-    assert_eq!(refusal(new().ignore_mask(&[true; 3])), length(6, 3));
+    let length = |name, expected, found| Error::OptionLength {
+        name,
+        expected,
+        found,
+    };
+    let error = refusal(new().pos_weights(&[1.0; 2]));
+    assert_eq!(error, length("pos_weights", 3, 2));
+    let error = refusal(new().label_weights(&[1.0; 6]));
+    assert_eq!(error, length("label_weights", 3, 6));
+    let error = refusal(new().ignore_mask(&[true; 3]));
+    assert_eq!(error, length("ignore_mask", 6, 3));
 }
 
 #[test]

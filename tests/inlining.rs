@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use assembly::{Function, Instruction, aliases, functions};
 
 /// What a kernel, or what leads to it, may call, by a part of its mangled name, and what for.
-const CALLED: [(&str, &str); 19] = [
+const CALLED: [(&str, &str); 20] = [
     ("9panicking", "an index out of bounds: the end"),
     ("16slice_index_fail", "a range out of bounds: the end"),
     ("_Unwind_Resume", "a lock released after a panic: the end"),

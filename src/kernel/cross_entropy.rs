@@ -12,10 +12,9 @@
 //! their own.
 //!
 //! Errors, in `u = 2^-24`, of which an ULP is at least one. A loss is rounded once, and its log-sum-exp off by the 0.6 of the sum of
-//! weights: 1.1 ULP of the largest term, where `lse - z_k` and `lse` count as 1 at least. Gradient with smoothing or z-loss, of the larger of the
+//! weights: 1.1 ULP of the largest term, 1.8 with its square, where `lse - z_k` and `lse` count as 1 at least. Gradient with smoothing or z-loss, of the larger of the
 //! two that are subtracted: the weight 1.1, the sum 0.6, that of `lse` in the factor 0.6, `b_k` rounded 1, and the difference 0.5: 3.8.
 
-use super::backward::canonical;
 use super::block::{self, Block, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
@@ -44,9 +43,10 @@ pub struct CrossEntropy<'a, T, const PLAIN: bool> {
     pub z_loss: f64,
     /// The share of the target, and that of every class, before they are multiplied by the weight of the class.
     pub shares: [f64; 2],
-    /// One a class, and their sum.
+    /// One a class, their sum, and the largest.
     pub class_weights: Option<&'a [T]>,
     pub total_weight: f64,
+    pub largest_weight: f64,
 }
 
 /// What is done with a batch: its rows, their targets, and where to write their losses.
@@ -86,7 +86,6 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     {
         let mut batch = Batch {
             options: self,
-            is_moderate: self.is_moderate(),
             upcoming: answers.targets.sixteen(0),
             answers,
             losses,
@@ -98,10 +97,19 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
         batch.sum.total()
     }
 
-    /// Whether the options leave gradients so moderate that blocks of rows need not look at them.
+    /// Whether the gradients of a row whose loss has the gradient `g`, and whose target the share `hard`, are so moderate that
+    /// vectors of elements hold them and the parts that they are made of. Others are made one by one, so this may depend on
+    /// nothing that a block of rows does not know as well.
     #[inline(always)]
-    fn is_moderate(&self) -> bool {
-        PLAIN || is_moderate(self.grad_scale * self.scale.factor) && self.z_loss < LARGE
+    fn is_moderate(&self, g: f64, hard: f64) -> bool {
+        let share = g * self.shares[1];
+        // The log-sum-exp, which is multiplied by twice its weight, is below 2^17.
+        PLAIN
+            || is_moderate(g * hard)
+                & is_moderate(share * self.total_weight)
+                & is_moderate(g * self.z_loss * LARGEST_LSE)
+                & ((share * self.largest_weight).abs() <= LARGE)
+                & (share == 0.0 || (LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share.abs()))
     }
 
     /// The factor of the logits.
@@ -208,22 +216,21 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     }
 }
 
-/// A gradient of 1 that is multiplied by this much, or divided, does not leave the range of a float, nor do its parts: the largest
-/// sums of weights are around `2^90`.
-const LARGE: f64 = 68_719_476_736.0;
+/// Weights and their sums are from `2^-125` to about `2^90`, and a class without probability has the lightest one: times more than
+/// this, it would show. Factors that are less than its inverse, or not much less, have normal numbers as their low parts.
+const LARGE: f64 = 68_719_476_736.0; // 2^36
+const SMALL: f64 = 1.0 / (1_u64 << 40) as f64;
+const LARGEST_LSE: f64 = 131_072.0;
+/// A share, before it is multiplied by the weight of its class, is a finite number, and its low part a normal one.
+const LEAST_SHARE: f64 = 1.0 / (1_u128 << 96) as f64;
 
-/// Factors of weights below this are multiplied by [`UP`] for a while: else their low parts might be subnormal numbers.
-const TINY: f64 = 1.0 / (1_u128 << 112) as f64;
-const UP: f64 = (1_u128 << 120) as f64;
-
-fn is_moderate(g: f64) -> bool {
-    (1.0 / LARGE..=LARGE).contains(&g.abs())
+fn is_moderate(x: f64) -> bool {
+    x == 0.0 || (SMALL..=LARGE).contains(&x.abs())
 }
 
 /// What goes with the rows of a batch, and how many are done.
 struct Batch<'a, T, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
-    is_moderate: bool,
     answers: Answers<'a, T>,
     /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
     /// by one, and read as vectors.
@@ -273,16 +280,17 @@ impl<T: Element, const PLAIN: bool> Batch<'_, T, PLAIN> {
         [class_weights, g]
     }
 
-    /// Whether no row of a block, the next to be prepared, has a gradient that leaves the range of an element, or comes near.
+    /// Whether the gradients of a block of rows, the next to be prepared, are moderate.
     #[inline(always)]
     fn are_moderate(&self, targets: &[f64; ROWS]) -> bool {
-        if PLAIN || self.options.class_weights.is_none() && self.answers.upstream.is_none() {
-            return self.is_moderate;
+        let options = self.options;
+        if PLAIN || options.class_weights.is_none() && self.answers.upstream.is_none() {
+            return options.is_moderate(options.grad(), options.hard(1.0));
         }
         let [class_weights, g] = self.marks(targets, self.prepared);
-        let mut are_moderate = self.is_moderate;
+        let mut are_moderate = true;
         for (weight, g) in class_weights.into_iter().zip(g) {
-            are_moderate &= is_moderate(g) & (weight == 0.0 || is_moderate(g * weight));
+            are_moderate &= options.is_moderate(g, options.hard(weight));
         }
         are_moderate
     }
@@ -400,7 +408,8 @@ where
                     0.0
                 };
             }
-            let at_target = V::narrow(simd, &at_target) + V::splat(simd, V::Elem::ZERO);
+            let zero = V::splat(simd, V::Elem::ZERO);
+            let at_target = V::narrow(simd, &at_target) + zero;
             if options.is_smooth() {
                 let factors = Factor::of_rows(simd, &factors);
                 let shares = Factor::of_rows(simd, &shares);
@@ -410,13 +419,14 @@ where
                         None => V::Elem::ONE,
                     };
                     let share = shares.times(V::splat(simd, class_weight));
-                    let p = canonical(simd, factors.product_added_to(*weight, share));
+                    let p = factors.product_added_to(*weight, share) + zero;
                     *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
                 }
             } else {
                 let factors = scales(simd, &shifts, factors);
                 for (k, weight) in block.columns().iter_mut().enumerate() {
                     let p = factors.times(*weight);
+                    let p = if PLAIN { p } else { p + zero };
                     *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
                 }
             }
@@ -510,23 +520,24 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
                 }
             }
             Outcome::Special(extent) if self.options.masked_rows.gives_zeros(extent) => {
-                share(self.options.mass(hard), f64::INFINITY)
+                // Of the square of the log-sum-exp too.
+                let mass = self.options.mass(hard) + self.options.z_loss;
+                share(if PLAIN { hard } else { mass }, f64::INFINITY)
             }
             Outcome::Special(_) => f64::NAN,
         }
     }
 
     /// What the gradients of a part of the row, of `len` elements from `start` on, have less than a multiple of the probabilities,
-    /// times `-scale`: vector by vector, 0 after the last class.
+    /// negated: vector by vector, 0 after the last class.
     #[inline(always)]
     fn shares<V: Vector<Elem = T>>(
         &self,
         simd: V::Simd,
         start: usize,
         len: usize,
-        scale: f64,
     ) -> impl Fn(usize) -> V {
-        let share = Factor::new(simd, scale * -(self.grad * self.options.shares[1]));
+        let share = Factor::new(simd, -(self.grad * self.options.shares[1]));
         let one = V::splat(simd, T::ONE);
         let weights = self.options.class_weights().map(
             #[inline(always)]
@@ -536,6 +547,29 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
         move |i| match weights {
             None => share.times(one),
             Some(weights) => share.times(weights.vector_or(simd, i, T::ZERO)),
+        }
+    }
+
+    /// Writes gradients that are not moderate, one by one.
+    #[inline(never)]
+    fn write_one_by_one<P: Pass<T, 1>>(&self, part: &mut P, start: usize, factor: f64) {
+        let lightest = lightest::<T>();
+        for i in 0..part.len() {
+            let share = self.grad * (self.options.shares[1] * self.options.class_weight(start + i));
+            part.replace(
+                i,
+                #[inline(always)]
+                |weight| {
+                    let weight = weight.to_f64();
+                    // What has the lightest weight has none, though such a gradient may show it.
+                    let p = if weight < lightest {
+                        0.0
+                    } else {
+                        factor * weight
+                    };
+                    rounded(p - share)
+                },
+            );
         }
     }
 
@@ -558,17 +592,20 @@ fn sum_less<V: Vector>(
     mut add: impl FnMut(V::Sum, usize, V) -> V::Sum,
 ) -> f64 {
     let (mut sum, mut i) = (V::sum_zero(simd), 0);
-    let less = V::splat(simd, offset);
+    // Beyond the reach, the difference may be as large as two elements.
+    let part = if offset == V::Elem::ZERO { 1.0 } else { 0.5 };
+    let (scale, less) = (V::constant(simd, part), V::splat(simd, offset));
+    let less = less * scale;
     row.visit(
         simd,
         [offset],
         #[inline(always)]
         |[x]: [V; 1]| {
-            sum = add(sum, i, x - less);
+            sum = add(sum, i, x * scale - less);
             i += 1;
         },
     );
-    V::sum_total(sum)
+    V::sum_total(sum) / part
 }
 
 impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
@@ -652,22 +689,25 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         let [factor, at_target] = self
             .options
             .gradient(self.grad, self.class_weight, sums, lse);
-        let is_tiny = factor.abs() < TINY;
-        let is_large = self.grad.abs() > LARGE;
-        if !PLAIN && (self.options.is_smooth() || is_tiny || is_large) {
-            let up = if is_tiny { UP } else { 1.0 };
-            let shares = self.shares::<V>(simd, start, part.len(), up);
-            let (factor, down) = (Factor::new(simd, factor * up), V::constant(simd, 1.0 / up));
-            // What has the lightest weight has none, though such a gradient may show it.
-            let zero = V::splat(simd, T::ZERO);
-            let lightest = V::constant(simd, lightest::<T>());
+        let hard = self.options.hard(self.class_weight);
+        // Added to what a negative gradient leaves of nothing: 0 is positive.
+        let zero = V::splat(simd, T::ZERO);
+        if !self.options.is_moderate(self.grad, hard) {
+            self.write_one_by_one(part, start, factor);
+        } else if self.options.is_smooth() {
+            let shares = self.shares::<V>(simd, start, part.len());
+            let factor = Factor::new(simd, factor);
             part.update(
                 simd,
                 #[inline(always)]
-                |i, weights: V| {
-                    let weights = V::select(weights.lt(lightest), zero, weights);
-                    canonical(simd, factor.product_added_to(weights, shares(i)) * down)
-                },
+                |i, weights: V| factor.product_added_to(weights, shares(i)) + zero,
+            );
+        } else if !PLAIN {
+            let factor = weighed.heaviest.factor::<V>(simd, factor);
+            part.update(
+                simd,
+                #[inline(always)]
+                |_, weights: V| factor.times(weights) + zero,
             );
         } else {
             scale::<V, _>(simd, part, weighed.heaviest, factor);

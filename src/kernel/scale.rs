@@ -68,6 +68,12 @@ impl<T: Element> Scale<T> {
         }
         // Within the range of the type, with a mantissa of 0.
         let power = f64::from_bits(factor.to_bits() >> 52 << 52);
+        // Unless it is rounded to the least of it.
+        let power = if T::from_f64(power) == T::ZERO {
+            2.0 * power
+        } else {
+            power
+        };
         Self::of(factor, T::from_f64(power), factor / power, reach)
     }
 
@@ -177,10 +183,14 @@ mod tests {
     /// Every factor, however far from 1, is a power of two and constants that are normal numbers.
     #[test]
     fn constants_of_every_factor() {
+        // Rounded to the least number.
+        let least = Scale::<f32>::new(0.9 * (-149_f64).exp2()).first;
+        assert_eq!(least.to_bits(), 1);
         for exponent in -149..128 {
             for mantissa in [1.0, 1.3, 1.999_999] {
                 let factor = f64::from((mantissa * f64::from(exponent).exp2()) as f32);
                 let scale = Scale::<f32>::new(factor);
+                assert!(scale.first > 0.0, "{factor:e}");
                 let rest = factor / f64::from(scale.first);
                 let step = f64::from(scale.table_ln2[0]) + f64::from(scale.table_ln2[1]);
                 let whole = f64::from(scale.ln2_short[0]) + f64::from(scale.ln2_short[1]);

@@ -255,6 +255,18 @@ fn heaviest<V: Vector, const FAR: bool>(
 }
 
 impl Heaviest {
+    /// The factor that the weights of a row are multiplied by, [corrected](Self::corrected) if need be.
+    #[inline(always)]
+    pub fn factor<V: Vector>(self, simd: V::Simd, factor: f64) -> Factor<V> {
+        let is_near = near_power_of_two::<V::Elem>(self.rounded * factor);
+        let corrected = if is_near {
+            self.corrected::<V::Elem>(factor)
+        } else {
+            factor
+        };
+        Factor::new(simd, corrected)
+    }
+
     /// The factor that weights are multiplied by, corrected a little where that makes the largest product
     /// right and it is a power of two: a class without rivals has probability 1, two equal ones 1/2 each.
     ///
@@ -293,12 +305,7 @@ pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     heaviest: Heaviest,
     factor: f64,
 ) {
-    let factor = if near_power_of_two::<V::Elem>(heaviest.rounded * factor) {
-        heaviest.corrected::<V::Elem>(factor)
-    } else {
-        factor
-    };
-    let factor = Factor::new(simd, factor);
+    let factor = heaviest.factor(simd, factor);
     row.update(
         simd,
         #[inline(always)]
