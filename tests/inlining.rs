@@ -30,6 +30,7 @@ const CALLED: [(&str, &str); 20] = [
         "the last rows of a batch, if fewer than sixteen",
     ),
     ("4RoomfE4with", "the same rows, read"),
+    ("16write_one_by_one", "gradients that vectors do not hold"),
     ("5Slice5value", "the target of a row"),
     ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),
