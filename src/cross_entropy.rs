@@ -492,8 +492,13 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
     ) -> kernel::cross_entropy::CrossEntropy<'a, T, PLAIN> {
         let count = classes as f64;
         let numbers = |weights: &'a [T]| weights.iter().map(|weight| weight.to_f64());
-        let total = |weights| numbers(weights).sum();
-        let largest = |weights| numbers(weights).fold(0.0, f64::max);
+        let [total, largest] = match self.class_weights {
+            Some(weights) if self.label_smoothing > 0.0 => {
+                [numbers(weights).sum(), numbers(weights).fold(0.0, f64::max)]
+            }
+            // Of no account where only targets have a share.
+            _ => [count, 1.0],
+        };
         kernel::cross_entropy::CrossEntropy {
             masked_rows: self.masked_rows,
             grad_scale,
@@ -501,8 +506,8 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
             z_loss: self.z_loss,
             shares: [1.0 - self.label_smoothing, self.label_smoothing / count],
             class_weights: self.class_weights,
-            total_weight: self.class_weights.map_or(count, total),
-            largest_weight: self.class_weights.map_or(1.0, largest),
+            total_weight: total,
+            largest_weight: largest,
         }
     }
 }

@@ -75,6 +75,13 @@ pub(crate) fn weights<T: Element>(
 ) -> Result<(), Error> {
     length(name, count, weights.len())?;
     let is_weight = |weight: &T| T::ZERO <= *weight && *weight < T::INFINITY;
+    // All of them at first, which vectors do.
+    if weights
+        .iter()
+        .fold(true, |all, weight| all & is_weight(weight))
+    {
+        return Ok(());
+    }
     match weights.iter().position(|weight| !is_weight(weight)) {
         None => Ok(()),
         Some(index) => Err(Error::Weight {
