@@ -160,7 +160,8 @@ impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
         self
     }
 
-    /// The divisor of the mean, in place of the number of elements that count: a finite, positive number. As
+    /// The divisor of the mean, in place of the number of elements that count: a positive number whose inverse the element type
+    /// has. As
     /// [`CrossEntropy::normaliser`](crate::CrossEntropy::normaliser).
     ///
     /// ```
@@ -292,7 +293,7 @@ impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
     fn check(&self, elements: usize, labels_per_row: usize) -> Result<(Flat<'a>, f64), Error> {
         options::in_range("label_smoothing", self.label_smoothing)?;
         if let Some(divisor) = self.normaliser {
-            options::positive("normaliser", divisor)?;
+            options::divisor::<T>("normaliser", divisor)?;
         }
         if let Some(weights) = self.pos_weights {
             options::weights("pos_weights", weights, labels_per_row)?;

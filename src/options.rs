@@ -43,6 +43,14 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), Error> {
     )
 }
 
+/// Checks a divisor whose inverse is a factor of elements.
+pub(crate) fn divisor<T: Element>(name: &'static str, value: f64) -> Result<(), Error> {
+    let inverse = T::from_f64(value.recip());
+    let is_met = T::ZERO < inverse && inverse < T::INFINITY && value.is_finite();
+    let expected = "a number above 0 whose inverse the element type has";
+    check(is_met, name, value, expected)
+}
+
 /// Checks a factor of elements.
 pub(crate) fn scale<T: Element>(name: &'static str, value: f64) -> Result<(), Error> {
     let rounded = T::from_f64(value);

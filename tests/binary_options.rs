@@ -355,7 +355,7 @@ fn options_out_of_range_are_errors_that_name_them() {
             "{text}"
         );
     }
-    for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for value in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-39, 1e47] {
         let text = refusal(new().normaliser(value)).to_string();
         assert!(
             text.starts_with(&format!("normaliser is {value}, ")),
