@@ -938,6 +938,37 @@ fn gradients_of_any_size() {
     }
 }
 
+/// A log-sum-exp so large that its square moves every gradient, but not those of classes without probability.
+#[test]
+fn z_loss_of_large_logits() {
+    // The textbook multiplies infinity and 0.
+    for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+        let loss = CrossEntropy::new()
+            .exec(Exec::new().backend(backend))
+            .z_loss(1e-3);
+        for max in [1e25_f32, -1e25, 3e38] {
+            let (mut losses, mut grad) = ([0.0], [9.0; 3]);
+            let x = [max, max - 1e20 * max.abs(), f32::NEG_INFINITY];
+            loss.loss_per_row_and_grad(&x, 3, &[0], &mut losses, &mut grad)
+                .unwrap();
+            // 2 c lse, and nothing.
+            let want = 2e-3 * f64::from(max);
+            let error = Want::ulp(want).error(grad[0]);
+            let is_infinite = grad[0].is_infinite() && want.abs() > f32::MAX.into();
+            assert!(
+                error < 4.0 || is_infinite && grad[0].signum() == max.signum(),
+                "{backend:?}: {grad:?}"
+            );
+            assert_eq!(
+                grad[1..].iter().map(|g| g.abs()).collect::<Vec<_>>(),
+                [0.0; 2],
+                "{backend:?}, {max}"
+            );
+            assert_eq!(losses, [f32::INFINITY], "{backend:?}, {max}");
+        }
+    }
+}
+
 /// Micro-batches with the normaliser of the whole add up to it.
 #[test]
 fn gradients_of_parts_are_those_of_the_whole() {

@@ -692,7 +692,9 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         let hard = self.options.hard(self.class_weight);
         // Added to what a negative gradient leaves of nothing: 0 is positive.
         let zero = V::splat(simd, T::ZERO);
-        if !self.options.is_moderate(self.grad, hard) {
+        // Only rows beyond the reach, which no block has, have a larger one.
+        let is_moderate = lse.abs() <= LARGEST_LSE && self.options.is_moderate(self.grad, hard);
+        if !PLAIN && !is_moderate {
             self.write_one_by_one(part, start, factor);
         } else if self.options.is_smooth() {
             let shares = self.shares::<V>(simd, start, part.len());
