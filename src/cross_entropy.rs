@@ -1,14 +1,17 @@
-//! Softmax cross-entropy: the loss of a batch of rows and its gradient, fused.
+//! Softmax cross-entropy: the loss of a batch of rows and its gradient, fused; with a class for each row, or a distribution.
 
 use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::cross_entropy::Data;
+use crate::kernel::reduce::Sum;
 use crate::kernel::scale::Scale;
+use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::{self, MaskedRows, rounded};
 use crate::options;
-use crate::rows::{Columns as _, Rows, RowsMut, same_length};
-use crate::targets::{Answers, Target, Targets};
+use crate::outputs::{Outputs as _, RowOutputs};
+use crate::rows::{Columns, Rows, RowsMut, same_length};
+use crate::targets::{Answers, Given, Probs, Target, Targets};
 
 /// How the losses of the rows become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,18 +55,25 @@ impl Reduction {
     }
 }
 
-/// Softmax cross-entropy with target classes, and its gradient with respect to the logits. By default `L = -ln p_t`, and the
-/// gradient is `p - t`: the probability of each class, less 1 at the target.
+/// Softmax cross-entropy with target classes, or a target distribution, and its gradient with respect to the logits. By default `L = -ln p_t`, and
+/// the gradient is `p - t`: the probability of each class, less 1 at the target, or less its target.
 ///
-/// Logits come as rows of `classes`, targets as one integer per row, of any type that is a
-/// [`Target`].
+/// Logits come as rows of `classes`; targets as one integer per row, of any type that is a
+/// [`Target`], or as one probability per logit, of the type of the logits (soft labels, for distillation or mixup).
 ///
-/// With all options, each of which is off unless it is called, a row with logits `x` and the target `t` has
+/// With all options, each of which is off unless it is called, a row with logits `x` and the target class `t` has
 ///
 /// ```text
 /// z = s x     lse = ln sum_k e^z_k     p_k = e^z_k / sum_k e^z_k
 /// L = (1 - e) w_t (lse - z_t) + e / K sum_k w_k (lse - z_k) + c lse^2
 /// dL/dx_k = s ((M + 2 c lse) p_k - e / K w_k - (1 - e) w_t [k = t])     M = (1 - e) w_t + e / K sum_k w_k
+/// ```
+///
+/// and one with the target distribution `t`, of which a class is the special case that is 1 there and 0 elsewhere:
+///
+/// ```text
+/// q_k = w_k ((1 - e) t_k + e / K)     L = sum_k q_k (lse - z_k) + c lse^2
+/// dL/dx_k = s ((M + 2 c lse) p_k - q_k)     M = sum_k q_k
 /// ```
 ///
 /// for `K` classes:
@@ -79,7 +89,12 @@ impl Reduction {
 /// | | [`upstream_grad`](Self::upstream_grad) | the argument of `backward` |
 ///
 /// The mean divides the sum of the losses by that of the `w_t` of the rows that are not ignored, as `PyTorch` does, smoothing or not;
-/// [`normaliser`](Self::normaliser) puts another number there.
+/// [`normaliser`](Self::normaliser) puts another number there. For distributions that is the sum of `w_k t_k` over all rows, so that they have the mean of
+/// classes (`PyTorch` divides by the number of rows, whatever their weights, which is the same where there are none and each row adds up to 1). That sum costs a pass over
+/// the targets, which a normaliser saves.
+///
+/// Distributions are data: nothing checks that they are not negative, or add up to 1. A row whose targets are all 0 counts for nothing, whatever it holds:
+/// loss and gradient are 0, without smoothing and z-loss too. A target of 0 has no part of a logit of `-inf`.
 ///
 /// Without smoothing and z-loss, each row's loss is within 1.1 ULP of the exact one, and each gradient within 2.9 (3.4 below
 /// 2^-122; 0.1 more with a logit scale), however sure the row is. The target is left out of the sum of the others, so a confident
@@ -87,6 +102,10 @@ impl Reduction {
 /// precision are exactly 0. With them, a loss is within 1.8 ULP of the largest of its terms, where `lse - z_k` and `lse` count as 1
 /// at least, and a gradient within 3.8 ULP of the larger of what is subtracted. What has less than 2^-188 of a row's
 /// probability may count as that or as nothing.
+///
+/// With a distribution that is not negative, a loss is within 1.1 ULP (1 more with weights, and if the largest scaled logit is beyond 65 536; with a z-loss, 0.7 more, of the largest of its terms), and a gradient within
+/// 3.2 ULP of the larger of what is subtracted (1 more with weights, with smoothing, and with both together, 0.6 with a z-loss). A row
+/// whose only target has the largest logit has the loss that it has with a class, bit for bit.
 ///
 /// Special rows: one with `+inf` or NaN has loss and gradient NaN; a target with `-inf` has loss
 /// `+inf` and gradient -1 (times the row's factor); a row of `-inf` alone is NaN
@@ -100,6 +119,9 @@ impl Reduction {
 /// let mut grad = [0.0; 4];
 /// let loss = CrossEntropy::new().loss_and_grad(&logits, 4, &[0_u8], &mut grad)?;
 /// assert_eq!((loss, grad[0]), (2.289393e-8, -2.2893929e-8));
+///
+/// let soft = CrossEntropy::new().loss(&[0.0_f32; 4], 2, &[0.5_f32, 0.5, 0.25, 0.75])?;
+/// assert_eq!(soft, core::f32::consts::LN_2);
 /// # Ok::<(), softlane::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -273,7 +295,7 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] if the logits are no whole number of rows, [`Error::Length`] if there is
-    /// another number of targets, [`Error::Target`] if a target is neither a class nor ignored, [`Error::Option`],
+    /// another number of targets (of classes: than rows; of probabilities: than logits), [`Error::Target`] if a target is neither a class nor ignored, [`Error::Option`],
     /// [`Error::OptionLength`] or [`Error::Weight`] if an option is out of its range, [`Error::Backend`] if `SOFTLANE_BACKEND` names none.
     ///
     /// ```
@@ -281,11 +303,13 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
     /// assert_eq!(loss, core::f32::consts::LN_2);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss(self, logits: &[T], classes: usize, targets: &[impl Target]) -> Result<T, Error> {
-        let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
-        let (answers, divisor) = self.check(classes, targets)?;
-        let sum = self.run((rows, answers, None))?;
-        Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
+    pub fn loss(
+        self,
+        logits: &[T],
+        classes: usize,
+        targets: &[impl Target<T>],
+    ) -> Result<T, Error> {
+        self.reduced(Rows::new([logits], classes)?, targets, RowOutputs::new())
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
@@ -308,10 +332,14 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
         self,
         logits: &[T],
         classes: usize,
-        targets: &[impl Target],
+        targets: &[impl Target<T>],
         grad: &mut [T],
     ) -> Result<T, Error> {
-        self.reduced(RowsMut::new([logits], classes, grad)?, targets)
+        self.reduced(
+            RowsMut::new([logits], classes, grad)?,
+            targets,
+            RowOutputs::new(),
+        )
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which takes their place.
@@ -329,9 +357,87 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
         self,
         logits: &mut [T],
         classes: usize,
-        targets: &[impl Target],
+        targets: &[impl Target<T>],
     ) -> Result<T, Error> {
-        self.reduced(RowsMut::in_place(logits, classes)?, targets)
+        self.reduced(
+            RowsMut::in_place(logits, classes)?,
+            targets,
+            RowOutputs::new(),
+        )
+    }
+
+    /// [`loss`](Self::loss), and what else the same sweep finds of each row: see [`RowOutputs`]. What is not asked for costs nothing. An ignored row, or one without target mass, has 0
+    /// everywhere.
+    ///
+    /// # Errors
+    /// As [`CrossEntropy::loss`], and [`Error::OptionLength`] if an output has another number of rows. All outputs are untouched then.
+    ///
+    /// ```
+    /// use softlane::{CrossEntropy, RowOutputs};
+    ///
+    /// let (mut lse, mut best) = ([0.0_f32; 1], [0; 1]);
+    /// let outputs = RowOutputs::new().log_sum_exps(&mut lse).argmax(&mut best);
+    /// CrossEntropy::new().loss_with(&[1000.0, 1000.0], 2, &[1], outputs)?;
+    /// assert_eq!((lse, best), ([1000.6932], [0]));
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub fn loss_with(
+        self,
+        logits: &[T],
+        classes: usize,
+        targets: &[impl Target<T>],
+        outputs: RowOutputs<'_, T>,
+    ) -> Result<T, Error> {
+        self.reduced(Rows::new([logits], classes)?, targets, outputs)
+    }
+
+    /// [`loss_and_grad`](Self::loss_and_grad), and what else the same sweep finds of each row, as [`loss_with`](Self::loss_with).
+    ///
+    /// # Errors
+    /// As there, and as [`CrossEntropy::loss_and_grad`].
+    ///
+    /// ```
+    /// use softlane::{CrossEntropy, RowOutputs};
+    ///
+    /// let (mut grad, mut best) = ([0.0_f32; 2], [9; 1]);
+    /// let outputs = RowOutputs::new().argmax(&mut best);
+    /// CrossEntropy::new().loss_and_grad_with(&[0.0, 0.0], 2, &[1], &mut grad, outputs)?;
+    /// assert_eq!((grad, best), ([0.5, -0.5], [0]));
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub fn loss_and_grad_with(
+        self,
+        logits: &[T],
+        classes: usize,
+        targets: &[impl Target<T>],
+        grad: &mut [T],
+        outputs: RowOutputs<'_, T>,
+    ) -> Result<T, Error> {
+        self.reduced(RowsMut::new([logits], classes, grad)?, targets, outputs)
+    }
+
+    /// [`loss_and_grad_in_place`](Self::loss_and_grad_in_place), and what else the same sweep finds of each row, as [`loss_with`](Self::loss_with).
+    ///
+    /// # Errors
+    /// As there. The logits are untouched then too.
+    ///
+    /// ```
+    /// use softlane::{CrossEntropy, RowOutputs};
+    ///
+    /// let (mut x, mut best) = ([0.0_f32, 0.0], [9; 1]);
+    /// let outputs = RowOutputs::new().argmax(&mut best);
+    /// CrossEntropy::new().loss_and_grad_in_place_with(&mut x, 2, &[1], outputs)?;
+    /// assert_eq!((x, best), ([0.5, -0.5], [0]));
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub fn loss_and_grad_in_place_with(
+        self,
+        logits: &mut [T],
+        classes: usize,
+        targets: &[impl Target<T>],
+        outputs: RowOutputs<'_, T>,
+    ) -> Result<T, Error> {
+        self.reduced(RowsMut::in_place(logits, classes)?, targets, outputs)
     }
 
     /// The loss of each row, unreduced, which fills `losses`.
@@ -350,14 +456,10 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
         self,
         logits: &[T],
         classes: usize,
-        targets: &[impl Target],
+        targets: &[impl Target<T>],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = Rows::new([logits], classes)?.expect_rows(targets.len())?;
-        same_length(targets.len(), losses.len())?;
-        let (answers, _) = self.check(classes, targets)?;
-        self.run((rows, answers, Some(losses)))?;
-        Ok(())
+        self.per_row(Rows::new([logits], classes)?, targets, losses)
     }
 
     /// The loss of each row, unreduced, and its gradient: of the row's own loss, so the reduction
@@ -377,7 +479,7 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
         self,
         logits: &[T],
         classes: usize,
-        targets: &[impl Target],
+        targets: &[impl Target<T>],
         losses: &mut [T],
         grad: &mut [T],
     ) -> Result<(), Error> {
@@ -401,41 +503,117 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
         self,
         logits: &mut [T],
         classes: usize,
-        targets: &[impl Target],
+        targets: &[impl Target<T>],
         losses: &mut [T],
     ) -> Result<(), Error> {
         self.per_row(RowsMut::in_place(logits, classes)?, targets, losses)
     }
 
-    fn reduced(self, rows: RowsMut<'_, T, 1>, targets: &[impl Target]) -> Result<T, Error> {
-        let rows = rows.expect_rows(targets.len())?;
-        let (answers, divisor) = self.check(rows.classes(), targets)?;
-        let sum = self.run_with_grad(self.reduction.scale(divisor), (rows, answers, None))?;
+    fn reduced<R: Form<T>>(
+        self,
+        rows: R,
+        targets: &[impl Target<T>],
+        outputs: RowOutputs<'_, T>,
+    ) -> Result<T, Error> {
+        let [sum, divisor] = self.run(rows, targets, outputs, false)?;
         Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
 
-    fn per_row(
+    fn per_row<R: Form<T>>(
         self,
-        rows: RowsMut<'_, T, 1>,
-        targets: &[impl Target],
+        rows: R,
+        targets: &[impl Target<T>],
         losses: &mut [T],
     ) -> Result<(), Error> {
-        let rows = rows.expect_rows(targets.len())?;
-        same_length(targets.len(), losses.len())?;
-        let (answers, _) = self.check(rows.classes(), targets)?;
-        self.run_with_grad(1.0, (rows, answers, Some(losses)))?;
+        self.run(rows, targets, RowOutputs::new().losses(losses), true)?;
         Ok(())
     }
 
-    /// Checks the options and the targets. Returns what goes with the rows, and the divisor of the mean.
-    fn check<'b>(
-        &self,
-        classes: usize,
-        targets: &'b [impl Target],
-    ) -> Result<(Answers<'b, T>, f64), Error>
-    where
-        'a: 'b,
-    {
+    /// Checks everything, and runs the kernel. Returns the sum of the losses, and the divisor of their mean. With `is_per_row`, gradients are those of the
+    /// rows' own losses.
+    fn run<R: Form<T>, I: Target<T>>(
+        self,
+        rows: R,
+        targets: &[I],
+        outputs: RowOutputs<'_, T>,
+        is_per_row: bool,
+    ) -> Result<[f64; 2], Error> {
+        let targets = I::given(targets);
+        let losses = outputs.losses.as_ref().filter(|_| is_per_row);
+        let rows = match targets {
+            Given::Classes(targets) => rows.expect_rows(targets.len())?,
+            Given::Probs(probs) => {
+                same_length(rows.elements(), probs.len())?;
+                match outputs.rows() {
+                    // Those of no class are told by them.
+                    Some(count) if probs.is_empty() => rows.expect_rows(count)?,
+                    _ => rows,
+                }
+            }
+        };
+        let (classes, count) = (rows.classes(), rows.rows());
+        if let Some(losses) = losses {
+            same_length(count, losses.len())?;
+        }
+        outputs.check(count)?;
+        self.check(classes, count)?;
+        match targets {
+            Given::Classes(targets) => {
+                let weights = self.class_weights;
+                let (targets, counted) =
+                    Targets::new(targets, classes, self.ignore_index, weights)?;
+                let divisor = self.normaliser.unwrap_or(counted);
+                let scale = self.grad_scale(divisor, is_per_row);
+                let upstream = self.upstream_grad;
+                let answers = Answers { targets, upstream };
+                let sum = if self.is_plain() && !outputs.wanted().any {
+                    let data = (rows, answers, outputs.losses);
+                    R::losses(self.exec, self.kernel(classes, scale), data)
+                } else {
+                    let data = (rows, answers, outputs);
+                    R::modified_losses(self.exec, self.kernel(classes, scale), data)
+                };
+                Ok([sum?, divisor])
+            }
+            Given::Probs(probs) => {
+                let divisor = self.soft_divisor(probs, classes, is_per_row)?;
+                let scale = self.grad_scale(divisor, is_per_row);
+                let answers = Answers {
+                    targets: Probs { probs, classes },
+                    upstream: self.upstream_grad,
+                };
+                let kernel = SoftCrossEntropy(self.kernel(classes, scale));
+                let sum = R::soft_losses(self.exec, kernel, (rows, answers, outputs))?;
+                Ok([sum, divisor])
+            }
+        }
+    }
+
+    /// What every gradient is multiplied by: those of single rows by nothing.
+    fn grad_scale(&self, divisor: f64, is_per_row: bool) -> f64 {
+        if is_per_row {
+            1.0
+        } else {
+            self.reduction.scale(divisor)
+        }
+    }
+
+    /// The divisor of the mean, if there is one: the sum of all targets, each as often as its class weighs.
+    fn soft_divisor(&self, probs: &[T], classes: usize, is_per_row: bool) -> Result<f64, Error> {
+        if is_per_row || self.reduction == Reduction::Sum {
+            return Ok(1.0);
+        }
+        match (self.normaliser, self.class_weights) {
+            (Some(divisor), _) => Ok(divisor),
+            (None, Some(weights)) => {
+                T::mass(self.exec, Mass(weights), Rows::new([probs], classes)?)
+            }
+            (None, None) => T::sum(self.exec, Sum, Rows::flat(probs)),
+        }
+    }
+
+    /// Checks the options.
+    fn check(&self, classes: usize, rows: usize) -> Result<(), Error> {
         options::in_range("label_smoothing", self.label_smoothing)?;
         options::not_negative("z_loss", self.z_loss)?;
         if let Some(scale) = self.logit_scale {
@@ -448,33 +626,9 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
             options::weights("class_weights", weights, classes)?;
         }
         if let Some(upstream) = self.upstream_grad {
-            options::length("upstream_grad", targets.len(), upstream.len())?;
+            options::length("upstream_grad", rows, upstream.len())?;
         }
-        let (checked, counted) =
-            Targets::new(targets, classes, self.ignore_index, self.class_weights)?;
-        let answers = Answers {
-            targets: checked,
-            upstream: self.upstream_grad,
-        };
-        Ok((answers, self.normaliser.unwrap_or(counted)))
-    }
-
-    fn run(self, data: Data<'_, Rows<'_, T, 1>, T>) -> Result<f64, Error> {
-        let classes = data.0.classes();
-        if self.is_plain() {
-            T::losses(self.exec, self.kernel(classes, 1.0), data)
-        } else {
-            T::modified_losses(self.exec, self.kernel(classes, 1.0), data)
-        }
-    }
-
-    fn run_with_grad(self, scale: f64, data: Data<'_, RowsMut<'_, T, 1>, T>) -> Result<f64, Error> {
-        let classes = data.0.classes();
-        if self.is_plain() {
-            T::losses_and_grad(self.exec, self.kernel(classes, scale), data)
-        } else {
-            T::modified_losses_and_grad(self.exec, self.kernel(classes, scale), data)
-        }
+        Ok(())
     }
 
     /// Whether no option of the rows is on.
@@ -509,5 +663,85 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
             total_weight: total,
             largest_weight: largest,
         }
+    }
+}
+
+/// What is done with rows: they are read only, or their gradient is written.
+trait Form<T: Element>: Columns<T> {
+    fn expect_rows(self, rows: usize) -> Result<Self, Error>;
+    fn losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
+        data: Data<'_, Self, T>,
+    ) -> Result<f64, Error>;
+    fn modified_losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
+        data: Data<'_, Self, T, RowOutputs<'_, T>>,
+    ) -> Result<f64, Error>;
+    fn soft_losses(
+        exec: Exec,
+        kernel: SoftCrossEntropy<'_, T>,
+        data: SoftData<'_, Self, T>,
+    ) -> Result<f64, Error>;
+}
+
+impl<T: Element> Form<T> for Rows<'_, T, 1> {
+    fn expect_rows(self, rows: usize) -> Result<Self, Error> {
+        self.expect_rows(rows)
+    }
+
+    fn losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
+        data: Data<'_, Self, T>,
+    ) -> Result<f64, Error> {
+        T::losses(exec, kernel, data)
+    }
+
+    fn modified_losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
+        data: Data<'_, Self, T, RowOutputs<'_, T>>,
+    ) -> Result<f64, Error> {
+        T::modified_losses(exec, kernel, data)
+    }
+
+    fn soft_losses(
+        exec: Exec,
+        kernel: SoftCrossEntropy<'_, T>,
+        data: SoftData<'_, Self, T>,
+    ) -> Result<f64, Error> {
+        T::soft_losses(exec, kernel, data)
+    }
+}
+
+impl<T: Element> Form<T> for RowsMut<'_, T, 1> {
+    fn expect_rows(self, rows: usize) -> Result<Self, Error> {
+        self.expect_rows(rows)
+    }
+
+    fn losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
+        data: Data<'_, Self, T>,
+    ) -> Result<f64, Error> {
+        T::losses_and_grad(exec, kernel, data)
+    }
+
+    fn modified_losses(
+        exec: Exec,
+        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
+        data: Data<'_, Self, T, RowOutputs<'_, T>>,
+    ) -> Result<f64, Error> {
+        T::modified_losses_and_grad(exec, kernel, data)
+    }
+
+    fn soft_losses(
+        exec: Exec,
+        kernel: SoftCrossEntropy<'_, T>,
+        data: SoftData<'_, Self, T>,
+    ) -> Result<f64, Error> {
+        T::soft_losses_and_grad(exec, kernel, data)
     }
 }

@@ -22,6 +22,7 @@
 //! | turn rows of logits into probabilities | [`softmax`], [`softmax_in_place`] |
 //! | ... into log-probabilities, or one number a row | [`log_softmax`], [`log_softmax_in_place`], [`logsumexp`] |
 //! | train or score a classifier whose classes exclude each other | [`CrossEntropy`] |
+//! | ... and score rows, or find the likeliest class, the entropy | [`CrossEntropy::loss_with`], [`RowOutputs`] |
 //! | ... whose labels do not | [`BinaryCrossEntropy`], [`sigmoid`] |
 //! | propagate a gradient through a softmax | [`softmax_backward`], [`log_softmax_backward`] |
 //! | work on a slice | [`exp`], [`max`], [`sum`] |
@@ -169,6 +170,7 @@ mod kernel;
 mod logsumexp;
 mod operations;
 mod options;
+mod outputs;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod reduce;
@@ -202,6 +204,7 @@ pub use error::{BackendName, Error};
 pub use exec::Exec;
 pub use kernel::MaskedRows;
 pub use logsumexp::logsumexp;
+pub use outputs::RowOutputs;
 pub use reduce::{max, sum};
 pub use softmax::{Softmax, log_softmax, log_softmax_in_place, softmax, softmax_in_place};
 pub use targets::Target;

@@ -14,8 +14,10 @@ use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
 use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
+use crate::outputs::RowOutputs;
 use crate::rows::{Rows, RowsMut};
 use crate::targets::Flat;
 
@@ -35,8 +37,11 @@ macro_rules! table {
             run_rows logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
             run_rows losses: CrossEntropy<'_, Self, true>, Data<'_, Rows<'_, Self, 1>, Self> => f64;
             run_rows losses_and_grad: CrossEntropy<'_, Self, true>, Data<'_, RowsMut<'_, Self, 1>, Self> => f64;
-            run_rows modified_losses: CrossEntropy<'_, Self, false>, Data<'_, Rows<'_, Self, 1>, Self> => f64;
-            run_rows modified_losses_and_grad: CrossEntropy<'_, Self, false>, Data<'_, RowsMut<'_, Self, 1>, Self> => f64;
+            run_rows modified_losses: CrossEntropy<'_, Self, false>, Data<'_, Rows<'_, Self, 1>, Self, RowOutputs<'_, Self>> => f64;
+            run_rows modified_losses_and_grad: CrossEntropy<'_, Self, false>, Data<'_, RowsMut<'_, Self, 1>, Self, RowOutputs<'_, Self>> => f64;
+            run_rows soft_losses: SoftCrossEntropy<'_, Self>, SoftData<'_, Rows<'_, Self, 1>, Self> => f64;
+            run_rows soft_losses_and_grad: SoftCrossEntropy<'_, Self>, SoftData<'_, RowsMut<'_, Self, 1>, Self> => f64;
+            run mass: Mass<'_, Self>, Rows<'_, Self, 1> => f64;
             run binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
             run binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
             run binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();

@@ -10,8 +10,9 @@ use core::mem::MaybeUninit;
 
 use crate::element::Element;
 use crate::error::Error;
+use crate::outputs::RowOutputs;
 use crate::simd::Vector;
-use crate::targets::{Answers, Flat, Targets};
+use crate::targets::{Answers, Flat, Probs, Targets};
 
 /// Elements that are summed together before their sum joins the tree over the chunks of a row. The
 /// bits of every sum depend on it. 16 KiB of `f32`: half of a first-level cache.
@@ -403,7 +404,7 @@ impl<T: Sync> Split for &[T] {
     }
 }
 
-impl<T: Sync> Split for Answers<'_, T> {
+impl<T: Sync, A: Split> Split for Answers<'_, T, A> {
     fn rows(&self) -> usize {
         self.targets.rows()
     }
@@ -416,6 +417,56 @@ impl<T: Sync> Split for Answers<'_, T> {
         let ((a, x), (b, y)) = (self.targets, self.upstream).split_at(row);
         let answers = |targets, upstream| Answers { targets, upstream };
         (answers(a, x), answers(b, y))
+    }
+}
+
+impl<T: Sync> Split for Probs<'_, T> {
+    fn rows(&self) -> usize {
+        self.probs.len().checked_div(self.classes).unwrap_or(0)
+    }
+
+    fn elements(&self) -> usize {
+        self.probs.len()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let at = row.saturating_mul(self.classes).min(self.probs.len());
+        let (head, tail) = self.probs.split_at(at);
+        let part = |probs| Self { probs, ..self };
+        (part(head), part(tail))
+    }
+}
+
+impl<T: Send> Split for RowOutputs<'_, T> {
+    fn rows(&self) -> usize {
+        // As many as the batch that it goes with.
+        usize::MAX
+    }
+
+    fn elements(&self) -> usize {
+        0
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let (losses, lse) = (self.losses.split_at(row), self.log_sum_exps.split_at(row));
+        let (log_probs, entropies) = (self.log_probs.split_at(row), self.entropies.split_at(row));
+        let argmax = self.argmax.split_at(row);
+        (
+            Self {
+                losses: losses.0,
+                log_sum_exps: lse.0,
+                log_probs: log_probs.0,
+                entropies: entropies.0,
+                argmax: argmax.0,
+            },
+            Self {
+                losses: losses.1,
+                log_sum_exps: lse.1,
+                log_probs: log_probs.1,
+                entropies: entropies.1,
+                argmax: argmax.1,
+            },
+        )
     }
 }
 

@@ -16,12 +16,15 @@ use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
 use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
 use crate::kernel::tree::{self, Merge};
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
+use crate::kernel::weights::Extent;
+use crate::outputs::{Found, Outputs, RowOutputs};
 use crate::rows::{Pass, Row, Rows, RowsMut, Split};
 use crate::simd::Kernel;
-use crate::targets::{Answers, Flat};
+use crate::targets::{Answers, Flat, Probs};
 
 /// The textbook form of a kernel.
 pub trait Scalar<D>: Kernel<D> {
@@ -79,19 +82,19 @@ impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     }
 }
 
-impl<T: Element, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T>>
+impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    fn scalar(&self, (rows, answers, losses): Data<'_, Rows<'_, T, 1>, T>) -> f64 {
-        cross_entropy(self, rows, answers, losses)
+    fn scalar(&self, (rows, answers, outputs): Data<'_, Rows<'_, T, 1>, T, O>) -> f64 {
+        cross_entropy(self, rows, answers, outputs)
     }
 }
 
-impl<T: Element, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T>>
+impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    fn scalar(&self, (rows, answers, losses): Data<'_, RowsMut<'_, T, 1>, T>) -> f64 {
-        cross_entropy(self, rows, answers, losses)
+    fn scalar(&self, (rows, answers, outputs): Data<'_, RowsMut<'_, T, 1>, T, O>) -> f64 {
+        cross_entropy(self, rows, answers, outputs)
     }
 }
 
@@ -99,24 +102,69 @@ fn cross_entropy<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     mut rows: impl Iterator<Item = P>,
     answers: Answers<'_, T>,
-    mut losses: Option<&mut [T]>,
+    mut outputs: impl Outputs<T>,
 ) -> f64 {
     tree::sum(answers.targets.len(), |i| {
         let Some(mut row) = rows.next() else {
             return 0.0;
         };
+        let mut found = Found::default();
         let loss = if let Some(target) = answers.targets.get(i) {
+            if outputs.wanted().any {
+                let one_hot = |class| if class == target { T::ONE } else { T::ZERO };
+                found = known(kernel, row.source(), one_hot);
+            }
             let upstream = answers.upstream.map_or(T::ONE, |upstream| upstream[i]);
             cross_entropy_row(kernel, &mut row, target, upstream)
         } else {
             row.fill(T::ZERO);
             T::ZERO
         };
-        if let Some(losses) = &mut losses {
+        outputs.put(i, &found);
+        if let Some(losses) = outputs.losses_mut() {
             losses[i] = loss;
         }
         loss.to_f64()
     })
+}
+
+/// What is known of a row and a distribution beside the loss.
+fn known<T: Element, const PLAIN: bool>(
+    kernel: &CrossEntropy<'_, T, PLAIN>,
+    row: Row<'_, T, 1>,
+    target: impl Fn(usize) -> T,
+) -> Found {
+    let elements = || (0..row.len()).map(|i| row.get(0, i));
+    let max = largest(row);
+    let same = |x: T| x == max || max.is_nan() && x.is_nan();
+    let argmax = elements().position(same).unwrap_or_default();
+    let extent = if max.is_nan() {
+        Extent::Nan
+    } else if max == T::INFINITY {
+        Extent::Infinite
+    } else if max == T::NEG_INFINITY {
+        Extent::Masked
+    } else {
+        Extent::Finite(max)
+    };
+    if extent != Extent::Finite(max) {
+        return Found::special(extent, argmax, kernel.masked_rows);
+    }
+    let factor = T::from_f64(kernel.scale.factor);
+    let logits = || elements().map(|x| (x - max) * factor);
+    let sum = logits().fold(T::ZERO, |sum, z| sum + z.exp());
+    let product = |a: T, b: T| if a == T::ZERO { a } else { a * b };
+    let (mut log_prob, mut entropy) = (T::ZERO, sum.ln());
+    for (class, z) in logits().enumerate() {
+        log_prob = log_prob + product(target(class), z - sum.ln());
+        entropy = entropy - product(z.exp() / sum, z);
+    }
+    Found {
+        log_sum_exp: (max * factor + sum.ln()).to_f64(),
+        log_prob: log_prob.to_f64(),
+        entropy: entropy.to_f64(),
+        argmax,
+    }
 }
 
 fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
@@ -125,27 +173,36 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     target: usize,
     upstream: T,
 ) -> T {
-    let scale = T::from_f64(kernel.grad_scale) * upstream;
     if PLAIN {
+        let scale = T::from_f64(kernel.grad_scale) * upstream;
         return plain_row(kernel.masked_rows, row, target, scale);
     }
-    let factor = T::from_f64(kernel.scale.factor);
-    let scale = scale * factor;
-    // An upstream gradient that is not finite.
-    if !(T::NEG_INFINITY < upstream && upstream < T::INFINITY) {
-        let loss = cross_entropy_row(kernel, row, target, T::ZERO);
-        row.fill(T::NAN);
-        return loss;
-    }
-    let z_loss = (kernel.z_loss != 0.0).then(|| T::from_f64(kernel.z_loss));
     let [hard, soft] = kernel.shares.map(T::from_f64);
-    // Of a class.
     let share = |class: usize| {
         let share = if class == target { hard + soft } else { soft };
         kernel
             .class_weights
             .map_or(share, |weights| share * weights[class])
     };
+    row_with_shares(kernel, row, share, upstream)
+}
+
+/// A row each of whose classes has a share of the target.
+fn row_with_shares<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+    kernel: &CrossEntropy<'_, T, PLAIN>,
+    row: &mut P,
+    share: impl Fn(usize) -> T + Copy,
+    upstream: T,
+) -> T {
+    // An upstream gradient that is not finite.
+    if !(T::NEG_INFINITY < upstream && upstream < T::INFINITY) {
+        let loss = row_with_shares(kernel, row, share, T::ZERO);
+        row.fill(T::NAN);
+        return loss;
+    }
+    let factor = T::from_f64(kernel.scale.factor);
+    let scale = T::from_f64(kernel.grad_scale) * upstream * factor;
+    let z_loss = (kernel.z_loss != 0.0).then(|| T::from_f64(kernel.z_loss));
     let total = (0..row.len()).fold(T::ZERO, |total, i| total + share(i));
     let max = largest(row.source());
     if max == T::NEG_INFINITY && kernel.masked_rows == MaskedRows::Zero {
@@ -209,6 +266,68 @@ fn plain_row<T: Element, P: Pass<T, 1>>(
         row.replace(i, |weight| canonical((weight / sum - t) * scale));
     }
     canonical(sum.ln() - (x - max))
+}
+
+impl<T: Element> Scalar<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+    fn scalar(&self, (rows, answers, outputs): SoftData<'_, Rows<'_, T, 1>, T>) -> f64 {
+        soft_cross_entropy(self, rows, answers, outputs)
+    }
+}
+
+impl<T: Element> Scalar<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+    fn scalar(&self, (rows, answers, outputs): SoftData<'_, RowsMut<'_, T, 1>, T>) -> f64 {
+        soft_cross_entropy(self, rows, answers, outputs)
+    }
+}
+
+fn soft_cross_entropy<T: Element, P: Pass<T, 1>>(
+    SoftCrossEntropy(kernel): &SoftCrossEntropy<'_, T>,
+    mut rows: impl Split + Iterator<Item = P>,
+    answers: Answers<'_, T, Probs<'_, T>>,
+    mut outputs: RowOutputs<'_, T>,
+) -> f64 {
+    let [keep, add] = kernel.shares.map(T::from_f64);
+    tree::sum(rows.rows(), |i| {
+        let Some(mut row) = rows.next() else {
+            return 0.0;
+        };
+        let target = answers.targets.row(i);
+        let mut found = Found::default();
+        let loss = if target.iter().any(|&t| t != T::ZERO) {
+            if outputs.wanted().any {
+                found = known(kernel, row.source(), |class| target[class]);
+            }
+            let upstream = answers.upstream.map_or(T::ONE, |upstream| upstream[i]);
+            let share = |class: usize| {
+                let share = keep * target[class] + add;
+                kernel
+                    .class_weights
+                    .map_or(share, |weights| share * weights[class])
+            };
+            row_with_shares(kernel, &mut row, share, upstream)
+        } else {
+            row.fill(T::ZERO);
+            T::ZERO
+        };
+        outputs.put(i, &found);
+        if let Some(losses) = outputs.losses_mut() {
+            losses[i] = loss;
+        }
+        loss.to_f64()
+    })
+}
+
+impl<T: Element> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
+    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
+        tree::sum(rows.rows(), |_| {
+            let row = rows.next();
+            row.map_or(0.0, |row| {
+                let product = |i| row.get(0, i) * self.0[i];
+                let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + product(i));
+                sum.to_f64()
+            })
+        })
+    }
 }
 
 impl<T: Element> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {

@@ -33,7 +33,7 @@ where
 {
     let (elements, rows) = (data.elements(), data.rows());
     match backend.isa() {
-        Some(isa) if rows > 0 && elements / rows >= LONG => {
+        Some(isa) if rows > 0 && elements / rows >= LONG && kernel.shares(&data) => {
             let threads = helpers::threads(elements);
             if rows < threads {
                 few(isa, kernel, data, threads)
@@ -313,7 +313,7 @@ mod tests {
                 Task::Done => break,
             }
         }
-        let Step::Results(_, _, ([sum, _], _)) = team.step else {
+        let Step::Results(_, _, (sum, ..)) = team.step else {
             unreachable!("the row is an ordinary one");
         };
         sum

@@ -1,16 +1,24 @@
-//! Target classes of any integer type, as the kernels see them: an index, or nothing for an ignored
-//! row.
+//! Targets, as the kernels see them: the index of a class, of any integer type, or nothing for an ignored row; or the
+//! probability of each class.
 
 use crate::element::Element;
 use crate::error::Error;
 #[cfg(doc)]
 use crate::rows::CHUNK;
 
-/// An integer type of target classes: `u8` to `u64`, `usize`, `i8` to `i64` or `isize`. Sealed.
-pub trait Target: sealed::Integer {}
+/// What the targets of [`CrossEntropy`](crate::CrossEntropy) are made of: an integer type (`u8` to `u64`, `usize`, `i8` to `i64` or `isize`), one
+/// class a row; or the element type `T` of the logits, one probability for each of them. Sealed.
+pub trait Target<T = f32>: sealed::Given<T> {}
 
 pub(crate) mod sealed {
-    use super::Slice;
+    use super::{Given as Kind, Slice};
+
+    pub trait Given<T>: Copy + Sync {
+        /// The targets, unchecked.
+        fn given(targets: &[Self]) -> Kind<'_, T, Self::Integer>;
+        /// The type of classes; any, if these are probabilities.
+        type Integer: Integer;
+    }
 
     pub trait Integer: Copy + PartialEq + Sync {
         fn slice(targets: &[Self]) -> Slice<'_>;
@@ -21,7 +29,24 @@ pub(crate) mod sealed {
         fn exactly(x: i64) -> Option<Self>;
     }
 }
-use sealed::Integer as _;
+use sealed::Integer;
+
+/// Targets that are not checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'a, T, I> {
+    /// A class for each row.
+    Classes(&'a [I]),
+    /// A probability for each logit.
+    Probs(&'a [T]),
+}
+
+impl<T: Element> Target<T> for T {}
+impl<T: Element> sealed::Given<T> for T {
+    type Integer = usize;
+    fn given(targets: &[T]) -> Given<'_, T, usize> {
+        Given::Probs(targets)
+    }
+}
 
 /// The integer types, once.
 macro_rules! integers {
@@ -76,7 +101,13 @@ macro_rules! integers {
         }
 
         $(
-            impl Target for $integer {}
+            impl<T: Element> Target<T> for $integer {}
+            impl<T: Element> sealed::Given<T> for $integer {
+                type Integer = Self;
+                fn given(targets: &[Self]) -> Given<'_, T, Self> {
+                    Given::Classes(targets)
+                }
+            }
             impl sealed::Integer for $integer {
                 fn slice(targets: &[Self]) -> Slice<'_> {
                     Slice::$variant(targets)
@@ -114,10 +145,33 @@ pub struct Targets<'a> {
     ignore: Option<i64>,
 }
 
-/// What is known of each row of a batch.
+/// One probability for each class of each row.
 #[derive(Clone, Copy, Debug)]
-pub struct Answers<'a, T> {
-    pub targets: Targets<'a>,
+pub struct Probs<'a, T> {
+    pub probs: &'a [T],
+    /// Of a row.
+    pub classes: usize,
+}
+
+impl<'a, T> Probs<'a, T> {
+    /// Those of a row.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &'a [T] {
+        &self.probs[row * self.classes..][..self.classes]
+    }
+
+    /// Those of all rows from this one on.
+    #[inline(always)]
+    pub fn from(&self, row: usize) -> &'a [T] {
+        let start = row.saturating_mul(self.classes);
+        &self.probs[start.min(self.probs.len())..]
+    }
+}
+
+/// What is known of each row of a batch: `A` is [`Targets`] or [`Probs`].
+#[derive(Clone, Copy, Debug)]
+pub struct Answers<'a, T, A = Targets<'a>> {
+    pub targets: A,
     /// The gradient of what follows with respect to its loss, if that is not the same for all.
     pub upstream: Option<&'a [T]>,
 }
@@ -138,7 +192,7 @@ impl<'a> Targets<'a> {
     ///
     /// # Errors
     /// At the first target that is neither a class nor `ignore`.
-    pub fn new<I: Target, T: Element>(
+    pub fn new<I: Integer, T: Element>(
         targets: &'a [I],
         classes: usize,
         ignore: Option<i64>,

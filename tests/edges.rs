@@ -114,7 +114,7 @@ fn log_softmax_backward(exec: Exec, y: &[f32], dy: &[f32], classes: usize) -> Ve
 
 /// The reduced loss and its gradient, from all forms, which must agree.
 #[track_caller]
-fn reduced<I: Target>(
+fn reduced<I: Target<f32>>(
     options: CrossEntropy<'_>,
     x: &[f32],
     classes: usize,

@@ -19,8 +19,12 @@ use std::process::{Command, Stdio};
 use assembly::{Function, Instruction, aliases, functions};
 
 /// What a kernel, or what leads to it, may call, by a part of its mangled name, and what for.
-const CALLED: [(&str, &str); 20] = [
+const CALLED: &[(&str, &str)] = &[
     ("9panicking", "an index out of bounds: the end"),
+    (
+        "30panic_for_nonpositive_argument",
+        "a tree of nothing: the end",
+    ),
     ("16slice_index_fail", "a range out of bounds: the end"),
     ("_Unwind_Resume", "a lock released after a panic: the end"),
     ("memset", "a row without probabilities is filled"),
@@ -31,6 +35,17 @@ const CALLED: [(&str, &str); 20] = [
     ),
     ("4RoomfE4with", "the same rows, read"),
     ("16write_one_by_one", "gradients that vectors do not hold"),
+    ("13push_to_trees", "sums beside the weights, once a chunk"),
+    (
+        "8has_mass",
+        "whether a soft target has any, where that is asked",
+    ),
+    ("12special_loss", "a row without probabilities"),
+    (
+        "16first_of_special",
+        "the largest class of a row without probabilities",
+    ),
+    ("7outputs", "what else is found of a row, if it is wanted"),
     ("5Slice5value", "the target of a row"),
     ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),

@@ -35,7 +35,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        block::each::<T::Vector<S>, _, _, 2>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 2, 2>(simd, rows, &mut { *self });
     }
 }
 
@@ -44,7 +44,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        block::each::<T::Vector<S>, _, _, 2>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 2, 2>(simd, rows, &mut { *self });
     }
 }
 
@@ -80,7 +80,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
         let less = less(simd, dots);
         block.map(
             #[inline(always)]
-            |[y, dy]| {
+            |_, [y, dy]| {
                 let dx = y.mul_add(dy, less.times(y));
                 canonical(simd, V::select(y.eq(zero), zero, dx))
             },
@@ -133,7 +133,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
         let less = less(simd, totals);
         block.map(
             #[inline(always)]
-            |[y, dy]| {
+            |_, [y, dy]| {
                 let p = exp(simd, y);
                 let dx = less.product_added_to(p, dy);
                 canonical(simd, V::select(p.eq(zero), dy, dx))

@@ -21,7 +21,9 @@ const HALF: usize = ROWS / 2;
 /// time, and more if they are longer. (Measured; with few registers, rows one by one are slower than sixteen at once by more.)
 /// None are if they are longer than [`FEW`]: around 100 classes, rows one by one become as fast with AVX, and around 64 with SSE2
 /// (`cargo bench --bench ratios`).
-fn enough<V: Vector, const N: usize, R, W: Work<V, R, N>>(classes: usize) -> usize
+fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
+    classes: usize,
+) -> usize
 where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
@@ -38,8 +40,14 @@ where
 
 /// Work on a batch that is done row by row, or in blocks.
 ///
-/// `N` is the number of sources.
-pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize = 1> {
+/// `N` is the number of sources, and `C` that of what a block has columns of: those, and perhaps something that goes with them.
+pub trait Work<
+    V: Vector,
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+    const N: usize = 1,
+    const C: usize = N,
+>
+{
     /// As many very short rows take as much time as a block.
     const LEAST: usize;
     /// What is known of a block before its rows are finished.
@@ -49,11 +57,11 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize
     fn prepare(
         &mut self,
         simd: V::Simd,
-        block: &mut Block<V, N>,
+        block: &mut Block<V, C>,
         rows: &R,
     ) -> Option<Self::Prepared>;
     /// Finishes the rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
-    fn finish(&mut self, simd: V::Simd, block: &mut Block<V, N>, rows: R, prepared: Self::Prepared);
+    fn finish(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: R, prepared: Self::Prepared);
     /// Does one row. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
     /// the next row returned; it comes back as `max` with that row.
     fn row(
@@ -70,13 +78,15 @@ pub trait Work<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize
 /// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
 /// sums of the rows.
 #[inline(always)]
-pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, W: Work<V, R, N>, const N: usize>(
+pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     simd: V::Simd,
     mut rows: R,
     work: &mut W,
-) {
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
     const { assert!(V::LANES == ROWS) };
-    let enough = enough::<V, N, R, W>(rows.classes());
+    let enough = enough::<V, N, C, R, W>(rows.classes());
     if rows.rows() >= enough {
         let classes = rows.classes();
         // A single block needs no second one, whose memory costs as much time to write as a row.
@@ -110,11 +120,13 @@ pub fn each<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, W: Work<V, R, N>,
 
 /// Does the work on all rows, one after the other.
 #[inline(always)]
-fn one_by_one<V: Vector, R: Columns<V::Elem> + Peek<V::Elem, N>, const N: usize>(
+fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
     simd: V::Simd,
     mut rows: R,
-    work: &mut impl Work<V, R, N>,
-) {
+    work: &mut impl Work<V, R, N, C>,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
     let looks_ahead = looks_ahead::<V>(&rows);
     let mut max = None;
     while let Some(row) = rows.next() {
@@ -143,32 +155,38 @@ pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
     V::constant(simd, k as f64)
 }
 
-/// Sixteen rows of each source by columns.
+/// Sixteen rows by columns: of each source, or of each and of what goes with it.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<V: Vector, const N: usize = 1> {
-    columns: [[V; FEW]; N],
+pub struct Block<V: Vector, const C: usize = 1> {
+    columns: [[V; FEW]; C],
     classes: usize,
     /// The sums of pairs of lanes.
     sums: [V::Sum; HALF],
 }
 
-impl<V: Vector, const N: usize> Block<V, N> {
+impl<V: Vector, const C: usize> Block<V, C> {
     /// Room for blocks of rows of that many classes.
     #[inline(always)]
     pub fn new(simd: V::Simd, classes: usize) -> Self {
         Self {
-            columns: [[V::splat(simd, V::Elem::ZERO); FEW]; N],
+            columns: [[V::splat(simd, V::Elem::ZERO); FEW]; C],
             classes,
             sums: [V::sum_zero(simd); HALF],
         }
     }
 
-    /// Reads the first rows of the batch.
+    /// Reads the first rows of the batch, which has as many sources.
     #[inline(always)]
     pub fn read(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
         for (source, columns) in self.columns.iter_mut().enumerate() {
             rows.read(simd, source, columns);
         }
+    }
+
+    /// Reads what goes with the source of the first rows, and has rows of its own.
+    #[inline(always)]
+    pub fn read_beside(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
+        rows.read(simd, 0, &mut self.columns[C - 1]);
     }
 
     /// The columns of the rows of the first source.
@@ -177,9 +195,9 @@ impl<V: Vector, const N: usize> Block<V, N> {
         &mut self.columns[0][..self.classes]
     }
 
-    /// Column `k` of each source.
+    /// Column `k` of each.
     #[inline(always)]
-    fn column(&self, k: usize) -> [V; N] {
+    pub fn column(&self, k: usize) -> [V; C] {
         core::array::from_fn(
             #[inline(always)]
             |source| self.columns[source][k],
@@ -188,9 +206,9 @@ impl<V: Vector, const N: usize> Block<V, N> {
 
     /// Puts what `f` makes of the sources in the place of the first.
     #[inline(always)]
-    pub fn map(&mut self, mut f: impl FnMut([V; N]) -> V) {
+    pub fn map(&mut self, mut f: impl FnMut(usize, [V; C]) -> V) {
         for k in 0..self.classes {
-            self.columns[0][k] = f(self.column(k));
+            self.columns[0][k] = f(k, self.column(k));
         }
     }
 
@@ -205,7 +223,7 @@ impl<V: Vector, const N: usize> Block<V, N> {
     pub fn fold(
         &mut self,
         simd: V::Simd,
-        mut add: impl FnMut(V::Sum, usize, [V; N]) -> V::Sum,
+        mut add: impl FnMut(V::Sum, usize, [V; C]) -> V::Sum,
     ) -> [f64; ROWS] {
         self.sum_lanes(
             #[inline(always)]
@@ -257,8 +275,8 @@ impl<V: Vector, const N: usize> Block<V, N> {
     }
 }
 
-impl<V: Vector> Block<V> {
-    /// Reads the first rows of the batch, and finds their shifts; `None`, unless all of them have a finite
+impl<V: Vector, const C: usize> Block<V, C> {
+    /// Reads the first rows of the batch, which has one source, and finds their shifts; `None`, unless all of them have a finite
     /// maximum, and are weighed without an offset. There may be NaN elements besides: their row's sum is NaN.
     #[inline(always)]
     pub fn read_shifts(
@@ -267,7 +285,7 @@ impl<V: Vector> Block<V> {
         rows: &impl Columns<V::Elem>,
         scale: &Scale<V::Elem>,
     ) -> Option<Shifts<V>> {
-        self.read(simd, rows);
+        rows.read(simd, 0, &mut self.columns[0]);
         let columns = self.columns();
         let mut max = columns[0];
         for &x in &columns[1..] {
@@ -279,7 +297,7 @@ impl<V: Vector> Block<V> {
     /// The column in which each row has its maximum first.
     #[inline(always)]
     pub fn top(&self, simd: V::Simd, max: V) -> V {
-        let [columns] = &self.columns;
+        let columns = &self.columns[0];
         let mut top = max;
         for k in (0..self.classes).rev() {
             top = V::select(columns[k].eq(max), column(simd, k), top);

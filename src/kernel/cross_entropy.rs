@@ -16,14 +16,16 @@
 //! two that are subtracted: the weight 1.1, the sum 0.6, that of `lse` in the factor 0.6, `b_k` rounded 1, and the difference 0.5: 3.8.
 
 use super::block::{self, Block, ROWS, Work, column};
-use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::entropy::Known;
+use super::row::{self, Beside, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor, lightest, scale, scales};
-use super::{MaskedRows, log, rounded, tree};
+use super::{MaskedRows, entropy, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
+use crate::outputs::{Found, Outputs, Wanted};
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Answers;
@@ -49,37 +51,37 @@ pub struct CrossEntropy<'a, T, const PLAIN: bool> {
     pub largest_weight: f64,
 }
 
-/// What is done with a batch: its rows, their targets, and where to write their losses.
-pub type Data<'a, R, T> = (R, Answers<'a, T>, Option<&'a mut [T]>);
+/// What is done with a batch: its rows, their targets, and where to write their losses; perhaps more that is known of them.
+pub type Data<'a, R, T, O = Option<&'a mut [T]>> = (R, Answers<'a, T>, O);
 
-impl<T: Element, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T>>
+impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     type Output = f64;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: Data<'_, Rows<'_, T, 1>, T>) -> f64 {
-        self.batch::<T::Vector<S>, _>(simd, data)
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, Rows<'_, T, 1>, T, O>) -> f64 {
+        self.batch::<T::Vector<S>, _, _>(simd, data)
     }
 }
 
-impl<T: Element, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T>>
+impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     type Output = f64;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: Data<'_, RowsMut<'_, T, 1>, T>) -> f64 {
-        self.batch::<T::Vector<S>, _>(simd, data)
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, RowsMut<'_, T, 1>, T, O>) -> f64 {
+        self.batch::<T::Vector<S>, _, _>(simd, data)
     }
 }
 
 impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     #[inline(always)]
-    fn batch<V: Vector<Elem = T>, R>(
+    fn batch<V: Vector<Elem = T>, R, O: Outputs<T>>(
         &self,
         simd: V::Simd,
-        (rows, answers, losses): Data<'_, R, T>,
+        (rows, answers, outputs): Data<'_, R, T, O>,
     ) -> f64
     where
         R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
@@ -87,13 +89,14 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
         let mut batch = Batch {
             options: self,
             upcoming: answers.targets.sixteen(0),
+            wanted: outputs.wanted(),
             answers,
-            losses,
+            outputs,
             sum: tree::Sum::new(),
             prepared: 0,
             done: 0,
         };
-        block::each::<V, R, _, 1>(simd, rows, &mut batch);
+        block::each::<V, R, _, 1, 1>(simd, rows, &mut batch);
         batch.sum.total()
     }
 
@@ -148,7 +151,7 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 
     /// The weight of a class.
     #[inline(always)]
-    fn class_weight(&self, class: usize) -> f64 {
+    pub fn class_weight(&self, class: usize) -> f64 {
         match self.class_weights() {
             Some(weights) => weights[class].to_f64(),
             None => 1.0,
@@ -220,22 +223,24 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 /// this, it would show. Factors that are less than its inverse, or not much less, have normal numbers as their low parts.
 const LARGE: f64 = 68_719_476_736.0; // 2^36
 const SMALL: f64 = 1.0 / (1_u64 << 40) as f64;
-const LARGEST_LSE: f64 = 131_072.0;
+pub const LARGEST_LSE: f64 = 131_072.0;
 /// A share, before it is multiplied by the weight of its class, is a finite number, and its low part a normal one.
 const LEAST_SHARE: f64 = 1.0 / (1_u128 << 96) as f64;
 
-fn is_moderate(x: f64) -> bool {
+/// Whether it is 0, or neither large nor small.
+pub fn is_moderate(x: f64) -> bool {
     x == 0.0 || (SMALL..=LARGE).contains(&x.abs())
 }
 
 /// What goes with the rows of a batch, and how many are done.
-struct Batch<'a, T, const PLAIN: bool> {
+struct Batch<'a, T, O, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
     answers: Answers<'a, T>,
     /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
     /// by one, and read as vectors.
     upcoming: [i32; ROWS],
-    losses: Option<&'a mut [T]>,
+    outputs: O,
+    wanted: Wanted,
     sum: tree::Sum,
     /// Rows that are prepared, and those that are finished.
     prepared: usize,
@@ -243,8 +248,9 @@ struct Batch<'a, T, const PLAIN: bool> {
 }
 
 /// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, the sum of the
-/// others' weights, and what is beside it.
+/// others' weights, and what is beside it; and what else is wanted of them.
 struct Prepared<V: Vector> {
+    known: Option<Known<V>>,
     shifts: Shifts<V>,
     target: V,
     logit: V,
@@ -254,11 +260,11 @@ struct Prepared<V: Vector> {
 
 /// A share of a loss, which may be infinite: a share of 0 has none.
 #[inline(always)]
-fn share(hard: f64, nll: f64) -> f64 {
+pub fn share(hard: f64, nll: f64) -> f64 {
     log::by_mask(hard == 0.0, 0.0, hard * nll)
 }
 
-impl<T: Element, const PLAIN: bool> Batch<'_, T, PLAIN> {
+impl<T: Element, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     /// The weights of the classes of sixteen targets, and the gradient with respect to the loss of each row, times the factor of
     /// the logits; from row `first` on.
     #[inline(always)]
@@ -296,7 +302,8 @@ impl<T: Element, const PLAIN: bool> Batch<'_, T, PLAIN> {
     }
 }
 
-impl<V: Vector, R, const PLAIN: bool> Work<V, R> for Batch<'_, V::Elem, PLAIN>
+impl<V: Vector, R, O: Outputs<V::Elem>, const PLAIN: bool> Work<V, R>
+    for Batch<'_, V::Elem, O, PLAIN>
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
@@ -317,6 +324,11 @@ where
         }
         let target = V::narrow(simd, &target);
         let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
+        let known = if PLAIN {
+            None
+        } else {
+            Known::of_block(simd, block, &shifts, self.wanted)
+        };
         let mut beside = [0.0; ROWS];
         if self.options.is_smooth() {
             beside = block.fold(
@@ -353,6 +365,7 @@ where
             return None;
         }
         Some(Prepared {
+            known,
             shifts,
             target,
             logit,
@@ -364,6 +377,7 @@ where
     #[inline(always)]
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, mut rows: R, prepared: Prepared<V>) {
         let Prepared {
+            known,
             shifts,
             target,
             logit,
@@ -379,11 +393,12 @@ where
             |target| target >= 0.0,
         );
         let [class_weights, g] = self.marks(&targets, self.done);
-        let mut losses = others;
+        let (mut losses, mut nlls) = (others, others);
         for i in 0..ROWS {
             let (others, weight) = (others[i], weights[i]);
             let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
+            nlls[i] = nll;
             let loss = share(options.hard(class_weights[i]), nll);
             losses[i] = if counted[i] { loss } else { 0.0 };
         }
@@ -432,7 +447,21 @@ where
             }
             block.write(simd, &mut rows);
         }
-        if let Some(slice) = &mut self.losses {
+        if let Some(known) = known.filter(|_| !PLAIN) {
+            let mut sums = others;
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += weight;
+            }
+            let mut found = known.found(&shifts, sums);
+            for i in 0..ROWS.min(rows.rows()) {
+                found[i].log_prob = -nlls[i];
+                if !counted[i] {
+                    found[i] = Found::default();
+                }
+                self.outputs.put(self.done + i, &found[i]);
+            }
+        }
+        if let Some(slice) = self.outputs.losses_mut() {
             for (to, loss) in slice[self.done..].iter_mut().zip(losses) {
                 *to = rounded(loss);
             }
@@ -450,17 +479,24 @@ where
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
         let i = self.done;
-        let (loss, next_max) = if let Some(work) = self
-            .options
-            .toward(&self.answers, i, |target| row.get(0, target))
+        let wanted = self.wanted;
+        let (loss, next_max) = if let Some(work) =
+            self.options
+                .toward(&self.answers, i, wanted, |target| row.get(0, target))
         {
             let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            if !PLAIN && wanted.any {
+                self.outputs.put(i, &work.found::<V>(&outcome));
+            }
             (work.loss::<V>(&outcome), next_max)
         } else {
             row.fill(V::Elem::ZERO);
+            if !PLAIN && wanted.any {
+                self.outputs.put(i, &Found::default());
+            }
             (0.0, None)
         };
-        if let Some(losses) = &mut self.losses {
+        if let Some(losses) = self.outputs.losses_mut() {
             losses[i] = rounded(loss);
         }
         self.sum.push(loss);
@@ -476,6 +512,7 @@ impl<'a, T: Element, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
         &self,
         answers: &Answers<'_, T>,
         row: usize,
+        wanted: Wanted,
         get: impl Fn(usize) -> T,
     ) -> Option<Toward<'a, T, PLAIN>> {
         let target = answers.targets.get(row)?;
@@ -488,6 +525,7 @@ impl<'a, T: Element, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
             logit: get(target),
             class_weight: self.class_weight(target),
             grad: self.grad() * upstream,
+            wanted,
         })
     }
 }
@@ -502,9 +540,22 @@ pub struct Toward<'a, T, const PLAIN: bool> {
     class_weight: f64,
     /// The gradient with respect to the loss of the row, times the factor of the logits.
     grad: f64,
+    wanted: Wanted,
 }
 
 impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
+    /// What is wanted beside the loss.
+    #[inline(always)]
+    fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found {
+        match outcome {
+            Outcome::Ordinary(row) => Found {
+                log_prob: -row.loss::<V>(),
+                ..row.found::<V>(self.wanted)
+            },
+            &Outcome::Special(extent, top) => Found::special(extent, top, self.options.masked_rows),
+        }
+    }
+
     /// The loss of the row.
     #[inline(always)]
     fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> f64 {
@@ -514,17 +565,19 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
                 let loss = share(hard, row.loss::<V>());
                 if self.options.has_other_loss() {
                     let offset = row.shift.scaled_offset();
-                    loss + self.options.other_loss(row.log::<V>(), offset, row.beside)
+                    loss + self
+                        .options
+                        .other_loss(row.log::<V>(), offset, row.beside[0])
                 } else {
                     loss
                 }
             }
-            Outcome::Special(extent) if self.options.masked_rows.gives_zeros(extent) => {
+            Outcome::Special(extent, _) if self.options.masked_rows.gives_zeros(extent) => {
                 // Of the square of the log-sum-exp too.
                 let mass = self.options.mass(hard) + self.options.z_loss;
                 share(if PLAIN { hard } else { mass }, f64::INFINITY)
             }
-            Outcome::Special(_) => f64::NAN,
+            Outcome::Special(..) => f64::NAN,
         }
     }
 
@@ -548,6 +601,49 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
             None => share.times(one),
             Some(weights) => share.times(weights.vector_or(simd, i, T::ZERO)),
         }
+    }
+
+    /// The sum of the elements of a part, less the offset, each times the weight of its class.
+    #[inline(always)]
+    fn smoothed<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        part: Row<'_, T, 1>,
+        start: usize,
+        offset: T,
+    ) -> f64 {
+        let Some(weights) = self.options.class_weights() else {
+            return sum_less(
+                simd,
+                part,
+                offset,
+                #[inline(always)]
+                |sum, _, x| V::sum_add(sum, x),
+            );
+        };
+        let weights = Row::of(&weights[start..start + part.len()]);
+        let sum = sum_less(
+            simd,
+            part,
+            offset,
+            #[inline(always)]
+            |sum, i, x| V::sum_add_product(sum, weights.vector_or(simd, i, T::ZERO), x),
+        );
+        if !sum.is_nan() {
+            return sum;
+        }
+        // A class of weight 0 has -inf, or there is a NaN, of which the sum of the weights will tell.
+        let zero = V::splat(simd, T::ZERO);
+        sum_less(
+            simd,
+            part,
+            offset,
+            #[inline(always)]
+            |sum, i, x: V| {
+                let weight = weights.vector_or(simd, i, T::ZERO);
+                V::sum_add_product(sum, weight, V::select(weight.eq(zero), zero, x))
+            },
+        )
     }
 
     /// Writes gradients that are not moderate, one by one.
@@ -622,7 +718,11 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         LeftOut::Element(self.target, self.logit)
     }
 
-    /// The sum of the elements, less the offset, each times the weight of its class.
+    #[inline(always)]
+    fn finds_top(&self) -> bool {
+        !PLAIN && self.wanted.argmax
+    }
+
     #[inline(always)]
     fn beside<V: Vector<Elem = T>>(
         &self,
@@ -630,43 +730,16 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         part: Row<'_, T, 1>,
         start: usize,
         shift: &Shift<T>,
-    ) -> f64 {
-        if !self.options.is_smooth() {
-            return 0.0;
+        _: usize,
+    ) -> Beside {
+        let mut beside = Beside::default();
+        if self.options.is_smooth() {
+            beside[0] = self.smoothed::<V>(simd, part, start, shift.offset());
         }
-        let offset = shift.offset();
-        let Some(weights) = self.options.class_weights() else {
-            return sum_less(
-                simd,
-                part,
-                offset,
-                #[inline(always)]
-                |sum, _, x| V::sum_add(sum, x),
-            );
-        };
-        let weights = Row::of(&weights[start..start + part.len()]);
-        let sum = sum_less(
-            simd,
-            part,
-            offset,
-            #[inline(always)]
-            |sum, i, x| V::sum_add_product(sum, weights.vector_or(simd, i, T::ZERO), x),
-        );
-        if !sum.is_nan() {
-            return sum;
+        if self.wanted.entropies {
+            entropy::parts_beside::<V>(simd, part, shift, &mut beside);
         }
-        // A class of weight 0 has -inf, or there is a NaN, of which the sum of the weights will tell.
-        let zero = V::splat(simd, T::ZERO);
-        sum_less(
-            simd,
-            part,
-            offset,
-            #[inline(always)]
-            |sum, i, x: V| {
-                let weight = weights.vector_or(simd, i, T::ZERO);
-                V::sum_add_product(sum, weight, V::select(weight.eq(zero), zero, x))
-            },
-        )
+        beside
     }
 
     #[inline(always)]
@@ -733,33 +806,41 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
     }
 }
 
-impl<'a, T: Element, R, const PLAIN: bool> Shared<Data<'a, R, T>> for CrossEntropy<'a, T, PLAIN>
+impl<'a, T: Element, R, O: Outputs<T>, const PLAIN: bool> Shared<Data<'a, R, T, O>>
+    for CrossEntropy<'a, T, PLAIN>
 where
-    Self: Kernel<Data<'a, R, T>, Output = f64>,
+    Self: Kernel<Data<'a, R, T, O>, Output = f64>,
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
     type Work = Toward<'a, T, PLAIN>;
     type Rows = R;
-    type Rest = Option<&'a mut [T]>;
+    type Rest = O;
+
+    fn shares(&self, (_, _, outputs): &Data<'a, R, T, O>) -> bool {
+        !outputs.wanted().argmax
+    }
 
     fn open(
         &self,
-        (mut row, answers, losses): Data<'a, R, T>,
-    ) -> Result<Open<Data<'a, R, T>, Self>, f64> {
+        (mut row, answers, mut outputs): Data<'a, R, T, O>,
+    ) -> Result<Open<Data<'a, R, T, O>, Self>, f64> {
         let work = {
             let logits = row.peek();
-            self.toward(&answers, 0, |target| logits.get(0, target))
+            self.toward(&answers, 0, outputs.wanted(), |target| {
+                logits.get(0, target)
+            })
         };
         if let Some(work) = work {
             return Ok(Open {
                 work,
                 chunks: row.in_chunks(),
-                rest: losses,
+                rest: outputs,
             });
         }
         row.whole().fill(T::ZERO);
-        if let Some(losses) = losses {
+        outputs.put(0, &Found::default());
+        if let Some(losses) = outputs.losses_mut() {
             losses.fill(T::ZERO);
         }
         Err(0.0)
@@ -770,10 +851,13 @@ where
         &self,
         work: &Self::Work,
         outcome: &Outcome<T>,
-        losses: Self::Rest,
+        mut outputs: O,
     ) -> f64 {
         let loss = work.loss::<V>(outcome);
-        if let Some(losses) = losses {
+        if !PLAIN && work.wanted.any {
+            outputs.put(0, &work.found::<V>(outcome));
+        }
+        if let Some(losses) = outputs.losses_mut() {
             losses.fill(rounded(loss));
         }
         loss

@@ -26,7 +26,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, _, 1>(simd, rows, &mut { *self });
+        block::each::<T::Vector<S>, _, _, 1, 1>(simd, rows, &mut { *self });
     }
 }
 

@@ -10,7 +10,6 @@ use super::step::{Open, Shared};
 use super::weights::Extent;
 use super::{log, rounded};
 use crate::element::Element;
-use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Recut as _, Row, Rows};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -23,7 +22,7 @@ impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
-        block::each::<T::Vector<S>, _, _, 1>(simd, rows, &mut Results(results.iter_mut()));
+        block::each::<T::Vector<S>, _, _, 1, 1>(simd, rows, &mut Results(results.iter_mut()));
     }
 }
 
@@ -92,10 +91,18 @@ impl LogSumExp {
                 let log = row.log::<V>();
                 rounded(row.shift.scaled_offset() + log)
             }
-            Outcome::Special(Extent::Masked) => V::Elem::NEG_INFINITY,
-            Outcome::Special(Extent::Infinite) => V::Elem::INFINITY,
-            Outcome::Special(_) => V::Elem::NAN,
+            Outcome::Special(extent, _) => rounded(of_special(*extent)),
         }
+    }
+}
+
+/// The log-sum-exp of a row without weights.
+#[inline(always)]
+pub fn of_special<T: Element>(extent: Extent<T>) -> f64 {
+    match extent {
+        Extent::Masked => f64::NEG_INFINITY,
+        Extent::Infinite => f64::INFINITY,
+        _ => f64::NAN,
     }
 }
 

@@ -2,6 +2,7 @@
 //! mechanisms that they share. No `unsafe`, no `cfg`.
 
 pub mod block;
+pub mod entropy;
 pub mod exp;
 pub mod log;
 pub mod row;
@@ -20,6 +21,7 @@ pub mod elementwise;
 pub mod log_softmax;
 pub mod logsumexp;
 pub mod reduce;
+pub mod soft_cross_entropy;
 pub mod softmax;
 pub mod weighted_binary;
 

@@ -26,6 +26,12 @@ pub trait RowWork<T: Element> {
     /// The element whose weight is not summed with the others.
     fn left_out(&self) -> LeftOut<T>;
 
+    /// Whether [`Outcome`] is to tell where the first of the largest elements is.
+    #[inline(always)]
+    fn finds_top(&self) -> bool {
+        false
+    }
+
     /// Sums the weights of a row, or of a part of it from element `start` on, but for one element.
     #[inline(always)]
     fn weigh<V: Vector<Elem = T>, P: Pass<T, 1>>(
@@ -36,24 +42,19 @@ pub trait RowWork<T: Element> {
         shift: &Shift<T>,
         left_out: usize,
         ahead: Row<'_, T, 1>,
-    ) -> (Weighed<V>, f64) {
-        // A tree of its own: of one with two numbers at each node, the compiler makes short vectors.
-        let mut beside = tree::Sum::new();
-        let before = sum_beside::<T, V, Self>(simd, self, start, shift, &mut beside);
+    ) -> (Weighed<V>, Beside) {
+        let mut sums = Sums::new();
+        let before = sum_beside::<T, V, Self>(simd, self, start, shift, left_out, &mut sums);
         let weighed = if Self::KEEPS_WEIGHTS {
             weigh::<V, _>(simd, part, shift, left_out, ahead, before)
         } else {
             weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead, before)
         };
-        let beside = if Self::SUMS_BESIDE {
-            beside.total()
-        } else {
-            0.0
-        };
-        (weighed, beside)
+        (weighed, sums.total())
     }
 
-    /// What is to be summed beside the weights, of elements that begin at `start`.
+    /// What is to be summed beside the weights, of elements that begin at `start`. One of them, counted from there, may be the one
+    /// that is left out.
     #[inline(always)]
     fn beside<V: Vector<Elem = T>>(
         &self,
@@ -61,8 +62,9 @@ pub trait RowWork<T: Element> {
         _: Row<'_, T, 1>,
         _: usize,
         _: &Shift<T>,
-    ) -> f64 {
-        0.0
+        _left_out: usize,
+    ) -> Beside {
+        Beside::default()
     }
 
     /// Writes the results of a part of a row, from element `start` on.
@@ -78,6 +80,65 @@ pub trait RowWork<T: Element> {
     fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>);
 }
 
+/// Sums beside that of the weights.
+pub type Beside = [f64; 10];
+
+/// Their leaves, which come chunk by chunk.
+#[derive(Clone, Debug)]
+struct Sums {
+    first: Beside,
+    /// From the second chunk on. (To clear them would cost a short row some time.)
+    trees: Option<[tree::Sum; 10]>,
+    chunks: usize,
+}
+
+impl Sums {
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            first: Beside::default(),
+            trees: None,
+            chunks: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, leaves: Beside) {
+        self.chunks += 1;
+        if self.chunks == 1 {
+            self.first = leaves;
+        } else {
+            self.push_to_trees(leaves);
+        }
+    }
+
+    #[inline(never)]
+    fn push_to_trees(&mut self, leaves: Beside) {
+        let first = self.first;
+        let trees = self.trees.get_or_insert_with(|| {
+            first.map(|leaf| {
+                let mut tree = tree::Sum::new();
+                tree.push(leaf);
+                tree
+            })
+        });
+        for (tree, leaf) in trees.iter_mut().zip(leaves) {
+            tree.push(leaf);
+        }
+    }
+
+    #[inline(always)]
+    fn total(&self) -> Beside {
+        let mut totals = self.first;
+        if let Some(trees) = &self.trees {
+            for (total, tree) in totals.iter_mut().zip(trees) {
+                *total = tree.total();
+            }
+        }
+        totals
+    }
+}
+
 /// What adds up [`RowWork::beside`] of each chunk.
 #[inline(always)]
 fn sum_beside<'a, T: Element, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
@@ -85,12 +146,14 @@ fn sum_beside<'a, T: Element, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
     work: &'a W,
     start: usize,
     shift: &'a Shift<T>,
-    sum: &'a mut tree::Sum,
+    left_out: usize,
+    sums: &'a mut Sums,
 ) -> impl FnMut(Row<'_, T, 1>, usize) + use<'a, T, V, W> {
     #[inline(always)]
     move |chunk, at| {
         if W::SUMS_BESIDE {
-            sum.push(work.beside::<V>(simd, chunk, start + at, shift));
+            let left_out = left_out.wrapping_sub(at);
+            sums.push(work.beside::<V>(simd, chunk, start + at, shift, left_out));
         }
     }
 }
@@ -112,17 +175,21 @@ pub enum Outcome<T> {
     /// Weighed.
     Ordinary(Ordinary<T>),
     /// Without weights. Never [`Extent::Finite`].
-    Special(Extent<T>),
+    Special(Extent<T>, Top),
 }
+
+/// Where the first of the largest elements is, of which NaN is one, if that was asked for.
+pub type Top = usize;
 
 /// A row that is weighed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ordinary<T> {
+    pub top: Top,
     pub shift: Shift<T>,
     /// The sum of the weights, but for the one left out.
     pub sum: f64,
     /// What was summed beside them.
-    pub beside: f64,
+    pub beside: Beside,
     pub heaviest: Heaviest,
     pub apart: Apart,
 }
@@ -189,9 +256,15 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     let max = match extent::<V>(simd, row.source(), max) {
         Extent::Finite(max) => max,
         extent => {
+            let top = top_of(work, row.source(), extent);
             work.special(row, 0, extent);
-            return (Outcome::Special(extent), None);
+            return (Outcome::Special(extent, top), None);
         }
+    };
+    let top = if work.finds_top() {
+        row.source().find::<V>(simd, max).unwrap_or_default()
+    } else {
+        0
     };
     let shift = Shift::new::<V>(max, &work.scale());
     let (index, x) = match work.left_out() {
@@ -210,10 +283,13 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     } = weighed;
     // The sum does not tell of what is left out.
     if sum.is_nan() || x.is_nan() {
+        // Weights that are written over logits are NaN where these are.
+        let top = top_of(work, row.source(), Extent::Nan);
         work.special(row, 0, Extent::Nan);
-        return (Outcome::Special(Extent::Nan), next_max);
+        return (Outcome::Special(Extent::Nan, top), next_max);
     }
     let ordinary = Ordinary {
+        top,
         shift,
         sum,
         beside,
@@ -222,4 +298,25 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     };
     work.results::<V, P>(simd, row, 0, &ordinary);
     (Outcome::Ordinary(ordinary), next_max)
+}
+
+/// Where the first of the largest elements of a row without weights is, if that is asked for.
+#[inline(always)]
+fn top_of<T: Element>(work: &impl RowWork<T>, row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
+    if work.finds_top() {
+        first_of_special(row, extent)
+    } else {
+        0
+    }
+}
+
+#[inline(never)]
+fn first_of_special<T: Element>(row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
+    let is_top = |x: T| match extent {
+        Extent::Nan => x.is_nan(),
+        _ => x == T::INFINITY,
+    };
+    // Of equal elements, which are all `-inf`, the first.
+    let first = (0..row.len()).find(|&i| is_top(row.get(0, i)));
+    first.unwrap_or_default()
 }

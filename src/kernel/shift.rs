@@ -71,6 +71,12 @@ impl<T: Element> Shift<T> {
         self.is_far
     }
 
+    /// The factor of the logits.
+    #[inline(always)]
+    pub fn factor(&self) -> f64 {
+        self.scale.factor
+    }
+
     /// An element less the offset, times the factor.
     #[inline(always)]
     pub fn logit(&self, x: T) -> f64 {
@@ -138,6 +144,12 @@ impl<V: Vector> Shifts<V> {
             max,
             scale: *scale,
         })
+    }
+
+    /// [`Shift::factor`]
+    #[inline(always)]
+    pub fn factor(&self) -> f64 {
+        self.scale.factor
     }
 
     /// [`Shift::logit`] of an element of each row.

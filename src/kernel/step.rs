@@ -3,7 +3,7 @@
 //! A part begins at a multiple of [`CHUNK`](crate::rows::CHUNK), so its sum is a node of the tree over the chunks of the
 //! row, and the sum of all parts has the bits of that of the whole row.
 
-use super::row::{Apart, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{Apart, Beside, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
@@ -20,6 +20,11 @@ pub trait Shared<D>: Kernel<D> {
     type Rows: Columns<Self::Elem> + Peek<Self::Elem, 1>;
     /// What goes with the row.
     type Rest;
+
+    /// Whether threads can share the rows of a batch, with all that is wanted of them.
+    fn shares(&self, _: &D) -> bool {
+        true
+    }
 
     /// What there is to do with a batch of one row. Or what comes of it, if there is nothing to share.
     fn open(&self, data: D) -> Result<Open<D, Self>, Self::Output>;
@@ -77,7 +82,7 @@ pub enum Step<T> {
     /// Sum the weights of a row with this maximum, but for one element; write them, if wanted.
     Weights(T, (usize, T)),
     /// Write the results; the sum of those weights, of what is beside them, and the heaviest.
-    Results(T, (usize, T), ([f64; 2], Heaviest)),
+    Results(T, (usize, T), (f64, Beside, Heaviest)),
     /// The same where there are no weights.
     Special(Extent<T>),
 }
@@ -87,7 +92,7 @@ pub enum Step<T> {
 pub enum Found<T> {
     Extent(Extent<T>),
     Maximum(usize),
-    Weights([f64; 2], Heaviest),
+    Weights(f64, Beside, Heaviest),
     Nothing,
 }
 
@@ -97,8 +102,8 @@ impl<T: Element> Merge for Found<T> {
             (Self::Extent(a), Self::Extent(b)) => Self::Extent(a.merge(b)),
             (Self::Maximum(a), Self::Maximum(b)) => Self::Maximum(a.min(b)),
             // The heaviest weight is that of the row, whatever part has it.
-            (Self::Weights(a, heaviest), Self::Weights(b, _)) => {
-                Self::Weights(a.merge(b), heaviest)
+            (Self::Weights(a, x, heaviest), Self::Weights(b, y, _)) => {
+                Self::Weights(a.merge(b), x.merge(y), heaviest)
             }
             // All parts do the same step.
             _ => Self::Nothing,
@@ -119,13 +124,11 @@ impl<T: Element> Step<T> {
             (_, Found::Extent(extent)) => Self::Special(extent),
             (Self::Maximum(max), Found::Maximum(i)) => Self::Weights(max, (i, max)),
             // The sum does not tell of what is left out.
-            (Self::Weights(_, (_, x)), Found::Weights([sum, _], _))
-                if sum.is_nan() || x.is_nan() =>
-            {
+            (Self::Weights(_, (_, x)), Found::Weights(sum, ..)) if sum.is_nan() || x.is_nan() => {
                 Self::Special(Extent::Nan)
             }
-            (Self::Weights(max, left_out), Found::Weights(sums, heaviest)) => {
-                Self::Results(max, left_out, (sums, heaviest))
+            (Self::Weights(max, left_out), Found::Weights(sum, beside, heaviest)) => {
+                Self::Results(max, left_out, (sum, beside, heaviest))
             }
             _ => return None,
         };
@@ -141,9 +144,10 @@ impl<T: Element> Step<T> {
     #[inline(always)]
     fn outcome<V: Vector<Elem = T>>(&self, scale: &Scale<T>) -> Outcome<T> {
         match *self {
-            Self::Results(max, (index, x), ([sum, beside], heaviest)) => {
+            Self::Results(max, (index, x), (sum, beside, heaviest)) => {
                 let shift = Shift::new::<V>(max, scale);
                 Outcome::Ordinary(Ordinary {
+                    top: 0,
                     shift,
                     sum,
                     beside,
@@ -151,8 +155,8 @@ impl<T: Element> Step<T> {
                     apart: Apart::new::<V>(&shift, index, x),
                 })
             }
-            Self::Special(extent) => Outcome::Special(extent),
-            _ => Outcome::Special(Extent::Nan),
+            Self::Special(extent) => Outcome::Special(extent, 0),
+            _ => Outcome::Special(Extent::Nan, 0),
         }
     }
 }
@@ -190,7 +194,7 @@ impl<T: Element, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, 
                 let ahead = Row::empty();
                 let (weighed, beside) = work
                     .weigh::<T::Vector<S>, _>(simd, &mut part, self.start, &shift, left_out, ahead);
-                Found::Weights([weighed.sum, beside], weighed.heaviest)
+                Found::Weights(weighed.sum, beside, weighed.heaviest)
             }
             Step::Results(..) | Step::Special(_) => {
                 match self.step.outcome::<T::Vector<S>>(&self.work.scale()) {
@@ -198,7 +202,7 @@ impl<T: Element, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, 
                         self.work
                             .results::<T::Vector<S>, _>(simd, &mut part, self.start, &row);
                     }
-                    Outcome::Special(extent) => self.work.special(&mut part, self.start, extent),
+                    Outcome::Special(extent, _) => self.work.special(&mut part, self.start, extent),
                 }
                 Found::Nothing
             }

@@ -22,10 +22,14 @@ impl Merge for f64 {
     }
 }
 
-/// Two sums of the same leaves.
-impl Merge for [f64; 2] {
-    fn merge(self, right: Self) -> Self {
-        [self[0] + right[0], self[1] + right[1]]
+/// Sums of the same leaves.
+impl<const N: usize> Merge for [f64; N] {
+    #[inline(always)]
+    fn merge(mut self, right: Self) -> Self {
+        for (left, right) in self.iter_mut().zip(right) {
+            *left += right;
+        }
+        self
     }
 }
 

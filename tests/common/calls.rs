@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use Gives::{Number, Out, Over, PerRow};
 use Reads::{Labels, LogProbabilities, Logits, Probabilities, Targets};
-use softlane::{BinaryCrossEntropy, CrossEntropy, Error, Exec, MaskedRows, Reduction, Softmax};
+use softlane::{
+    BinaryCrossEntropy, CrossEntropy, Error, Exec, MaskedRows, Reduction, RowOutputs, Softmax,
+};
 
 use super::guard::{UNTOUCHED, guarded};
 
@@ -45,6 +47,14 @@ pub const SUM_LOSS: Output = of_batch("cross-entropy, sum");
 pub const ROW_LOSS: Output = of_rows("cross-entropy, loss of each row");
 /// Also that of the sum.
 pub const ROW_GRADIENT: Output = of_rows("cross-entropy, gradient of each row");
+pub const SOFT_MEAN_LOSS: Output = of_batch("cross-entropy with distributions, mean");
+pub const SOFT_MEAN_GRADIENT: Output =
+    of_batch("cross-entropy with distributions, gradient of the mean");
+pub const SOFT_SUM_LOSS: Output = of_batch("cross-entropy with distributions, sum");
+pub const SOFT_ROW_LOSS: Output = of_rows("cross-entropy with distributions, loss of each row");
+/// Also that of the sum.
+pub const SOFT_ROW_GRADIENT: Output =
+    of_rows("cross-entropy with distributions, gradient of each row");
 pub const MEAN_BINARY_LOSS: Output = of_batch("binary cross-entropy, mean");
 pub const MEAN_BINARY_GRADIENT: Output = of_batch("binary cross-entropy, gradient of the mean");
 pub const SUM_BINARY_LOSS: Output = of_batch("binary cross-entropy, sum");
@@ -227,6 +237,9 @@ pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
         calls.extend(cross_entropy(mean, MEAN_LOSS, MEAN_GRADIENT));
         calls.extend(cross_entropy(sum, SUM_LOSS, ROW_GRADIENT));
         calls.extend(row_losses(mean));
+        calls.extend(soft_cross_entropy(mean, SOFT_MEAN_LOSS, SOFT_MEAN_GRADIENT));
+        calls.extend(soft_cross_entropy(sum, SOFT_SUM_LOSS, SOFT_ROW_GRADIENT));
+        calls.extend(soft_row_losses(mean));
     }
     let mean = BinaryCrossEntropy::new();
     let sum = mean.reduction(Reduction::Sum);
@@ -400,6 +413,103 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
                     o.loss_and_grad_in_place(d.out, s.classes, s.targets),
                 )
             },
+        ),
+        call(
+            "CrossEntropy::loss_with",
+            &[Number(loss), PerRow(ROW_LOSS)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                keep(d.number, o.loss_with(s.x, s.classes, s.targets, outputs))
+            },
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_with",
+            &[Number(loss), PerRow(ROW_LOSS), Out(gradient)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                let returned = o.loss_and_grad_with(s.x, s.classes, s.targets, d.out, outputs);
+                keep(d.number, returned)
+            },
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_in_place_with",
+            &[Number(loss), PerRow(ROW_LOSS), Over(gradient)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                let returned = o.loss_and_grad_in_place_with(d.out, s.classes, s.targets, outputs);
+                keep(d.number, returned)
+            },
+        ),
+    ]
+}
+
+/// The same with distributions.
+fn soft_cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
+    let call = |name, gives: &[Gives], method| {
+        call(name, Labels, gives, Form::CrossEntropy(options, method))
+    };
+    vec![
+        call("CrossEntropy::loss", &[Number(loss)], |o, s, d| {
+            keep(d.number, o.loss(s.x, s.classes, s.y))
+        }),
+        call(
+            "CrossEntropy::loss_and_grad",
+            &[Number(loss), Out(gradient)],
+            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.classes, s.y, d.out)),
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_in_place",
+            &[Number(loss), Over(gradient)],
+            |o, s, d| keep(d.number, o.loss_and_grad_in_place(d.out, s.classes, s.y)),
+        ),
+        call(
+            "CrossEntropy::loss_with",
+            &[Number(loss), PerRow(SOFT_ROW_LOSS)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                keep(d.number, o.loss_with(s.x, s.classes, s.y, outputs))
+            },
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_with",
+            &[Number(loss), PerRow(SOFT_ROW_LOSS), Out(gradient)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                let returned = o.loss_and_grad_with(s.x, s.classes, s.y, d.out, outputs);
+                keep(d.number, returned)
+            },
+        ),
+        call(
+            "CrossEntropy::loss_and_grad_in_place_with",
+            &[Number(loss), PerRow(SOFT_ROW_LOSS), Over(gradient)],
+            |o, s, d| {
+                let outputs = RowOutputs::new().losses(d.per_row);
+                let returned = o.loss_and_grad_in_place_with(d.out, s.classes, s.y, outputs);
+                keep(d.number, returned)
+            },
+        ),
+    ]
+}
+
+fn soft_row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
+    let call = |name, gives: &[Gives], method| {
+        call(name, Labels, gives, Form::CrossEntropy(options, method))
+    };
+    vec![
+        call(
+            "CrossEntropy::loss_per_row",
+            &[PerRow(SOFT_ROW_LOSS)],
+            |o, s, d| o.loss_per_row(s.x, s.classes, s.y, d.per_row),
+        ),
+        call(
+            "CrossEntropy::loss_per_row_and_grad",
+            &[PerRow(SOFT_ROW_LOSS), Out(SOFT_ROW_GRADIENT)],
+            |o, s, d| o.loss_per_row_and_grad(s.x, s.classes, s.y, d.per_row, d.out),
+        ),
+        call(
+            "CrossEntropy::loss_per_row_and_grad_in_place",
+            &[PerRow(SOFT_ROW_LOSS), Over(SOFT_ROW_GRADIENT)],
+            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.classes, s.y, d.per_row),
         ),
     ]
 }

@@ -43,6 +43,7 @@ pub struct Sources<'a> {
     pub y: &'a [f32],
     pub log_y: &'a [f32],
     pub dy: &'a [f32],
+    pub labels: &'a [f32],
     pub target: Option<usize>,
 }
 
@@ -110,6 +111,7 @@ impl Batch {
                     y: &self.y[row(r)],
                     log_y: &self.log_y[row(r)],
                     dy: &self.dy[row(r)],
+                    labels: &self.labels[row(r)],
                     target: usize::try_from(self.targets[r]).ok(),
                 })
             })
@@ -148,6 +150,20 @@ impl Batch {
                 })
                 .collect()
         })
+    }
+
+    /// With the labels as distributions.
+    pub fn soft_losses(&self) -> Vec<f64> {
+        self.rows(|row| vec![oracle::soft_cross_entropy(row.x, row.labels)])
+    }
+
+    pub fn soft_gradient(&self, g: f64) -> Vec<Want> {
+        self.rows(|row| ulps_of(oracle::soft_cross_entropy_gradient(row.x, row.labels, g)))
+    }
+
+    /// All that the labels add up to.
+    pub fn mass(&self) -> f64 {
+        oracle::sum(self.labels.iter().map(|&t| t.into()))
     }
 
     pub fn binary_losses(&self) -> Vec<f64> {

@@ -14,6 +14,7 @@ pub mod corpus;
 pub mod guard;
 pub mod inputs;
 pub mod operations;
+pub mod options;
 pub mod oracle;
 pub mod shapes;
 pub mod textbook;

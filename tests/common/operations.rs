@@ -182,6 +182,50 @@ pub const TABLE: &[Operation] = &[
         textbook: |b| textbook::gradient(b, 1.0 / b.count()),
     },
     Operation {
+        name: "cross-entropy with distributions, a row",
+        outputs: &[calls::SOFT_ROW_LOSS],
+        measure: "result",
+        bound: bounds::LOSS.corpus,
+        exact: |b| ulps(b.soft_losses()),
+        textbook: textbook::soft_losses,
+    },
+    Operation {
+        name: "cross-entropy with distributions, sum and mean",
+        outputs: &[calls::SOFT_SUM_LOSS, calls::SOFT_MEAN_LOSS],
+        measure: "result",
+        bound: bounds::REDUCED_LOSS.corpus,
+        exact: |b| {
+            let sum = oracle::sum(b.soft_losses());
+            ulps([sum, sum / b.mass()])
+        },
+        textbook: |b| {
+            let (sum, errors) = (oracle::sum(b.soft_losses()), textbook::soft_losses(b));
+            if errors.contains(&f64::INFINITY) {
+                return vec![f64::INFINITY; 2];
+            }
+            let errors = textbook::sum_and_mean(&errors, sum, b.mass());
+            // The divisor is a sum of floats, 4096 at a time.
+            let divisor = (b.x.len() as f64).min(4096.0) * textbook::rounding(sum / b.mass());
+            vec![errors[0], errors[1] + divisor]
+        },
+    },
+    Operation {
+        name: "gradient with distributions, sum",
+        outputs: &[calls::SOFT_ROW_GRADIENT],
+        measure: "larger operand",
+        bound: bounds::SOFT_GRADIENT.corpus,
+        exact: |b| b.soft_gradient(1.0),
+        textbook: |b| textbook::soft_gradient(b, 1.0),
+    },
+    Operation {
+        name: "gradient with distributions, mean",
+        outputs: &[calls::SOFT_MEAN_GRADIENT],
+        measure: "larger operand",
+        bound: bounds::SOFT_GRADIENT.corpus,
+        exact: |b| b.soft_gradient(if b.mass() == 0.0 { 0.0 } else { 1.0 / b.mass() }),
+        textbook: |b| textbook::soft_gradient(b, 1.0 / b.mass()),
+    },
+    Operation {
         name: "sigmoid",
         outputs: &[calls::SIGMOID],
         measure: "result",

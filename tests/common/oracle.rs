@@ -155,6 +155,44 @@ pub fn cross_entropy_gradient(x: &[f32], target: usize, g: f64) -> Vec<f64> {
     gradient
 }
 
+/// Whether a distribution has any mass: a row without counts for nothing.
+pub fn has_mass(t: &[f32]) -> bool {
+    t.iter().any(|&t| t != 0.0)
+}
+
+/// The loss `-sum t_i ln p_i` of a row and a distribution.
+pub fn soft_cross_entropy(x: &[f32], t: &[f32]) -> f64 {
+    if !has_mass(t) {
+        return 0.0;
+    }
+    let row = Row::new(x);
+    let counted = (0..x.len()).filter(|&i| t[i] != 0.0 || row.sum.is_nan());
+    0.0 - sum(counted.map(|i| f64::from(t[i]) * row.log_probability(i)))
+}
+
+/// The gradient `g (M p_i - t_i)` of a row and a distribution that adds up to `M`, and the larger of the two.
+pub fn soft_cross_entropy_gradient(x: &[f32], t: &[f32], g: f64) -> Vec<(f64, f64)> {
+    let row = Row::new(x);
+    if !has_mass(t) {
+        return vec![(0.0, 0.0); x.len()];
+    }
+    let but = |left_out: usize| {
+        let terms = t.iter().enumerate().filter(move |&(i, _)| i != left_out);
+        sum(terms.map(|(_, &t)| t.into()))
+    };
+    let (mass, rest) = (but(usize::MAX), but(row.top));
+    let gradient = |i: usize| {
+        let (p, t) = (row.probability(i), f64::from(t[i]));
+        let difference = if i == row.top {
+            rest * p - t * row.complement(i)
+        } else {
+            mass * p - t
+        };
+        (g * difference, g * (mass * p).max(t))
+    };
+    (0..x.len()).map(gradient).collect()
+}
+
 /// `sum_j y_j dy_j`. Classes without probability take no part, unless their gradient is NaN.
 pub fn dot(y: &[f32], dy: &[f32]) -> f64 {
     sum(products(y, dy))

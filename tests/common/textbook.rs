@@ -139,6 +139,60 @@ pub fn gradient(b: &Batch, g: f64) -> Vec<f64> {
     })
 }
 
+/// `sum t (ln sum - (x - max))`: the products with `x - max`, whose sum is taken one by one, and what is multiplied by the sum of `t`.
+pub fn soft_losses(b: &Batch) -> Vec<f64> {
+    b.rows(|row| {
+        let (x, t, n) = (Row::new(row.x), row.labels, row.x.len() as f64);
+        if !oracle::has_mass(t) {
+            return vec![0.0];
+        }
+        let away = |i: usize| {
+            if t[i] == 0.0 {
+                0.0
+            } else {
+                f64::from(t[i]) * x.d[i].abs()
+            }
+        };
+        let distances = oracle::sum((0..t.len()).map(away));
+        let mass = oracle::sum(t.iter().map(|&t| t.into()));
+        let errors = (n + 3.0) * (rounding(distances) + rounding(mass * x.log_sum()));
+        let exact = oracle::soft_cross_entropy(row.x, t);
+        let error = total(mass * log_sum(&x) + errors + rounding(exact));
+        // A distance may overflow of which the target has little.
+        let farthest = |far: f64, i: usize| {
+            if t[i] == 0.0 {
+                far
+            } else {
+                far.max(x.d[i].abs())
+            }
+        };
+        let largest = (0..t.len()).fold(distances, farthest);
+        vec![unless_overflow(largest, error)]
+    })
+}
+
+/// `(p sum t - t) g`, where `g` is rounded too, and may be of a sum of all `t`.
+pub fn soft_gradient(b: &Batch, g: f64) -> Vec<f64> {
+    let sum_of_all = if b.mass() == 0.0 {
+        0.0
+    } else {
+        (b.x.len() as f64).min(4096.0)
+    };
+    b.rows(|row| {
+        let (x, t, n) = (Row::new(row.x), row.labels, row.x.len() as f64);
+        let sum_error = sum_error(&x);
+        let mass = oracle::sum(t.iter().map(|&t| t.into()));
+        let error = |i: usize| {
+            let (p, of_p) = (x.probability(i), probability(&x, i, sum_error));
+            let larger = (mass * p).max(t[i].into());
+            let difference =
+                mass * of_p + n * rounding(mass * p) + (5.0 + sum_of_all) * rounding(larger);
+            g * difference + TINY
+        };
+        (0..t.len()).map(|i| total(error(i))).collect()
+    })
+}
+
 /// `y (dy - sum y dy)`: each product and each addition of the sum has an error of `u`, of the
 /// products' magnitudes.
 pub fn softmax_backward(b: &Batch) -> Vec<f64> {
