@@ -4,6 +4,7 @@
 use core::fmt;
 
 use crate::error::{BackendName, Error};
+use crate::kernel::partial::Arithmetic;
 #[cfg(feature = "std")]
 use crate::scalar::Scalar;
 use crate::simd::Kernel;
@@ -131,6 +132,16 @@ impl Backend {
             Path::Vector(Isa::Portable(_)) => crate::simd::portable::FUSED,
             #[cfg(target_arch = "x86_64")]
             Path::Vector(Isa::Avx2(_) | Isa::Avx512(_)) => true,
+        }
+    }
+
+    /// What decides the bits of its results.
+    pub(crate) fn arithmetic(self) -> Arithmetic {
+        match self.0 {
+            #[cfg(feature = "std")]
+            Path::Scalar => Arithmetic::Scalar,
+            Path::Vector(_) if self.is_fused() => Arithmetic::Fused,
+            Path::Vector(_) => Arithmetic::Unfused,
         }
     }
 

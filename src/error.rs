@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::backend::Backend;
+use crate::rows::CHUNK;
 
 /// What is wrong with a call. Its message names the numbers involved; when it is returned, no
 /// output has been written.
@@ -68,6 +69,58 @@ pub enum Error {
     Backend {
         /// The name asked for.
         name: BackendName,
+    },
+    /// A part of a row would begin at a class that is no multiple of [`RowState::CHUNK`](crate::RowState::CHUNK).
+    Boundary {
+        /// The class.
+        class: usize,
+    },
+    /// Two parts of a row are no neighbours.
+    Apart {
+        /// The classes of the one.
+        left: [usize; 2],
+        /// And of the other, each from the first to the one after the last.
+        right: [usize; 2],
+    },
+    /// A part is asked for what only a row has, which begins at class 0.
+    Incomplete {
+        /// The first class of the part.
+        start: usize,
+    },
+    /// A part is not within the row.
+    Part {
+        /// The classes of the part: the first, and the one after the last.
+        part: [usize; 2],
+        /// How many the row has, or may have.
+        classes: usize,
+    },
+    /// A loss is asked for, of a row that has no target.
+    NoTarget,
+    /// Two parts of a row have different targets.
+    Targets {
+        /// That of the one.
+        left: Option<usize>,
+        /// And of the other.
+        right: Option<usize>,
+    },
+    /// What was given as the maximum of a row is not that of a part or of the row; or two parts disagree.
+    Maximum {
+        /// What was given, if anything was.
+        given: Option<f64>,
+        /// What was found, or given to the other part.
+        found: Option<f64>,
+    },
+    /// Weights of different arithmetic are no parts of one sum.
+    Arithmetic {
+        /// What the one was made with: `scalar`, or whether its multiply-add is fused.
+        left: &'static str,
+        /// And the other.
+        right: &'static str,
+    },
+    /// Bytes that no row state has.
+    Bytes {
+        /// Where what is wrong begins.
+        at: usize,
     },
 }
 
@@ -175,8 +228,57 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::Boundary { class } => write!(
+                f,
+                "a part of a row cannot begin at class {class}, which is no multiple of {CHUNK}"
+            ),
+            Self::Apart {
+                left: [a, b],
+                right: [c, d],
+            } => write!(
+                f,
+                "classes {a}..{b} and {c}..{d} of a row are no neighbours"
+            ),
+            Self::Incomplete { start } => write!(
+                f,
+                "a row begins at class 0, and this part of one at class {start}"
+            ),
+            Self::Part {
+                part: [a, b],
+                classes,
+            } => write!(
+                f,
+                "classes {a}..{b} are no part of a row of {classes} classes"
+            ),
+            Self::NoTarget => f.write_str("a loss takes a target, and the row has none"),
+            Self::Targets { left, right } => {
+                f.write_str("the targets of the parts of a row are ")?;
+                either(f, *left, *right)
+            }
+            Self::Maximum { given, found } => {
+                f.write_str("the given maximum of a row and what is found are ")?;
+                either(f, *given, *found)
+            }
+            Self::Arithmetic { left, right } => {
+                write!(
+                    f,
+                    "weights that were made {left} do not go with ones made {right}"
+                )
+            }
+            Self::Bytes { at } => write!(f, "no row state has what stands at byte {at}"),
         }
     }
+}
+
+/// Writes two values, each of which may be missing.
+fn either<T: fmt::Display>(f: &mut fmt::Formatter<'_>, a: Option<T>, b: Option<T>) -> fmt::Result {
+    for (between, value) in [("", a), (" and ", b)] {
+        match value {
+            Some(value) => write!(f, "{between}{value}")?,
+            None => write!(f, "{between}none")?,
+        }
+    }
+    Ok(())
 }
 
 impl core::error::Error for Error {}

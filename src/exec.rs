@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, Operation};
 use crate::error::Error;
+use crate::kernel::partial::Arithmetic;
 use crate::kernel::step::Shared;
 use crate::kernel::tree::Merge;
 use crate::rows::Split;
@@ -73,6 +74,15 @@ impl Exec {
         Ok(backend.run(kernel, data))
     }
 
+    /// Runs a kernel on the calling thread.
+    pub(crate) fn run_here<D, K: Operation<D>>(
+        self,
+        kernel: &K,
+        data: D,
+    ) -> Result<K::Output, Error> {
+        Ok(self.chosen()?.run(kernel, data))
+    }
+
     /// Runs a kernel over a batch; if its rows are few and long, threads share each.
     pub(crate) fn run_rows<D: Split, K>(self, kernel: &K, data: D) -> Result<K::Output, Error>
     where
@@ -84,6 +94,11 @@ impl Exec {
             return Ok(shared::spread(self.chosen()?, kernel, data));
         }
         self.run(kernel, data)
+    }
+
+    /// What decides the bits of its results.
+    pub(crate) fn arithmetic(self) -> Result<Arithmetic, Error> {
+        Ok(self.chosen()?.arithmetic())
     }
 
     fn chosen(self) -> Result<Backend, Error> {

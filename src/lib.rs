@@ -25,6 +25,7 @@
 //! | ... and score rows, or find the likeliest class, the entropy | [`CrossEntropy::loss_with`], [`RowOutputs`] |
 //! | ... whose labels do not | [`BinaryCrossEntropy`], [`sigmoid`] |
 //! | propagate a gradient through a softmax | [`softmax_backward`], [`log_softmax_backward`] |
+//! | have a row in pieces, or its classes on several machines | [`RowState`] |
 //! | work on a slice | [`exp`], [`max`], [`sum`] |
 //! | choose the instruction set, or stay on one thread | [`Exec`], [`Backend`] |
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
@@ -174,6 +175,7 @@ mod outputs;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod reduce;
+mod row_state;
 #[expect(
     unsafe_code,
     reason = "rows are pointers: source and destination may be one"
@@ -206,6 +208,7 @@ pub use kernel::MaskedRows;
 pub use logsumexp::logsumexp;
 pub use outputs::RowOutputs;
 pub use reduce::{max, sum};
+pub use row_state::RowState;
 pub use softmax::{Softmax, log_softmax, log_softmax_in_place, softmax, softmax_in_place};
 pub use targets::Target;
 

@@ -13,6 +13,7 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::partial::{Nodes, PartGrad, PartProbs, PartSums};
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
@@ -42,6 +43,9 @@ macro_rules! table {
             run_rows soft_losses: SoftCrossEntropy<'_, Self>, SoftData<'_, Rows<'_, Self, 1>, Self> => f64;
             run_rows soft_losses_and_grad: SoftCrossEntropy<'_, Self>, SoftData<'_, RowsMut<'_, Self, 1>, Self> => f64;
             run mass: Mass<'_, Self>, Rows<'_, Self, 1> => f64;
+            run_here part_sums: PartSums<Self>, (Rows<'_, Self, 1>, Flat<'_>) => Nodes<Self>;
+            run part_probs: PartProbs<Self>, (RowsMut<'_, Self, 1>, Flat<'_>) => ();
+            run part_grad: PartGrad<Self>, (RowsMut<'_, Self, 1>, Flat<'_>) => ();
             run binary_loss: BinaryCrossEntropy, Rows<'_, Self, 2> => f64;
             run binary_loss_and_grad: BinaryCrossEntropy, RowsMut<'_, Self, 2> => f64;
             run binary_losses: ElementLosses, RowsMut<'_, Self, 2> => ();

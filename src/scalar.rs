@@ -15,6 +15,7 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::partial::{Arithmetic, Node, Nodes, PartGrad, PartProbs, PartSums, Whole};
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
@@ -22,7 +23,7 @@ use crate::kernel::tree::{self, Merge};
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::kernel::weights::Extent;
 use crate::outputs::{Found, Outputs, RowOutputs};
-use crate::rows::{Pass, Row, Rows, RowsMut, Split};
+use crate::rows::{CHUNK, Pass, Row, Rows, RowsMut, Split};
 use crate::simd::Kernel;
 use crate::targets::{Answers, Flat, Probs};
 
@@ -138,15 +139,7 @@ fn known<T: Element, const PLAIN: bool>(
     let max = largest(row);
     let same = |x: T| x == max || max.is_nan() && x.is_nan();
     let argmax = elements().position(same).unwrap_or_default();
-    let extent = if max.is_nan() {
-        Extent::Nan
-    } else if max == T::INFINITY {
-        Extent::Infinite
-    } else if max == T::NEG_INFINITY {
-        Extent::Masked
-    } else {
-        Extent::Finite(max)
-    };
+    let extent = Extent::of(max);
     if extent != Extent::Finite(max) {
         return Found::special(extent, argmax, kernel.masked_rows);
     }
@@ -327,6 +320,87 @@ impl<T: Element> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
                 sum.to_f64()
             })
         })
+    }
+}
+
+impl<T: Element> Scalar<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
+    fn scalar(&self, (rows, flat): (Rows<'_, T, 1>, Flat<'_>)) -> Nodes<T> {
+        let mut nodes = Nodes::new(flat.start / CHUNK, Arithmetic::Scalar, self.given);
+        let mut start = flat.start;
+        for row in rows {
+            let max = largest(row);
+            let extent = Extent::of(max);
+            let mut node = Node::special(extent);
+            if let Some(max) = self.reference(extent) {
+                let others = (0..row.len()).filter(|i| start + i != self.target);
+                let others = others.fold(T::ZERO, |sum, i| sum + (row.get(0, i) - max).exp());
+                node.sums = [sum_of_weights(row, max).to_f64(), others.to_f64()];
+            }
+            nodes.push(node, 0);
+            start += row.len();
+        }
+        nodes
+    }
+}
+
+impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
+    fn scalar(&self, (rows, _): (RowsMut<'_, T, 1>, Flat<'_>)) {
+        let (max, sum) = max_and_sum(&self.0);
+        for mut row in rows {
+            for i in 0..row.len() {
+                row.set(i, canonical((row.get(0, i) - max).exp() / sum));
+            }
+        }
+    }
+}
+
+impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
+    fn scalar(&self, (rows, flat): (RowsMut<'_, T, 1>, Flat<'_>)) {
+        let (max, sum) = max_and_sum(&self.whole);
+        let (scale, mut class) = (T::from_f64(self.scale), flat.start);
+        let scale = if self.scale.is_finite() {
+            scale
+        } else {
+            T::NAN
+        };
+        for mut row in rows {
+            for i in 0..row.len() {
+                let t = if class == self.target.0 {
+                    T::ONE
+                } else {
+                    T::ZERO
+                };
+                let p = (row.get(0, i) - max).exp() / sum;
+                row.set(i, canonical((p - t) * scale + T::ZERO));
+                class += 1;
+            }
+        }
+    }
+}
+
+/// Of a row in parts; NaN if it has no probabilities.
+fn max_and_sum<T: Element>(row: &Whole<T>) -> (T, T) {
+    match row.node.extent {
+        Extent::Finite(max) => (max, T::from_f64(row.node.sums[0])),
+        _ => (T::NAN, T::NAN),
+    }
+}
+
+impl<T: Element> Whole<T> {
+    /// The log-sum-exp of a row in parts.
+    pub(crate) fn textbook_log_sum_exp(&self) -> T {
+        let (max, sum) = max_and_sum(self);
+        match self.node.extent {
+            Extent::Infinite => T::INFINITY,
+            Extent::Masked => T::NEG_INFINITY,
+            _ => canonical(max + sum.ln()),
+        }
+    }
+
+    /// Its loss, toward a target with this logit.
+    pub(crate) fn textbook_loss(&self, logit: T) -> T {
+        let (max, sum) = max_and_sum(self);
+        canonical(sum.ln() - (logit - max))
     }
 }
 

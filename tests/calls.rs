@@ -25,9 +25,12 @@ fn in_the_source(before: &str, behind: &str) -> BTreeSet<String> {
         for line in fs::read_to_string(file).unwrap().lines() {
             let function = line.trim_start().strip_prefix(before);
             let generic = line.strip_prefix("impl<'a, T: Element> ");
+            let generic = generic.and_then(|name| name.split_once("<'a, T> {"));
+            let simple = line.strip_prefix("impl<T: Element> ");
+            let simple = simple.and_then(|name| name.split_once("<T> {"));
             if let Some(name) = line.strip_prefix("impl ") {
                 owner = name.trim_end_matches(" {");
-            } else if let Some((name, _)) = generic.and_then(|name| name.split_once("<'a, T> {")) {
+            } else if let Some((name, _)) = generic.or(simple) {
                 (owner, mark) = (
                     name,
                     behind.strip_prefix("<T: Element").map_or(behind, |_| "("),
@@ -48,7 +51,45 @@ fn every_public_function_is_in_the_list() {
     let listed = CALLS.iter().chain(&functions);
     let listed: BTreeSet<String> = listed.map(|call| call.name.clone()).collect();
     // All that take numbers are generic.
-    assert_eq!(listed, in_the_source("pub fn ", "<T: Element"));
+    let mut functions = in_the_source("pub fn ", "<T: Element");
+    functions.retain(|name| !name.starts_with("RowState::"));
+    assert_eq!(listed, functions);
+}
+
+/// Rows in parts are no batches, so they have tests of their own: `row_state.rs` calls each of these.
+#[test]
+fn every_function_of_a_row_state_is_known() {
+    let known = [
+        "new",
+        "with_max",
+        "exec",
+        "start",
+        "end",
+        "update",
+        "merge",
+        "log_sum_exp",
+        "loss",
+        "probs",
+        "probs_in_place",
+        "grad",
+        "grad_in_place",
+        "to_bytes",
+        "from_bytes",
+    ];
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = fs::read_to_string(directory.join("src/row_state.rs")).unwrap();
+    let tests = fs::read_to_string(directory.join("tests/row_state.rs")).unwrap();
+    let public = source.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let function = line.strip_prefix("pub fn ");
+        let function = function.or_else(|| line.strip_prefix("pub const fn "))?;
+        function.split_once('(').map(|(name, _)| name)
+    });
+    assert_eq!(BTreeSet::from(known), public.collect());
+    for name in known {
+        let calls = [format!(".{name}("), format!("::{name}(")];
+        assert!(calls.iter().any(|call| tests.contains(call)), "{name}");
+    }
 }
 
 /// What is reduced is reduced to the mean and to the sum.
@@ -92,6 +133,8 @@ fn every_option_is_known() {
         "BinaryCrossEntropy::label_smoothing",
         "BinaryCrossEntropy::ignore_mask",
         "BinaryCrossEntropy::normaliser",
+        // And in `row_state.rs`.
+        "RowState::exec",
         // Where a call runs: every test.
         "Exec::backend",
         "Exec::serial",

@@ -35,6 +35,7 @@ const CALLED: &[(&str, &str)] = &[
     ),
     ("4RoomfE4with", "the same rows, read"),
     ("16write_one_by_one", "gradients that vectors do not hold"),
+    ("5NodesfE4push", "the sum of a chunk, for the tree"),
     ("13push_to_trees", "sums beside the weights, once a chunk"),
     (
         "8has_mass",
@@ -252,5 +253,6 @@ fn kernels_in_source() -> (usize, usize) {
         lines.filter(|line| line.starts_with(start)).count()
     };
     let shared = starting("run_rows ");
-    (starting("run ") + shared, shared)
+    let here = starting("run_here ");
+    (starting("run ") + here + shared, shared)
 }

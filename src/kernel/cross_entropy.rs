@@ -543,6 +543,21 @@ pub struct Toward<'a, T, const PLAIN: bool> {
     wanted: Wanted,
 }
 
+impl<'a, T: Element, const PLAIN: bool> Toward<'a, T, PLAIN> {
+    /// Toward a target with this logit.
+    #[inline(always)]
+    pub fn new(options: CrossEntropy<'a, T, PLAIN>, target: usize, logit: T) -> Self {
+        Self {
+            target,
+            logit,
+            class_weight: options.class_weight(target),
+            grad: options.grad(),
+            options,
+            wanted: Wanted::default(),
+        }
+    }
+}
+
 impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
     /// What is wanted beside the loss.
     #[inline(always)]

@@ -20,6 +20,7 @@ pub mod cross_entropy;
 pub mod elementwise;
 pub mod log_softmax;
 pub mod logsumexp;
+pub mod partial;
 pub mod reduce;
 pub mod soft_cross_entropy;
 pub mod softmax;

@@ -44,7 +44,13 @@ impl<T: Element> Shift<T> {
     /// The shift of a row with this maximum, which is finite.
     #[inline(always)]
     pub fn new<V: Vector<Elem = T>>(max: T, scale: &Scale<T>) -> Self {
-        let reach = scale.reach[usize::from(!V::FUSED)].to_f64();
+        Self::of(max, scale, V::FUSED)
+    }
+
+    /// The same where multiply-add is fused, or is not.
+    #[inline(always)]
+    pub fn of(max: T, scale: &Scale<T>, fused: bool) -> Self {
+        let reach = scale.reach[usize::from(!fused)].to_f64();
         let max64 = max.to_f64();
         let is_within = -reach <= max64 && max64 <= reach;
         // Any integer near it will do.
@@ -89,6 +95,12 @@ impl<T: Element> Shift<T> {
         self.offset
     }
 
+    /// `N`.
+    #[inline(always)]
+    pub fn reference(&self) -> T {
+        self.reference
+    }
+
     /// The offset times the factor.
     #[inline(always)]
     pub fn scaled_offset(&self) -> f64 {
@@ -99,22 +111,34 @@ impl<T: Element> Shift<T> {
     /// s offset`.
     #[inline(always)]
     pub fn ln_unit<V: Vector<Elem = T>>(&self) -> f64 {
-        ln_unit::<V>(self.reference.to_f64())
+        self.ln_unit_of(V::FUSED)
+    }
+
+    /// The same where multiply-add is fused, or is not.
+    #[inline(always)]
+    pub fn ln_unit_of(&self, fused: bool) -> f64 {
+        ln_unit::<T>(self.reference.to_f64(), fused)
     }
 
     /// The weight of one element, in more precision than [`Weigh::weights`] have.
     #[inline(always)]
     pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
-        log::exp(self.logit(x) - self.ln_unit::<V>())
+        self.accurate_weight_of(x, V::FUSED)
+    }
+
+    /// The same where multiply-add is fused, or is not.
+    #[inline(always)]
+    pub fn accurate_weight_of(&self, x: T, fused: bool) -> f64 {
+        log::exp(self.logit(x) - self.ln_unit_of(fused))
     }
 }
 
 /// [`Shift::ln_unit`] of a row with this `N`.
 #[inline(always)]
-fn ln_unit<V: Vector>(reference: f64) -> f64 {
-    let [_, ln_unit] = V::Elem::EXP.unit;
-    let octaves = (reference - V::Elem::EXP.lift.to_f64()) * core::f64::consts::LN_2;
-    if V::FUSED { octaves - ln_unit } else { octaves }
+fn ln_unit<T: Element>(reference: f64, fused: bool) -> f64 {
+    let [_, ln_unit] = T::EXP.unit;
+    let octaves = (reference - T::EXP.lift.to_f64()) * core::f64::consts::LN_2;
+    if fused { octaves - ln_unit } else { octaves }
 }
 
 /// The [`Shift`]s of sixteen rows, a row in a lane. None has an offset.
@@ -176,7 +200,7 @@ impl<V: Vector> Shifts<V> {
     pub fn ln_unit(&self) -> [f64; 16] {
         let mut x = self.reference.widen();
         for x in &mut x {
-            *x = ln_unit::<V>(*x);
+            *x = ln_unit::<V::Elem>(*x, V::FUSED);
         }
         x
     }

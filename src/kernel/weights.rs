@@ -21,6 +21,21 @@ pub enum Extent<T> {
     Nan,
 }
 
+impl<T: Element> Extent<T> {
+    /// Of what has this largest element, NaN if there is one.
+    pub fn of(largest: T) -> Self {
+        if largest.is_nan() {
+            Self::Nan
+        } else if largest == T::INFINITY {
+            Self::Infinite
+        } else if largest == T::NEG_INFINITY {
+            Self::Masked
+        } else {
+            Self::Finite(largest)
+        }
+    }
+}
+
 impl<T: Element> Merge for Extent<T> {
     /// Of two parts of a row. A NaN may still hide beside a finite maximum.
     fn merge(self, right: Self) -> Self {
