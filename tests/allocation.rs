@@ -7,7 +7,7 @@ mod common;
 
 use allocation_counter::measure;
 use common::calls::{self, CALLS, Call, Destinations, Sources};
-use softlane::{Backend, Exec};
+use softlane::{Backend, Exec, RowState};
 
 /// Rows and classes: nothing, one, a few, some beyond a chunk, and sizes that other calls would
 /// spread over threads.
@@ -80,6 +80,30 @@ fn small_calls_do_not_allocate() {
             rows,
             classes,
         );
+    }
+}
+
+#[test]
+fn row_states_do_not_allocate() {
+    let x = vec![0.5_f32; 3 * 4096 + 5];
+    let mut y = vec![0.0; x.len()];
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend).serial();
+        let mut loss = 0.0;
+        let allocated = measure(|| {
+            let (left, right) = x.split_at(4096);
+            let mut head = RowState::new(0, Some(9)).unwrap().exec(exec);
+            head.update(left).unwrap();
+            let mut tail = RowState::new(4096, Some(9)).unwrap().exec(exec);
+            tail.update(right).unwrap();
+            let row = tail.merge(RowState::from_bytes(&head.to_bytes()).unwrap());
+            let row = row.unwrap();
+            loss = row.loss().unwrap();
+            row.probs(&x, &mut y).unwrap();
+            row.grad(0, &x, 1.0, &mut y).unwrap();
+        });
+        assert!(loss > 0.0);
+        assert_eq!(allocated.count_total, 0, "{backend:?}");
     }
 }
 

@@ -623,15 +623,15 @@ fn parts_begin_at_chunks_below_the_limit() {
             RowState::<f32>::new(17, None).unwrap_err(),
             Error::Boundary { class: 17 }
         );
-        if usize::BITS > 32 {
-            let large = 1 << 37;
+        // Where `usize` is long enough.
+        if let Ok(large) = usize::try_from(1_u64 << 37) {
             let start = RowState::<f32>::new(large, None).unwrap_err();
             let target = RowState::<f32>::new(0, Some(large)).unwrap_err();
             for (error, name) in [(start, "start"), (target, "target")] {
                 let message = format!("{name} is {large}, which is not at most 2^36");
                 assert_eq!(error.to_string(), message);
             }
-            let mut last = RowState::new((1 << 36) - CHUNK, None).unwrap().exec(exec);
+            let mut last = RowState::new(large / 2 - CHUNK, None).unwrap().exec(exec);
             last.update(&[0.0_f32; CHUNK]).unwrap();
             let before = last.to_bytes();
             let error = last.update(&[0.0]).unwrap_err();

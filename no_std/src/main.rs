@@ -10,7 +10,7 @@
 
 use core::f32::consts::{E, LN_2};
 
-use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec};
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, RowState};
 
 /// `e^-100`, rounded to one of the last subnormal numbers: 27 times the smallest.
 const EXP_MINUS_100: f32 = f32::from_bits(27);
@@ -54,7 +54,7 @@ extern "C" fn main() -> i32 {
 }
 
 /// Whether the result of each operation is right.
-fn results(exec: Exec) -> Result<[bool; 14], Error> {
+fn results(exec: Exec) -> Result<[bool; 15], Error> {
     // One whole vector and a tail.
     let logits = [3.0; 20];
     let mut p = [9.0; 20];
@@ -106,6 +106,12 @@ fn results(exec: Exec) -> Result<[bool; 14], Error> {
     )?;
     let binary_cross_entropy = near(losses[0], LN_2) && losses[1] == EXP_MINUS_100;
 
+    let mut state = RowState::new(0, Some(0))?.exec(exec);
+    state.update(&confident[..4])?;
+    let state = RowState::from_bytes(&state.to_bytes())?.exec(exec);
+    state.grad(1, &confident[1..4], 1.0, &mut grad[4..7])?;
+    let parts = state.loss()? == loss && grad[4..7] == grad[1..4];
+
     let mut untouched = [9.0; 4];
     let error = exec.softmax(&[0.0_f32; 4], 3, &mut untouched);
     let (len, classes) = (4, 3);
@@ -125,6 +131,7 @@ fn results(exec: Exec) -> Result<[bool; 14], Error> {
         cross_entropy,
         gradient,
         binary_cross_entropy,
+        parts,
         errors,
     ])
 }
