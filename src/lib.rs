@@ -140,7 +140,7 @@
 //! alignment of its slice, on whether it is computed in place, nor on which instruction set with
 //! fused multiply-add computes it ([`Backend::is_fused`]). Sixteen lanes, chunks of 4096 elements
 //! and a fixed binary tree over the chunks make the order of additions a matter of the number of
-//! classes alone. The portable backend without fused multiply-add (SSE2, wasm) and the scalar path
+//! classes alone; parts of a row that begin at multiples of a chunk come together to the same ones ([`RowState`]). The portable backend without fused multiply-add (SSE2, wasm) and the scalar path
 //! give bits of their own.
 //!
 //! # How it is built

@@ -121,7 +121,7 @@ impl<T: Element> RowState<T> {
     /// row has the bits of the whole one. All parts are given the same.
     ///
     /// # Errors
-    /// As there. If `max` is not what is said, [`Error::Maximum`] will follow.
+    /// As there. If `max` is not what is said, [`Error::Maximum`] will follow; but if it is NaN, the row is taken for one with NaN.
     ///
     /// ```
     /// use softlane::RowState;
@@ -637,8 +637,8 @@ impl<T: Element> RowState<T> {
     /// The state that these are the bytes of.
     ///
     /// # Errors
-    /// [`Error::Bytes`] if they are not those of a state of this element type. Whatever is accepted is a state that some row may have: it can
-    /// be merged and asked without harm.
+    /// [`Error::Bytes`] if they are not those of a state of this element type. Whatever is accepted can be merged and asked
+    /// without harm.
     ///
     /// ```
     /// use softlane::{Error, RowState};
