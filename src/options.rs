@@ -99,3 +99,19 @@ pub(crate) fn weights<T: Element>(
         }),
     }
 }
+
+/// The sum of weights, and the largest of them. Eight at a time, so that they need not wait for each other.
+pub(crate) fn total_and_largest<T: Element>(weights: &[T]) -> [f64; 2] {
+    let (mut totals, mut largest) = ([0.0; 8], [0.0_f64; 8]);
+    for eight in weights.chunks(8) {
+        for (i, weight) in eight.iter().enumerate() {
+            let weight = weight.to_f64();
+            totals[i] += weight;
+            largest[i] = largest[i].max(weight);
+        }
+    }
+    [
+        totals.into_iter().sum(),
+        largest.into_iter().fold(0.0, f64::max),
+    ]
+}

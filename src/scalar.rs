@@ -202,10 +202,12 @@ fn row_with_shares<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
         for i in 0..row.len() {
             row.set(i, canonical(T::ZERO - share(i) * scale + T::ZERO));
         }
-        return if total == T::ZERO {
+        // Of the square of the log-sum-exp too.
+        let mass = z_loss.map_or(total, |z_loss| total + z_loss);
+        return if mass == T::ZERO {
             T::ZERO
         } else {
-            T::INFINITY
+            canonical(mass * T::INFINITY)
         };
     }
     let (mut sum, mut loss) = (T::ZERO, T::ZERO);

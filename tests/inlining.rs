@@ -46,7 +46,10 @@ const CALLED: &[(&str, &str)] = &[
         "16first_of_special",
         "the largest class of a row without probabilities",
     ),
-    ("7outputs", "what else is found of a row, if it is wanted"),
+    (
+        "7outputs7Outputs3put",
+        "what else is found of a row, if it is wanted",
+    ),
     ("5Slice5value", "the target of a row"),
     ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),

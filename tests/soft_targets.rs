@@ -712,10 +712,70 @@ fn numbers_of_any_size() {
                 );
                 let context =
                     format_args!("{backend:?}, {round}, row {row}: {options:?}, {target:e}");
+                let (loss, [bound, _]) = (exact.as_ref().unwrap().loss, case.allowed(x));
+                let error = Want::ulp(loss).error(losses[row]);
+                assert!(error <= bound, "{context}: {:e}, not {loss:e}", losses[row]);
                 case.compare(got, exact.as_ref().unwrap(), x, upstream(row), context);
             }
         }
     }
+}
+
+/// A class that weighs nearly everything takes nothing from what the others have, and a share that is next to nothing counts.
+#[test]
+fn weights_that_are_far_apart() {
+    let cases: [([f32; 2], [f32; 2], f64); 6] = [
+        ([1e6, 1e-4], [60.0, 0.0], 0.1),
+        ([1e10, 0.3], [30.0, -70.0], 0.1),
+        ([1e10, 0.3], [1000.0, 900.0], 0.1),
+        ([1e9, 0.7], [30_000.0, 29_940.0], 0.1),
+        ([1e17, 1.0], [50.0, -50.0], 0.1),
+        ([1_048_576.0, 1e30], [0.0, -80.0], 1e-25),
+    ];
+    for backend in Backend::available().filter(|b| b.name() != "scalar") {
+        for (weights, x, smoothing) in cases {
+            let mut options = Options::none();
+            options.smoothing = smoothing;
+            options.weights = Some(weights.to_vec());
+            options.upstream = Some(vec![(-60_f32).exp2(); 20]);
+            // Alone, and in a block.
+            for rows in [1, 20] {
+                let case = Case {
+                    backend,
+                    options: &options,
+                    x: &x.repeat(rows),
+                    classes: 2,
+                    targets: &[1.0, 0.0].repeat(rows),
+                };
+                compare_first(&case, rows);
+            }
+        }
+    }
+}
+
+/// Compares the first row.
+fn compare_first(case: &Case<'_>, rows: usize) {
+    let upstream = case.options.upstream.as_ref().map(|u| &u[..rows]);
+    let builder = case.builder().upstream_grad(upstream.unwrap());
+    let (losses, grad) = both(builder, case.x, 2, case.targets);
+    let exact = case.exact().swap_remove(0).unwrap();
+    let context = format_args!(
+        "{:?}, {rows} rows of {:?}: {:?}",
+        case.backend,
+        &case.x[..2],
+        case.options
+    );
+    let (error, [bound, _]) = (
+        Want::ulp(exact.loss).error(losses[0]),
+        case.allowed(&case.x[..2]),
+    );
+    assert!(
+        error <= bound,
+        "{context}: {:e}, not {:e}",
+        losses[0],
+        exact.loss
+    );
+    case.compare(&grad[..2], &exact, &case.x[..2], (-60_f64).exp2(), context);
 }
 
 /// A call with both results.

@@ -17,7 +17,7 @@
 
 use super::block::{self, Block, ROWS, Work, column};
 use super::entropy::Known;
-use super::row::{self, Beside, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
@@ -111,8 +111,7 @@ impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
             || is_moderate(g * hard)
                 & is_moderate(share * self.total_weight)
                 & is_moderate(g * self.z_loss * LARGEST_LSE)
-                & ((share * self.largest_weight).abs() <= LARGE)
-                & (share == 0.0 || (LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share.abs()))
+                & is_moderate_share(share, self.largest_weight)
     }
 
     /// The factor of the logits.
@@ -226,6 +225,13 @@ const SMALL: f64 = 1.0 / (1_u64 << 40) as f64;
 pub const LARGEST_LSE: f64 = 131_072.0;
 /// A share, before it is multiplied by the weight of its class, is a finite number, and its low part a normal one.
 const LEAST_SHARE: f64 = 1.0 / (1_u128 << 96) as f64;
+
+/// Whether vectors hold this share of every class, and its products with weights up to the largest.
+#[inline(always)]
+pub fn is_moderate_share(share: f64, largest_weight: f64) -> bool {
+    ((share * largest_weight).abs() <= LARGE)
+        & (share == 0.0 || (LEAST_SHARE..=1.0 / LEAST_SHARE).contains(&share.abs()))
+}
 
 /// Whether it is 0, or neither large nor small.
 pub fn is_moderate(x: f64) -> bool {
@@ -393,12 +399,11 @@ where
             |target| target >= 0.0,
         );
         let [class_weights, g] = self.marks(&targets, self.done);
-        let (mut losses, mut nlls) = (others, others);
+        let mut losses = others;
         for i in 0..ROWS {
             let (others, weight) = (others[i], weights[i]);
             let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
-            nlls[i] = nll;
             let loss = share(options.hard(class_weights[i]), nll);
             losses[i] = if counted[i] { loss } else { 0.0 };
         }
@@ -454,7 +459,11 @@ where
             }
             let mut found = known.found(&shifts, sums);
             for i in 0..ROWS.min(rows.rows()) {
-                found[i].log_prob = -nlls[i];
+                // Once more: to keep it would cost those who do not want it.
+                let (others, weight) = (others[i], weights[i]);
+                let (ln_unit, x) = (ln_unit[i], logit[i]);
+                let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x);
+                found[i].log_prob = -nll;
                 if !counted[i] {
                     found[i] = Found::default();
                 }
@@ -582,7 +591,7 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
                     let offset = row.shift.scaled_offset();
                     loss + self
                         .options
-                        .other_loss(row.log::<V>(), offset, row.beside[0])
+                        .other_loss(row.log::<V>(), offset, row.beside.sums[0])
                 } else {
                     loss
                 }
@@ -661,29 +670,6 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
         )
     }
 
-    /// Writes gradients that are not moderate, one by one.
-    #[inline(never)]
-    fn write_one_by_one<P: Pass<T, 1>>(&self, part: &mut P, start: usize, factor: f64) {
-        let lightest = lightest::<T>();
-        for i in 0..part.len() {
-            let share = self.grad * (self.options.shares[1] * self.options.class_weight(start + i));
-            part.replace(
-                i,
-                #[inline(always)]
-                |weight| {
-                    let weight = weight.to_f64();
-                    // What has the lightest weight has none, though such a gradient may show it.
-                    let p = if weight < lightest {
-                        0.0
-                    } else {
-                        factor * weight
-                    };
-                    rounded(p - share)
-                },
-            );
-        }
-    }
-
     /// Writes the gradient at the target, if that is in the part.
     #[inline(always)]
     fn set(&self, part: &mut impl Pass<T, 1>, start: usize, grad: T) {
@@ -691,6 +677,33 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
         if target < part.len() {
             part.set(target, grad);
         }
+    }
+}
+
+/// Writes gradients that are not moderate, one by one: products of the weights and the factor, less the share of each element.
+#[inline(never)]
+pub fn write_one_by_one<T: Element, P: Pass<T, 1>>(
+    part: &mut P,
+    factor: f64,
+    share: impl Fn(usize) -> f64,
+) {
+    let lightest = lightest::<T>();
+    for i in 0..part.len() {
+        let share = share(i);
+        part.replace(
+            i,
+            #[inline(always)]
+            |weight| {
+                let weight = weight.to_f64();
+                // What has the lightest weight has none, though such a gradient may show it.
+                let p = if weight < lightest {
+                    0.0
+                } else {
+                    factor * weight
+                };
+                rounded(p - share)
+            },
+        );
     }
 }
 
@@ -746,15 +759,30 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         start: usize,
         shift: &Shift<T>,
         _: usize,
-    ) -> Beside {
-        let mut beside = Beside::default();
+    ) -> [f64; 5] {
+        let mut sums = [0.0; 5];
         if self.options.is_smooth() {
-            beside[0] = self.smoothed::<V>(simd, part, start, shift.offset());
+            sums[0] = self.smoothed::<V>(simd, part, start, shift.offset());
         }
-        if self.wanted.entropies {
-            entropy::parts_beside::<V>(simd, part, shift, &mut beside);
-        }
-        beside
+        sums
+    }
+
+    #[inline(always)]
+    fn sums_more(&self) -> bool {
+        !PLAIN && self.wanted.entropies
+    }
+
+    #[inline(always)]
+    fn more<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        part: Row<'_, T, 1>,
+        _: usize,
+        shift: &Shift<T>,
+        _: usize,
+    ) -> [f64; 6] {
+        let [lower, distances, tops] = entropy::parts::<V>(simd, part, shift);
+        [0.0, 0.0, 0.0, lower, distances, tops]
     }
 
     #[inline(always)]
@@ -783,7 +811,15 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         // Only rows beyond the reach, which no block has, have a larger one.
         let is_moderate = lse.abs() <= LARGEST_LSE && self.options.is_moderate(self.grad, hard);
         if !PLAIN && !is_moderate {
-            self.write_one_by_one(part, start, factor);
+            write_one_by_one(
+                part,
+                factor,
+                #[inline(always)]
+                |i| {
+                    let share = self.options.shares[1] * self.options.class_weight(start + i);
+                    self.grad * share
+                },
+            );
         } else if self.options.is_smooth() {
             let shares = self.shares::<V>(simd, start, part.len());
             let factor = Factor::new(simd, factor);

@@ -2,6 +2,7 @@
 
 use super::scale::Scale;
 use super::shift::Shift;
+use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
 use super::{log, tree};
 use crate::element::Element;
@@ -43,14 +44,27 @@ pub trait RowWork<T: Element> {
         left_out: usize,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside) {
-        let mut sums = Sums::new();
+        let mut sums = (Sums::new(), Sums::new());
         let before = sum_beside::<T, V, Self>(simd, self, start, shift, left_out, &mut sums);
         let weighed = if Self::KEEPS_WEIGHTS {
             weigh::<V, _>(simd, part, shift, left_out, ahead, before)
         } else {
             weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead, before)
         };
-        (weighed, sums.total())
+        let mut beside = Beside::default();
+        if Self::SUMS_BESIDE {
+            beside.sums = sums.0.total();
+            if self.sums_more() {
+                beside.more = sums.1.total();
+            }
+        }
+        (weighed, beside)
+    }
+
+    /// Whether [`more`](Self::more) is summed as well.
+    #[inline(always)]
+    fn sums_more(&self) -> bool {
+        false
     }
 
     /// What is to be summed beside the weights, of elements that begin at `start`. One of them, counted from there, may be the one
@@ -63,8 +77,21 @@ pub trait RowWork<T: Element> {
         _: usize,
         _: &Shift<T>,
         _left_out: usize,
-    ) -> Beside {
-        Beside::default()
+    ) -> [f64; 5] {
+        [0.0; 5]
+    }
+
+    /// What else is, if it is wanted.
+    #[inline(always)]
+    fn more<V: Vector<Elem = T>>(
+        &self,
+        _: V::Simd,
+        _: Row<'_, T, 1>,
+        _: usize,
+        _: &Shift<T>,
+        _left_out: usize,
+    ) -> [f64; 6] {
+        [0.0; 6]
     }
 
     /// Writes the results of a part of a row, from element `start` on.
@@ -81,29 +108,44 @@ pub trait RowWork<T: Element> {
 }
 
 /// Sums beside that of the weights.
-pub type Beside = [f64; 10];
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// What the loss takes.
+    pub sums: [f64; 5],
+    /// What else is [wanted](RowWork::sums_more).
+    pub more: [f64; 6],
+}
 
-/// Their leaves, which come chunk by chunk.
+impl Merge for Beside {
+    fn merge(self, right: Self) -> Self {
+        Self {
+            sums: self.sums.merge(right.sums),
+            more: self.more.merge(right.more),
+        }
+    }
+}
+
+/// Some sums whose leaves come chunk by chunk.
 #[derive(Clone, Debug)]
-struct Sums {
-    first: Beside,
+struct Sums<const N: usize> {
+    first: [f64; N],
     /// From the second chunk on. (To clear them would cost a short row some time.)
-    trees: Option<[tree::Sum; 10]>,
+    trees: Option<[tree::Sum; N]>,
     chunks: usize,
 }
 
-impl Sums {
+impl<const N: usize> Sums<N> {
     #[inline(always)]
     fn new() -> Self {
         Self {
-            first: Beside::default(),
+            first: [0.0; N],
             trees: None,
             chunks: 0,
         }
     }
 
     #[inline(always)]
-    fn push(&mut self, leaves: Beside) {
+    fn push(&mut self, leaves: [f64; N]) {
         self.chunks += 1;
         if self.chunks == 1 {
             self.first = leaves;
@@ -113,7 +155,7 @@ impl Sums {
     }
 
     #[inline(never)]
-    fn push_to_trees(&mut self, leaves: Beside) {
+    fn push_to_trees(&mut self, leaves: [f64; N]) {
         let first = self.first;
         let trees = self.trees.get_or_insert_with(|| {
             first.map(|leaf| {
@@ -128,7 +170,7 @@ impl Sums {
     }
 
     #[inline(always)]
-    fn total(&self) -> Beside {
+    fn total(&self) -> [f64; N] {
         let mut totals = self.first;
         if let Some(trees) = &self.trees {
             for (total, tree) in totals.iter_mut().zip(trees) {
@@ -147,13 +189,16 @@ fn sum_beside<'a, T: Element, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
     start: usize,
     shift: &'a Shift<T>,
     left_out: usize,
-    sums: &'a mut Sums,
+    (sums, more): &'a mut (Sums<5>, Sums<6>),
 ) -> impl FnMut(Row<'_, T, 1>, usize) + use<'a, T, V, W> {
     #[inline(always)]
     move |chunk, at| {
         if W::SUMS_BESIDE {
             let left_out = left_out.wrapping_sub(at);
             sums.push(work.beside::<V>(simd, chunk, start + at, shift, left_out));
+            if work.sums_more() {
+                more.push(work.more::<V>(simd, chunk, start + at, shift, left_out));
+            }
         }
     }
 }

@@ -23,13 +23,15 @@
 //! subnormal number, by `2^-150`, before it is multiplied by the factor of gradients.)
 
 use super::block::{self, Block, ROWS, Work, column};
-use super::cross_entropy::{CrossEntropy, LARGEST_LSE, is_moderate, share};
+use super::cross_entropy::{
+    CrossEntropy, LARGEST_LSE, is_moderate, is_moderate_share, share, write_one_by_one,
+};
 use super::entropy::Known;
-use super::row::{self, Beside, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
-use super::weights::{Extent, Factor, lightest};
+use super::weights::{Extent, Factor};
 use super::{entropy, log, rounded, tree};
 use crate::element::Element;
 use crate::element::sealed::Float as _;
@@ -106,10 +108,12 @@ impl<T: Element> SoftCrossEntropy<'_, T> {
     /// made of. Others are made one by one, so this may depend on nothing that a block of rows does not know as well.
     #[inline(always)]
     fn is_moderate(&self, g: f64, mass: f64) -> bool {
+        let is_moderate_share = is_moderate_share(g * self.0.shares[1], self.0.largest_weight);
         // Shares are numbers of the element type, and with them their products with weights.
         let range = LEAST_MASS..=1.0 / LEAST_MASS;
         let z_loss = g * self.0.z_loss * LARGEST_LSE;
-        is_moderate(g * mass)
+        is_moderate_share
+            & is_moderate(g * mass)
             & is_moderate(z_loss)
             & (mass == 0.0 || range.contains(&mass.abs()))
             & (g == 0.0 || range.contains(&g.abs()))
@@ -117,7 +121,13 @@ impl<T: Element> SoftCrossEntropy<'_, T> {
 
     /// What the probabilities of a row are multiplied by, and its gradient at the largest logit.
     #[inline(always)]
-    fn gradient(&self, g: f64, [others, weight]: [f64; 2], shares: &RowSums, lse: f64) -> [f64; 2] {
+    fn gradient(
+        &self,
+        g: f64,
+        [others, weight]: [f64; 2],
+        shares: &RowShares,
+        lse: f64,
+    ) -> [f64; 2] {
         let unit = g / (others + weight);
         let pull = unit * (2.0 * self.0.z_loss * lse);
         let factor = unit * shares.mass();
@@ -129,12 +139,12 @@ impl<T: Element> SoftCrossEntropy<'_, T> {
 
     /// The loss of a row, of which the largest logit has this negative log-likelihood.
     #[inline(always)]
-    fn loss(&self, nll: f64, sums: &RowSums, lse: f64) -> f64 {
-        let loss = share(sums.mass(), nll) + self.0.scale.factor * sums.distances;
+    fn loss(&self, nll: f64, shares: &RowShares, lse: f64) -> f64 {
+        let loss = share(shares.mass(), nll) + self.0.scale.factor * shares.distances;
         loss + self.0.z_loss * (lse * lse)
     }
 
-    /// The log-probability of the target: `nll` is that of [`loss`](Self::loss), and the numbers are as in [`sums`](Self::sums), but without weights.
+    /// The log-probability of the target: `nll` is that of [`loss`](Self::loss), and the numbers are as in [`shares`](Self::shares), but without weights.
     #[inline(always)]
     fn log_prob(nll: f64, [rest, dot, top]: [f64; 3], factor: f64, max: f64) -> f64 {
         -(share(rest + top, nll) + factor * (max * rest - dot))
@@ -146,29 +156,34 @@ impl<T: Element> SoftCrossEntropy<'_, T> {
         wanted.log_probs && self.0.class_weights.is_some()
     }
 
-    /// What a row has beside its weights: of the classes but for the one of the largest logit, the sums of weighted probabilities, of these times logits, and of
-    /// weights times logits; the weighted probability of that class; its weight, and its logit, less the offset.
+    /// What is known of the shares of a row, from its sums beside the weights, the weight of the class with the largest logit, and that logit, less the
+    /// offset. The sums are, of all classes but that: of weighted probabilities, of these times logits, of weights times logits, of weights; and the
+    /// weighted probability of that class comes before the last.
     #[inline(always)]
-    fn sums(&self, [rest, dot, plain_dot, top]: [f64; 4], top_weight: f64, max: f64) -> RowSums {
+    fn shares(
+        &self,
+        [rest, dot, even_dot, top, even_rest]: [f64; 5],
+        top_weight: f64,
+        max: f64,
+    ) -> RowShares {
         let [keep, add] = self.0.shares;
-        let mut sums = RowSums {
+        let mut shares = RowShares {
             rest: keep * rest,
             top: keep * top,
             distances: share(keep, max * rest - dot),
         };
         if add != 0.0 {
-            let plain_rest = self.0.total_weight - top_weight;
-            sums.rest += add * plain_rest;
-            sums.top += add * top_weight;
-            sums.distances += add * (max * plain_rest - plain_dot);
+            shares.rest += add * even_rest;
+            shares.top += add * top_weight;
+            shares.distances += add * (max * even_rest - even_dot);
         }
-        sums
+        shares
     }
 }
 
 /// What is known of the shares of a row.
 #[derive(Clone, Copy, Debug, Default)]
-struct RowSums {
+struct RowShares {
     /// The sum of those of all classes but the one of the largest logit, and that one's.
     rest: f64,
     top: f64,
@@ -176,7 +191,7 @@ struct RowSums {
     distances: f64,
 }
 
-impl RowSums {
+impl RowShares {
     #[inline(always)]
     fn mass(&self) -> f64 {
         self.rest + self.top
@@ -262,7 +277,7 @@ struct Prepared<V: Vector> {
     shifts: Shifts<V>,
     top: V,
     others: [f64; ROWS],
-    shares: [RowSums; ROWS],
+    shares: [RowShares; ROWS],
     /// Of log-probabilities: see [`SoftCrossEntropy::log_prob`].
     dots: [[f64; ROWS]; 3],
     grad: [f64; ROWS],
@@ -329,9 +344,17 @@ where
                 V::sum_add_product(sum, share, counted(zero, share, x))
             },
         );
-        let mut plain_dot = [0.0; ROWS];
+        let (mut even_dot, mut even_rest) = ([0.0; ROWS], [0.0; ROWS]);
         if kernel.0.shares[1] != 0.0 {
-            plain_dot = block.fold(
+            even_rest = block.fold(
+                simd,
+                #[inline(always)]
+                |sum, k, _| {
+                    let weight = weighted(one, self.weight(simd, k));
+                    V::sum_add(sum, V::select(column::<V>(simd, k).eq(top), zero, weight))
+                },
+            );
+            even_dot = block.fold(
                 simd,
                 #[inline(always)]
                 |sum, k, [x, _]| {
@@ -357,13 +380,13 @@ where
         }
         let (top_share, top_weight) = (top_share.widen(), top_weight.widen());
         let (max, grad) = (shifts.max.widen(), self.grads(first));
-        let mut shares = [RowSums::default(); ROWS];
+        let mut shares = [RowShares::default(); ROWS];
         let mut is_ordinary = true;
         for i in 0..ROWS {
-            let beside = [rest[i], dot[i], plain_dot[i], top_share[i]];
-            let sums = kernel.sums(beside, top_weight[i], max[i]);
-            is_ordinary &= kernel.is_moderate(grad[i], sums.mass()) & !sums.distances.is_nan();
-            shares[i] = sums;
+            let sums = [rest[i], dot[i], even_dot[i], top_share[i], even_rest[i]];
+            let of_row = kernel.shares(sums, top_weight[i], max[i]);
+            is_ordinary &= kernel.is_moderate(grad[i], of_row.mass()) & !of_row.distances.is_nan();
+            shares[i] = of_row;
         }
         if !is_ordinary {
             return None;
@@ -417,12 +440,11 @@ where
                 lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
             }
         }
-        let (mut losses, mut nlls) = (others, others);
+        let mut losses = others;
         for i in 0..ROWS {
             let (others, weight) = (others[i], weights[i]);
             let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
-            nlls[i] = nll;
             let loss = kernel.loss(nll, &shares[i], lse[i]);
             losses[i] = if counts[i] { loss } else { 0.0 };
         }
@@ -457,9 +479,13 @@ where
             let mut found = known.found(&shifts, sums);
             let max = shifts.max.widen();
             for i in 0..ROWS.min(rows.rows()) {
+                // Once more: to keep it would cost those who do not want it.
+                let (others, weight) = (others[i], weights[i]);
+                let (ln_unit, x) = (ln_unit[i], logit[i]);
+                let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x);
                 let (dots, max) = ([rest[i], dot[i], top_share[i]], max[i]);
                 found[i].log_prob =
-                    SoftCrossEntropy::<V::Elem>::log_prob(nlls[i], dots, shifts.factor(), max);
+                    SoftCrossEntropy::<V::Elem>::log_prob(nll, dots, shifts.factor(), max);
                 if !counts[i] {
                     found[i] = Found::default();
                 }
@@ -562,9 +588,10 @@ impl<T: Element> Toward<'_, T> {
         match outcome {
             Outcome::Ordinary(row) => {
                 let mut found = row.found::<V>(self.wanted);
-                let [rest, dot, _, top, plain_rest, plain, plain_top, ..] = row.beside;
+                let [rest, dot, _, top, _] = row.beside.sums;
+                let [bare_rest, bare_dot, bare_top, ..] = row.beside.more;
                 let dots = if self.kernel.sums_twice(self.wanted) {
-                    [plain_rest, plain, plain_top]
+                    [bare_rest, bare_dot, bare_top]
                 } else {
                     [rest, dot, top]
                 };
@@ -602,7 +629,7 @@ impl<T: Element> Toward<'_, T> {
         match *outcome {
             Outcome::Ordinary(row) => {
                 let lse = self.lse::<V>(&row);
-                self.kernel.loss(row.loss::<V>(), &self.sums(&row), lse)
+                self.kernel.loss(row.loss::<V>(), &self.shares(&row), lse)
             }
             Outcome::Special(extent, _) => self.special_loss(extent),
         }
@@ -621,11 +648,9 @@ impl<T: Element> Toward<'_, T> {
     }
 
     #[inline(always)]
-    fn sums(&self, row: &Ordinary<T>) -> RowSums {
+    fn shares(&self, row: &Ordinary<T>) -> RowShares {
         let top_weight = self.kernel.0.class_weight(row.apart.index);
-        let [rest, dot, plain_dot, top, ..] = row.beside;
-        self.kernel
-            .sums([rest, dot, plain_dot, top], top_weight, max_of(row))
+        self.kernel.shares(row.beside.sums, top_weight, max_of(row))
     }
 
     /// The log-sum-exp, if it is of use.
@@ -662,7 +687,7 @@ impl<T: Element> Toward<'_, T> {
         }
     }
 
-    /// What [`SoftCrossEntropy::sums`] takes.
+    /// What [`SoftCrossEntropy::shares`] takes.
     #[inline(always)]
     fn dots<V: Vector<Elem = T>>(
         &self,
@@ -672,7 +697,7 @@ impl<T: Element> Toward<'_, T> {
         shift: &Shift<T>,
         left_out: usize,
         weights: Option<&[T]>,
-    ) -> [f64; 4] {
+    ) -> [f64; 5] {
         let (zero, one) = (V::splat(simd, T::ZERO), V::splat(simd, T::ONE));
         let is_smooth = self.kernel.0.shares[1] != 0.0;
         let targets = self.targets::<V>(simd, start, part.len(), weights);
@@ -684,7 +709,8 @@ impl<T: Element> Toward<'_, T> {
         let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
         let (whole, after) = (part.len() / V::LANES, part.len() % V::LANES);
         let nothing = V::sum_zero(simd);
-        let (mut rest, mut dot, mut plain_dot) = (nothing, nothing, nothing);
+        let (mut rest, mut dot) = (nothing, nothing);
+        let (mut even_rest, mut even_dot) = (nothing, nothing);
         let (mut top, mut i) = (zero, 0);
         part.visit(
             simd,
@@ -709,40 +735,19 @@ impl<T: Element> Toward<'_, T> {
                     if i == whole {
                         weight = V::select(V::lanes_from(simd, after), zero, weight);
                     }
-                    plain_dot = V::sum_add_product(plain_dot, weight, counted(zero, weight, x));
+                    even_rest = V::sum_add(even_rest, weight);
+                    even_dot = V::sum_add_product(even_dot, weight, counted(zero, weight, x));
                 }
                 i += 1;
             },
         );
         let top = V::sum_total(V::sum_add(nothing, top));
-        let [dot, plain_dot] = [dot, plain_dot].map(
+        let [dot, even_dot] = [dot, even_dot].map(
             #[inline(always)]
             |sum| V::sum_total(sum) / unit,
         );
-        [V::sum_total(rest), dot, plain_dot, top]
-    }
-
-    /// Writes gradients that are not moderate, one by one.
-    #[inline(never)]
-    fn write_one_by_one<P: Pass<T, 1>>(&self, part: &mut P, start: usize, factor: f64) {
-        let lightest = lightest::<T>();
-        for i in 0..part.len() {
-            let share = self.grad * self.share(start + i);
-            part.replace(
-                i,
-                #[inline(always)]
-                |weight| {
-                    let weight = weight.to_f64();
-                    // What has the lightest weight has none, though such a gradient may show it.
-                    let p = if weight < lightest {
-                        0.0
-                    } else {
-                        factor * weight
-                    };
-                    rounded(p - share)
-                },
-            );
-        }
+        let even_rest = V::sum_total(even_rest);
+        [V::sum_total(rest), dot, even_dot, top, even_rest]
     }
 }
 
@@ -774,19 +779,35 @@ impl<T: Element> RowWork<T> for Toward<'_, T> {
         start: usize,
         shift: &Shift<T>,
         left_out: usize,
-    ) -> Beside {
-        let (kernel, mut beside) = (&self.kernel.0, Beside::default());
-        let [rest, dot, plain_dot, top, plain_rest, plain, plain_top, ..] = &mut beside;
-        let sums = self.dots::<V>(simd, part, start, shift, left_out, kernel.class_weights);
-        [*rest, *dot, *plain_dot, *top] = sums;
+    ) -> [f64; 5] {
+        let weights = self.kernel.0.class_weights;
+        self.dots::<V>(simd, part, start, shift, left_out, weights)
+    }
+
+    #[inline(always)]
+    fn sums_more(&self) -> bool {
+        self.wanted.entropies | self.kernel.sums_twice(self.wanted)
+    }
+
+    #[inline(always)]
+    fn more<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        part: Row<'_, T, 1>,
+        start: usize,
+        shift: &Shift<T>,
+        left_out: usize,
+    ) -> [f64; 6] {
+        let (mut bare, mut parts) = ([0.0; 3], [0.0; 3]);
         if self.kernel.sums_twice(self.wanted) {
-            let sums = self.dots::<V>(simd, part, start, shift, left_out, None);
-            [*plain_rest, *plain, _, *plain_top] = sums;
+            let [rest, dot, _, top, _] = self.dots::<V>(simd, part, start, shift, left_out, None);
+            bare = [rest, dot, top];
         }
         if self.wanted.entropies {
-            entropy::parts_beside::<V>(simd, part, shift, &mut beside);
+            parts = entropy::parts::<V>(simd, part, shift);
         }
-        beside
+        let ([rest, dot, top], [lower, distances, tops]) = (bare, parts);
+        [rest, dot, top, lower, distances, tops]
     }
 
     #[inline(always)]
@@ -802,7 +823,7 @@ impl<T: Element> RowWork<T> for Toward<'_, T> {
         }
         let lse = self.lse::<V>(weighed);
         let sums = [weighed.sum, weighed.apart.weight];
-        let shares = self.sums(weighed);
+        let shares = self.shares(weighed);
         let [factor, at_top] = self.kernel.gradient(self.grad, sums, &shares, lse);
         // Only rows beyond the reach, which no block has, have a larger one.
         let is_moderate =
@@ -823,7 +844,12 @@ impl<T: Element> RowWork<T> for Toward<'_, T> {
                 },
             );
         } else {
-            self.write_one_by_one(part, start, factor);
+            write_one_by_one(
+                part,
+                factor,
+                #[inline(always)]
+                |i| self.grad * self.share(start + i),
+            );
         }
         let index = weighed.apart.index.wrapping_sub(start);
         if index < part.len() {
