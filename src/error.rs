@@ -56,6 +56,24 @@ pub enum Error {
         /// How many it has.
         found: usize,
     },
+    /// An option of rows has elements that do not divide into rows.
+    OptionShape {
+        /// Its name.
+        name: &'static str,
+        /// Elements given.
+        len: usize,
+        /// Classes in a row.
+        classes: usize,
+    },
+    /// An option that comes again after so many rows does not come out even in a batch.
+    OptionRows {
+        /// Its name.
+        name: &'static str,
+        /// After so many rows.
+        period: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
     /// A weight of a class or a label is negative or not finite.
     Weight {
         /// The name of the option.
@@ -208,6 +226,14 @@ impl fmt::Display for Error {
                 expected,
                 found,
             } => write!(f, "{name}: expected a length of {expected}, found {found}"),
+            Self::OptionShape { name, len, classes } => write!(
+                f,
+                "{name}: {len} elements are no whole number of rows of {classes} classes"
+            ),
+            Self::OptionRows { name, period, rows } => write!(
+                f,
+                "{name} comes again after {period} rows, of which {rows} rows are no whole number"
+            ),
             Self::Weight { name, index, value } => write!(
                 f,
                 "{name}[{index}] is {value}, which is not a finite number from 0 on"

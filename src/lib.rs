@@ -28,6 +28,7 @@
 //! | have a row in pieces, or its classes on several machines | [`RowState`] |
 //! | work on a slice | [`exp`], [`max`], [`sum`] |
 //! | choose the instruction set, or stay on one thread | [`Exec`], [`Backend`] |
+//! | scale, mask, or give a sink to rows of attention scores | [`Softmax`] |
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
 //!
 //! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation

@@ -13,13 +13,16 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::masked::Masked;
+use crate::kernel::masked_backward::MaskedBackward;
 use crate::kernel::partial::{Nodes, PartGrad, PartProbs, PartSums};
 use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::scale::{One, Scale};
 use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::outputs::RowOutputs;
-use crate::rows::{Rows, RowsMut};
+use crate::rows::{FirstRow, Rows, RowsMut};
 use crate::targets::Flat;
 
 /// The table, handed to a macro that makes something of it: how each runs ([`Exec`]), its name, kernel, data and output.
@@ -31,10 +34,16 @@ macro_rules! table {
             run sigmoid: Sigmoid, RowsMut<'_, Self, 1> => ();
             run max: Max, Rows<'_, Self, 1> => Largest<Self>;
             run sum: Sum, Rows<'_, Self, 1> => f64;
-            run_rows softmax: Softmax, RowsMut<'_, Self, 1> => ();
+            run_rows softmax: Softmax<One>, RowsMut<'_, Self, 1> => ();
+            run_rows scaled_softmax: Softmax<Scale<Self>>, RowsMut<'_, Self, 1> => ();
+            run masked_softmax: Masked<'_, Self, Softmax<Scale<Self>>>, (RowsMut<'_, Self, 1>, FirstRow) => ();
             run softmax_backward: SoftmaxBackward, RowsMut<'_, Self, 2> => ();
-            run_rows log_softmax: LogSoftmax, RowsMut<'_, Self, 1> => ();
+            run masked_softmax_backward: MaskedBackward<'_, false>, (RowsMut<'_, Self, 2>, FirstRow) => ();
+            run_rows log_softmax: LogSoftmax<One>, RowsMut<'_, Self, 1> => ();
+            run_rows scaled_log_softmax: LogSoftmax<Scale<Self>>, RowsMut<'_, Self, 1> => ();
+            run masked_log_softmax: Masked<'_, Self, LogSoftmax<Scale<Self>>>, (RowsMut<'_, Self, 1>, FirstRow) => ();
             run log_softmax_backward: LogSoftmaxBackward, RowsMut<'_, Self, 2> => ();
+            run masked_log_softmax_backward: MaskedBackward<'_, true>, (RowsMut<'_, Self, 2>, FirstRow) => ();
             run_rows logsumexp: LogSumExp, (Rows<'_, Self, 1>, &mut [Self]) => ();
             run_rows losses: CrossEntropy<'_, Self, true>, Data<'_, Rows<'_, Self, 1>, Self> => f64;
             run_rows losses_and_grad: CrossEntropy<'_, Self, true>, Data<'_, RowsMut<'_, Self, 1>, Self> => f64;

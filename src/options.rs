@@ -75,6 +75,29 @@ pub(crate) fn length(name: &'static str, expected: usize, found: usize) -> Resul
     })
 }
 
+/// Checks that an option which comes again after so many rows comes out even in a batch.
+pub(crate) fn period(name: &'static str, period: usize, rows: usize) -> Result<(), Error> {
+    match rows.checked_rem(period) {
+        Some(0) => Ok(()),
+        None if rows == 0 => Ok(()),
+        _ => Err(Error::OptionRows { name, period, rows }),
+    }
+}
+
+/// Checks an option of so many elements, which are rows that come again.
+pub(crate) fn rows(
+    name: &'static str,
+    len: usize,
+    classes: usize,
+    rows: usize,
+) -> Result<(), Error> {
+    match len.checked_rem(classes) {
+        Some(0) => period(name, len / classes, rows),
+        None if len == 0 => Ok(()),
+        _ => Err(Error::OptionShape { name, len, classes }),
+    }
+}
+
 /// Checks the weights of classes or labels.
 pub(crate) fn weights<T: Element>(
     name: &'static str,

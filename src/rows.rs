@@ -470,6 +470,25 @@ impl<T: Send> Split for RowOutputs<'_, T> {
     }
 }
 
+/// The number of the first row of a part of a batch, where rows are told apart by their place.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstRow(pub usize);
+
+/// It has as many rows as the batch that it goes with.
+impl Split for FirstRow {
+    fn rows(&self) -> usize {
+        usize::MAX
+    }
+
+    fn elements(&self) -> usize {
+        0
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        (self, Self(self.0.saturating_add(row)))
+    }
+}
+
 impl Split for Flat<'_> {
     fn rows(&self) -> usize {
         self.len.div_ceil(CHUNK)
@@ -1013,6 +1032,16 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
 
     #[inline(always)]
     fn set(&mut self, _: usize, _: T) {}
+}
+
+impl<T: Element> RowMut<'_, T, 1> {
+    /// The destination, to read what was written there, and to write over it.
+    #[inline(always)]
+    pub fn over_itself(mut self) -> Self {
+        // It is read through the pointer that also writes.
+        self.src.src = [self.dst];
+        self
+    }
 }
 
 impl<T: Element, const N: usize> RowMut<'_, T, N> {

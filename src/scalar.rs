@@ -15,15 +15,19 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
+use crate::kernel::masked::Masked;
+use crate::kernel::masked_backward::MaskedBackward;
+use crate::kernel::masks::{Masks, of_row};
 use crate::kernel::partial::{Arithmetic, Node, Nodes, PartGrad, PartProbs, PartSums, Whole};
 use crate::kernel::reduce::{Largest, Max, Sum};
+use crate::kernel::scale::LogitScale;
 use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
 use crate::kernel::softmax::Softmax;
 use crate::kernel::tree::{self, Merge};
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::kernel::weights::Extent;
 use crate::outputs::{Found, Outputs, RowOutputs};
-use crate::rows::{CHUNK, Pass, Row, Rows, RowsMut, Split};
+use crate::rows::{CHUNK, FirstRow, Pass, Row, RowMut, Rows, RowsMut, Split};
 use crate::simd::Kernel;
 use crate::targets::{Answers, Flat, Probs};
 
@@ -33,41 +37,105 @@ pub trait Scalar<D>: Kernel<D> {
     fn scalar(&self, data: D) -> Self::Output;
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Softmax {
-    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
-        for mut row in rows {
-            let max = largest(row.source());
-            if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
-                row.fill(T::ZERO);
-                continue;
-            }
-            let mut sum = T::ZERO;
-            for i in 0..row.len() {
-                let weight = (row.get(0, i) - max).exp();
-                row.set(i, weight);
-                sum = sum + weight;
-            }
-            for i in 0..row.len() {
-                row.replace(i, |weight| canonical(weight / sum));
-            }
+/// What is done with a row of logits that has a sink beside them, `-inf` for none.
+trait OfLogits<T> {
+    fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T);
+}
+
+impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
+    fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T) {
+        let factor = T::from_f64(self.scale.scale().factor);
+        let max = larger(largest(row.source()) * factor, sink);
+        if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
+            return row.fill(T::ZERO);
+        }
+        let mut sum = weight_of_sink(sink, max);
+        for i in 0..row.len() {
+            let weight = (row.get(0, i) * factor - max).exp();
+            row.set(i, weight);
+            sum = sum + weight;
+        }
+        for i in 0..row.len() {
+            row.replace(i, |weight| canonical(weight / sum));
         }
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 1>> for LogSoftmax {
-    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
-        for mut row in rows {
-            let max = largest(row.source());
-            if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
-                row.fill(T::NEG_INFINITY);
-                continue;
-            }
-            let log_sum = sum_of_weights(row.source(), max).ln();
-            for i in 0..row.len() {
-                row.set(i, canonical(row.get(0, i) - max - log_sum));
-            }
+impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
+    fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T) {
+        let factor = T::from_f64(self.scale.scale().factor);
+        let max = larger(largest(row.source()) * factor, sink);
+        if max == T::NEG_INFINITY && self.masked_rows == MaskedRows::Zero {
+            return row.fill(T::NEG_INFINITY);
+        }
+        let weight = |i: usize| (row.get(0, i) * factor - max).exp();
+        let sink = weight_of_sink(sink, max);
+        let log_sum = (0..row.len()).fold(sink, |sum, i| sum + weight(i)).ln();
+        for i in 0..row.len() {
+            row.set(i, canonical(row.get(0, i) * factor - max - log_sum));
         }
     }
+}
+
+/// The larger of two, NaN if either is.
+fn larger<T: Element>(a: T, b: T) -> T {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+fn weight_of_sink<T: Element>(sink: T, max: T) -> T {
+    if sink == T::NEG_INFINITY {
+        T::ZERO
+    } else {
+        (sink - max).exp()
+    }
+}
+
+impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for Softmax<S> {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        for mut row in rows {
+            self.row(&mut row, T::NEG_INFINITY);
+        }
+    }
+}
+
+impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for LogSoftmax<S> {
+    fn scalar(&self, rows: RowsMut<'_, T, 1>) {
+        for mut row in rows {
+            self.row(&mut row, T::NEG_INFINITY);
+        }
+    }
+}
+
+impl<T: Element, W> Scalar<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W>
+where
+    W: crate::kernel::masked::OfLogits<T> + OfLogits<T>,
+{
+    fn scalar(&self, (rows, FirstRow(first)): (RowsMut<'_, T, 1>, FirstRow)) {
+        let classes = rows.classes();
+        for (mut row, index) in rows.zip(first..) {
+            let mask = self
+                .mask
+                .map(|(mask, factor)| (of_row(mask, index, classes, classes), factor));
+            for i in 0..classes {
+                let x = if !takes_part(&self.masks, index, i, classes) {
+                    T::NEG_INFINITY
+                } else if let Some((mask, factor)) = mask {
+                    // The product is exact.
+                    T::from_f64(row.get(0, i).to_f64() * factor.to_f64() + mask[i].to_f64())
+                } else {
+                    row.get(0, i)
+                };
+                row.set(i, x);
+            }
+            OfLogits::row(&self.work, &mut row.over_itself(), self.sink(index));
+        }
+    }
+}
+
+/// Whether a class takes part in a row.
+fn takes_part(masks: &Masks<'_>, row: usize, class: usize, classes: usize) -> bool {
+    let flag = |flags| of_row(flags, row, classes, classes)[class];
+    class < masks.seen(row, classes) && masks.flags.is_none_or(flag)
 }
 
 impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
@@ -439,6 +507,44 @@ impl<T: Element> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
                     dy
                 } else {
                     dy - p * sum
+                };
+                row.set(i, canonical(dx));
+            }
+        }
+    }
+}
+
+impl<T: Element, const LOG: bool> Scalar<(RowsMut<'_, T, 2>, FirstRow)>
+    for MaskedBackward<'_, LOG>
+{
+    fn scalar(&self, (rows, FirstRow(first)): (RowsMut<'_, T, 2>, FirstRow)) {
+        let classes = rows.classes();
+        let scale = T::from_f64(self.scale);
+        for (mut row, index) in rows.zip(first..) {
+            let takes_part = |i: usize| takes_part(&self.masks, index, i, classes);
+            let mut sum = T::ZERO;
+            for i in (0..classes).filter(|&i| takes_part(i)) {
+                let (y, dy) = (row.get(0, i), row.get(1, i));
+                if LOG {
+                    sum = sum + dy;
+                } else if y != T::ZERO || dy.is_nan() {
+                    sum = sum + y * dy;
+                }
+            }
+            for i in 0..classes {
+                let (y, dy) = (row.get(0, i), row.get(1, i));
+                let p = if LOG { y.exp() } else { y };
+                let dx = if !takes_part(i) {
+                    T::ZERO
+                } else if sum.is_nan() {
+                    sum
+                } else if LOG {
+                    let others = if p == T::ZERO { T::ZERO } else { p * sum };
+                    scale * (dy - others)
+                } else if y == T::ZERO {
+                    T::ZERO
+                } else {
+                    scale * (y * (dy - sum))
                 };
                 row.set(i, canonical(dx));
             }

@@ -1,39 +1,89 @@
-//! Softmax and log-softmax of a batch of rows.
+//! Softmax and log-softmax of a batch of rows, and their options: those of attention.
 
 use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::kernel;
-use crate::kernel::MaskedRows;
-use crate::rows::RowsMut;
+use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::masked::Masked;
+use crate::kernel::masked_backward::MaskedBackward;
+use crate::kernel::masks::{Causal, Masks};
+use crate::kernel::scale::{One, Scale};
+use crate::kernel::{self, MaskedRows};
+use crate::options;
+use crate::rows::{FirstRow, RowsMut, Split as _};
 
-/// Softmax and log-softmax with options. The functions [`softmax`], [`log_softmax`] and their
-/// in-place forms are the same without.
+/// Softmax and log-softmax with options, forward and backward: what attention does with its scores. The functions [`softmax`],
+/// [`log_softmax`], their in-place forms and backward passes are the same without.
+///
+/// With all options, each of which is off unless it is called, row `r` of logits `x` has
+///
+/// ```text
+/// z_i = s x_i + m_i, or -inf where class i takes no part
+/// p_i = e^z_i / (e^b + sum_j e^z_j)                ln p_i = z_i - ln(e^b + sum_j e^z_j)
+/// dL/dx_i = s p_i (g_i - sum_j p_j g_j)            for g = dL/dp
+/// dL/dx_i = s (g_i - p_i sum_j g_j)                for g = dL/d ln p, sums over the classes that take part
+/// ```
+///
+/// | | option | in `PyTorch`'s `scaled_dot_product_attention` |
+/// | --- | --- | --- |
+/// | `s` | [`logit_scale`](Self::logit_scale) | `scale` |
+/// | `m` | [`mask`](Self::mask) | `attn_mask` of floats |
+/// | takes part | [`bool_mask`](Self::bool_mask) | `attn_mask` of `bool` |
+/// | takes part | [`causal`](Self::causal) | `is_causal` |
+/// | `b` | [`sinks`](Self::sinks) | none |
+/// | | [`masked_rows`](Self::masked_rows) | none: NaN (`safe_softmax`: 0) |
+///
+/// They combine freely: a class takes part if every mask says so.
+///
+/// Each probability is within 2.9 ULP of the exact one for every finite row (those below 2^-122 within 0.5 more; 0.1 more with a
+/// logit scale), each log-probability within 1.6, as without options. With an additive mask, the scale is rounded to the element type and `z_i` once, to the nearest; errors count from there. Without, no product
+/// is rounded. Errors of gradients are stated [there](Self::probs_backward).
+///
+/// Special rows: where a class takes no part by a boolean or causal mask, its logit is not looked at, its probability is exactly 0, its
+/// log-probability `-inf` and its gradient 0. An additive mask is data: `-inf` there does the same to a logit that is finite or `-inf`, but NaN
+/// stays NaN, and the gradient of a log-probability is passed on, as without options. A row with a `z_i` of `+inf` or NaN is NaN throughout, and so is one whose sink is. A row without any class that has a
+/// probability is NaN ([`masked_rows`](Self::masked_rows)), but with a sink, which then has all of it, it is 0.
 ///
 /// ```
-/// use softlane::{MaskedRows, Softmax};
+/// use softlane::Softmax;
 ///
-/// let masked = [f32::NEG_INFINITY; 3];
-/// let mut p = [9.0; 3];
-/// Softmax::new().probs(&masked, 3, &mut p)?;
-/// assert!(p.iter().all(|p| p.is_nan()));
-/// Softmax::new().masked_rows(MaskedRows::Zero).probs(&masked, 3, &mut p)?;
-/// assert_eq!(p, [0.0; 3]);
+/// // Two queries of one head, four keys, of which two are in the cache.
+/// let scores = [1.0_f32, 1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 2.0];
+/// let mut p = [9.0; 8];
+/// Softmax::new().logit_scale(0.5).causal(2, 2).probs(&scores, 4, &mut p)?;
+/// let third = 0.33333334;
+/// assert_eq!(p, [third, third, third, 0.0, 0.25, 0.25, 0.25, 0.25]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Softmax {
+pub struct Softmax<'a, T = f32> {
     exec: Exec,
     masked_rows: MaskedRows,
+    logit_scale: Option<f64>,
+    mask: Option<&'a [T]>,
+    bool_mask: Option<&'a [bool]>,
+    causal: Option<(usize, usize)>,
+    sinks: Option<(&'a [T], usize)>,
 }
 
-impl Softmax {
+impl<T: Element> Default for Softmax<'_, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, T: Element> Softmax<'a, T> {
     /// Default options.
     pub const fn new() -> Self {
         Self {
             exec: Exec::new(),
             masked_rows: MaskedRows::Nan,
+            logit_scale: None,
+            mask: None,
+            bool_mask: None,
+            causal: None,
+            sinks: None,
         }
     }
 
@@ -45,53 +95,353 @@ impl Softmax {
 
     /// What a row gets whose logits are all `-inf`: NaN, as in `PyTorch` (the default), or
     /// probabilities 0 and log-probabilities `-inf`.
+    ///
+    /// ```
+    /// use softlane::{MaskedRows, Softmax};
+    ///
+    /// let masked = [f32::NEG_INFINITY; 3];
+    /// let mut p = [9.0; 3];
+    /// Softmax::new().probs(&masked, 3, &mut p)?;
+    /// assert!(p.iter().all(|p| p.is_nan()));
+    /// Softmax::new().masked_rows(MaskedRows::Zero).probs(&masked, 3, &mut p)?;
+    /// assert_eq!(p, [0.0; 3]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
     pub const fn masked_rows(mut self, masked_rows: MaskedRows) -> Self {
         self.masked_rows = masked_rows;
         self
     }
 
-    /// [`softmax`] with these options.
+    /// What every logit is multiplied by: 1 over the temperature, or 1 over the root of the dimension of a head. A positive number that
+    /// the element type has, if rounded. No product is rounded, and none costs an instruction, unless there is a [`mask`](Self::mask), for
+    /// which the scale is rounded to the element type.
     ///
-    /// # Errors
-    /// As there.
-    pub fn probs<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        // Made by the table in `operations.rs`, which hands on to `Exec::run`.
-        T::softmax(self.exec, self.kernel(), RowsMut::new([x], classes, y)?)
+    /// ```
+    /// let (mut p, mut q) = ([0.0_f32; 2], [0.0; 2]);
+    /// softlane::Softmax::new().logit_scale(2.0).probs(&[0.5, 0.0], 2, &mut p)?;
+    /// softlane::softmax(&[1.0, 0.0], 2, &mut q)?;
+    /// assert_eq!(p, q);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn logit_scale(mut self, scale: f64) -> Self {
+        self.logit_scale = Some(scale);
+        self
     }
 
-    /// [`softmax_in_place`] with these options.
+    /// What is added to the logits, after they are multiplied: rows of as many numbers as there are classes, of which row `r` of the
+    /// batch has number `r` modulo theirs. One row of them is for every row of the batch; a square of queries and keys, for instance, for every
+    /// head. It is data, such as `-inf` for a class that takes no part, or a bias that depends on distance.
     ///
-    /// # Errors
-    /// As there.
-    pub fn probs_in_place<T: Element>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        T::softmax(self.exec, self.kernel(), RowsMut::in_place(x, classes)?)
+    /// ```
+    /// let mut p = [9.0_f32; 4];
+    /// let mask = [0.0, f32::NEG_INFINITY];
+    /// softlane::Softmax::new().mask(&mask).probs(&[1.0; 4], 2, &mut p)?;
+    /// assert_eq!(p, [1.0, 0.0, 1.0, 0.0]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    ///
+    /// Source of such a bias: Press et al., "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation", 2022.
+    pub const fn mask(mut self, mask: &'a [T]) -> Self {
+        self.mask = Some(mask);
+        self
     }
 
-    /// [`log_softmax`] with these options.
+    /// Whether each class takes part, in rows that are to the batch as those of [`mask`](Self::mask) are: true, and it does (as in `PyTorch`'s
+    /// `scaled_dot_product_attention`; in its `MultiheadAttention`, true is what takes none).
     ///
-    /// # Errors
-    /// As there.
-    pub fn log_probs<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        T::log_softmax(self.exec, self.log_kernel(), RowsMut::new([x], classes, y)?)
+    /// ```
+    /// let mut p = [9.0_f32; 3];
+    /// let mask = [true, true, false];
+    /// softlane::Softmax::new().bool_mask(&mask).probs(&[1.0, 1.0, f32::NAN], 3, &mut p)?;
+    /// assert_eq!(p, [0.5, 0.5, 0.0]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn bool_mask(mut self, mask: &'a [bool]) -> Self {
+        self.bool_mask = Some(mask);
+        self
     }
 
-    /// [`log_softmax_in_place`] with these options.
+    /// Of every `queries` rows, row `i`, counted from 0, sees the classes `0..=i + offset`; the others take no part, and are not read. An offset of 0 is
+    /// `PyTorch`'s `is_causal`; `classes - queries` aligns the last query with the last key, for keys that were there before the first
+    /// query.
     ///
-    /// # Errors
-    /// As there.
-    pub fn log_probs_in_place<T: Element>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        T::log_softmax(self.exec, self.log_kernel(), RowsMut::in_place(x, classes)?)
+    /// ```
+    /// let mut p = [9.0_f32; 4];
+    /// softlane::Softmax::new().causal(2, 0).probs(&[1.0, 7.0, 1.0, 1.0], 2, &mut p)?;
+    /// assert_eq!(p, [1.0, 0.0, 0.5, 0.5]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub const fn causal(mut self, queries: usize, offset: usize) -> Self {
+        self.causal = Some((queries, offset));
+        self
     }
 
-    fn kernel(self) -> kernel::softmax::Softmax {
-        kernel::softmax::Softmax {
-            masked_rows: self.masked_rows,
+    /// Logits of a class that is in no row and gets no result, but takes its share of the probability: one for `rows_each` rows after
+    /// the other (the queries of a head), and from the first again after the last. They are neither multiplied nor masked; `-inf` is no sink. So
+    /// probabilities add up to less than 1, and to 0 in a row whose classes take no part.
+    ///
+    /// ```
+    /// let mut p = [9.0_f32; 4];
+    /// // Two rows, of which each has its own.
+    /// softlane::Softmax::new().sinks(&[0.0, f32::NEG_INFINITY], 1).probs(&[0.0; 4], 2, &mut p)?;
+    /// assert_eq!(p, [0.33333334, 0.33333334, 0.5, 0.5]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    ///
+    /// The gradient with respect to a sink is the sum over its rows of `-q sum_j p_j g_j`, for `g = dL/dp`, or of `-q sum_j g_j`, for `g = dL/d
+    /// ln p`, where `q` is what the probabilities of the row leave of 1: `e^(b - z_i + ln p_i)`, of any class `i` of the row that takes part.
+    ///
+    /// Where logits times a scale that is not 1 are beyond 2^25, the share of the sink is off by 2^-53 of them.
+    ///
+    /// Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2024; as a learned logit of each head in gpt-oss
+    /// (`ggml`: `ggml_soft_max_add_sinks`).
+    pub const fn sinks(mut self, sinks: &'a [T], rows_each: usize) -> Self {
+        self.sinks = Some((sinks, rows_each));
+        self
+    }
+
+    /// The probabilities of each row of `classes` logits `x`, which fill `y`: [`softmax`] with these options.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Option`], [`Error::OptionShape`] or [`Error::OptionRows`] if an option is out of its range or does not fit the
+    /// batch: masks are whole rows, and they, the queries of [`causal`](Self::causal) and the rows of all [`sinks`](Self::sinks) come out even in it.
+    pub fn probs(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+        self.probs_of(RowsMut::new([x], classes, y)?)
+    }
+
+    /// The same, written over the logits: [`softmax_in_place`] with these options.
+    ///
+    /// # Errors
+    /// As [`probs`](Self::probs). `x` is untouched then.
+    pub fn probs_in_place(self, x: &mut [T], classes: usize) -> Result<(), Error> {
+        self.probs_of(RowsMut::in_place(x, classes)?)
+    }
+
+    /// The log-probabilities of each row of `classes` logits `x`, which fill `y`: [`log_softmax`] with these options.
+    ///
+    /// # Errors
+    /// As [`probs`](Self::probs).
+    pub fn log_probs(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+        self.log_probs_of(RowsMut::new([x], classes, y)?)
+    }
+
+    /// The same, written over the logits: [`log_softmax_in_place`] with these options.
+    ///
+    /// # Errors
+    /// As [`probs`](Self::probs). `x` is untouched then.
+    pub fn log_probs_in_place(self, x: &mut [T], classes: usize) -> Result<(), Error> {
+        self.log_probs_of(RowsMut::in_place(x, classes)?)
+    }
+
+    /// The gradient with respect to the logits, from the probabilities `y` that [`probs`](Self::probs) gave with the same options and the
+    /// gradient `dy` with respect to them: `dx_i = s y_i (dy_i - sum_j y_j dy_j)`, and 0 where class `i` takes no part, whatever `dy` holds
+    /// there. (A sink changes nothing in that formula: it is in `y`.)
+    ///
+    /// Without a scale and masks, this is [`softmax_backward`](crate::softmax_backward). With, the error is at most 1.1 ULP of the larger of `s y_i dy_i` and `s
+    /// y_i sum_j y_j dy_j`: all of it is taken in `f64` and rounded once. Special values are as there, but that a class which takes no part has
+    /// gradient 0 in rows of NaN too.
+    ///
+    /// # Errors
+    /// As [`probs`](Self::probs), and [`Error::Length`] if the lengths differ. `dx` is untouched then.
+    ///
+    /// ```
+    /// let mut dx = [9.0_f32; 3];
+    /// let two = softlane::Softmax::new().logit_scale(2.0).bool_mask(&[true, true, false]);
+    /// two.probs_backward(&[0.5, 0.5, 0.0], &[1.0, 0.0, f32::NAN], 3, &mut dx)?;
+    /// assert_eq!(dx, [0.5, -0.5, 0.0]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub fn probs_backward(
+        self,
+        y: &[T],
+        dy: &[T],
+        classes: usize,
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        self.probs_backward_of(RowsMut::new([y, dy], classes, dx)?)
+    }
+
+    /// The same, written over the gradient `dy`.
+    ///
+    /// # Errors
+    /// As [`probs_backward`](Self::probs_backward). `dy` is untouched then.
+    pub fn probs_backward_in_place(
+        self,
+        y: &[T],
+        dy: &mut [T],
+        classes: usize,
+    ) -> Result<(), Error> {
+        self.probs_backward_of(RowsMut::over_second(y, dy, classes)?)
+    }
+
+    /// The gradient with respect to the logits, from the log-probabilities `y` that [`log_probs`](Self::log_probs) gave with the same options
+    /// and the gradient `dy` with respect to them: `dx_i = s (dy_i - e^y_i sum_j dy_j)`, the sum over the classes that take part, and 0 where class
+    /// `i` takes no part, whatever `dy` holds there. (A sink changes nothing in that formula: it is in `y`.)
+    ///
+    /// Without a scale and masks, this is [`log_softmax_backward`](crate::log_softmax_backward). With, the error is at most 2.3 ULP of the larger of `s dy_i` and
+    /// `s e^y_i sum_j dy_j` (2.8 where `e^y_i` is subnormal, and counts as the least normal number). Special values are as there, but that a class
+    /// which takes no part has gradient 0 in rows of NaN too.
+    ///
+    /// # Errors
+    /// As [`probs_backward`](Self::probs_backward).
+    ///
+    /// ```
+    /// let mut dx = [9.0_f32; 2];
+    /// let causal = softlane::Softmax::new().causal(1, 0);
+    /// causal.log_probs_backward(&[0.0, f32::NEG_INFINITY], &[1.0, 2.0], 2, &mut dx)?;
+    /// assert_eq!(dx, [0.0, 0.0]);
+    /// # Ok::<(), softlane::Error>(())
+    /// ```
+    pub fn log_probs_backward(
+        self,
+        y: &[T],
+        dy: &[T],
+        classes: usize,
+        dx: &mut [T],
+    ) -> Result<(), Error> {
+        self.log_probs_backward_of(RowsMut::new([y, dy], classes, dx)?)
+    }
+
+    /// The same, written over the gradient `dy`.
+    ///
+    /// # Errors
+    /// As [`probs_backward`](Self::probs_backward). `dy` is untouched then.
+    pub fn log_probs_backward_in_place(
+        self,
+        y: &[T],
+        dy: &mut [T],
+        classes: usize,
+    ) -> Result<(), Error> {
+        self.log_probs_backward_of(RowsMut::over_second(y, dy, classes)?)
+    }
+
+    // The kernels are in the table in `operations.rs`, which hands on to `Exec::run`. Options that are off cost nothing: kernels
+    // without them are others.
+
+    fn probs_of(self, rows: RowsMut<'_, T, 1>) -> Result<(), Error> {
+        self.check(&rows)?;
+        let masked_rows = self.masked_rows;
+        if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
+            let scale = self.folded_scale();
+            let kernel = self.masked(kernel::softmax::Softmax { masked_rows, scale });
+            return T::masked_softmax(self.exec, kernel, (rows, FirstRow(0)));
+        }
+        if self.is_scaled() {
+            let scale = self.folded_scale();
+            let kernel = kernel::softmax::Softmax { masked_rows, scale };
+            return T::scaled_softmax(self.exec, kernel, rows);
+        }
+        let scale = One;
+        let kernel = kernel::softmax::Softmax { masked_rows, scale };
+        T::softmax(self.exec, kernel, rows)
+    }
+
+    fn log_probs_of(self, rows: RowsMut<'_, T, 1>) -> Result<(), Error> {
+        self.check(&rows)?;
+        let masked_rows = self.masked_rows;
+        if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
+            let scale = self.folded_scale();
+            let kernel = self.masked(kernel::log_softmax::LogSoftmax { masked_rows, scale });
+            return T::masked_log_softmax(self.exec, kernel, (rows, FirstRow(0)));
+        }
+        if self.is_scaled() {
+            let scale = self.folded_scale();
+            let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
+            return T::scaled_log_softmax(self.exec, kernel, rows);
+        }
+        let scale = One;
+        let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
+        T::log_softmax(self.exec, kernel, rows)
+    }
+
+    fn probs_backward_of(self, rows: RowsMut<'_, T, 2>) -> Result<(), Error> {
+        self.check(&rows)?;
+        if self.is_by_row() || self.is_scaled() {
+            let (masks, scale) = (self.masks(), self.grad_scale());
+            let kernel = MaskedBackward { masks, scale };
+            return T::masked_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
+        }
+        T::softmax_backward(self.exec, SoftmaxBackward, rows)
+    }
+
+    fn log_probs_backward_of(self, rows: RowsMut<'_, T, 2>) -> Result<(), Error> {
+        self.check(&rows)?;
+        if self.is_by_row() || self.is_scaled() {
+            let (masks, scale) = (self.masks(), self.grad_scale());
+            let kernel = MaskedBackward { masks, scale };
+            return T::masked_log_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
+        }
+        T::log_softmax_backward(self.exec, LogSoftmaxBackward, rows)
+    }
+
+    /// Checks the options.
+    fn check<const N: usize>(&self, batch: &RowsMut<'_, T, N>) -> Result<(), Error> {
+        let (rows, classes) = (batch.rows(), batch.classes());
+        if let Some(scale) = self.logit_scale {
+            options::scale::<T>("logit_scale", scale)?;
+        }
+        if let Some(mask) = self.mask {
+            options::rows("mask", mask.len(), classes, rows)?;
+        }
+        if let Some(mask) = self.bool_mask {
+            options::rows("bool_mask", mask.len(), classes, rows)?;
+        }
+        if let Some((queries, _)) = self.causal {
+            options::period("causal", queries, rows)?;
+        }
+        if let Some((sinks, rows_each)) = self.sinks {
+            options::period("sinks", sinks.len().saturating_mul(rows_each), rows)?;
+        }
+        Ok(())
+    }
+
+    /// Whether classes take part in some rows and not in others.
+    fn is_by_row(&self) -> bool {
+        self.bool_mask.is_some() || self.causal.is_some()
+    }
+
+    #[expect(clippy::float_cmp, reason = "any other scale is one")]
+    fn is_scaled(&self) -> bool {
+        self.logit_scale.is_some_and(|scale| scale != 1.0)
+    }
+
+    /// The scale where it is in the constants of the exponential, which it is unless something is added to the logits.
+    fn folded_scale(&self) -> Scale<T> {
+        match (self.logit_scale, self.mask) {
+            (Some(scale), None) => Scale::new(scale),
+            _ => Scale::one(),
         }
     }
 
-    fn log_kernel(self) -> kernel::log_softmax::LogSoftmax {
-        kernel::log_softmax::LogSoftmax {
-            masked_rows: self.masked_rows,
+    /// The scale where something is added to the logits.
+    fn rounded_scale(&self) -> T {
+        self.logit_scale.map_or(T::ONE, T::from_f64)
+    }
+
+    /// What the logits were multiplied by.
+    fn grad_scale(&self) -> f64 {
+        if self.mask.is_some() {
+            self.rounded_scale().to_f64()
+        } else {
+            self.logit_scale.unwrap_or(1.0)
+        }
+    }
+
+    fn masks(&self) -> Masks<'a> {
+        Masks {
+            flags: self.bool_mask,
+            causal: self
+                .causal
+                .map(|(queries, offset)| Causal { queries, offset }),
+        }
+    }
+
+    fn masked<W>(&self, work: W) -> Masked<'a, T, W> {
+        Masked {
+            work,
+            masks: self.masks(),
+            mask: self.mask.map(|mask| (mask, self.rounded_scale())),
+            sinks: self.sinks,
         }
     }
 }

@@ -127,6 +127,12 @@ fn every_option_is_known() {
         "CrossEntropy::z_loss",
         "CrossEntropy::normaliser",
         "CrossEntropy::upstream_grad",
+        // And in `attention.rs`.
+        "Softmax::logit_scale",
+        "Softmax::mask",
+        "Softmax::bool_mask",
+        "Softmax::causal",
+        "Softmax::sinks",
         // And in `binary_options.rs`.
         "BinaryCrossEntropy::pos_weights",
         "BinaryCrossEntropy::label_weights",

@@ -207,8 +207,8 @@ impl Input {
     }
 }
 
-type Forward = fn(Softmax, &[f32], usize, &mut [f32]) -> Result<(), Error>;
-type ForwardInPlace = fn(Softmax, &mut [f32], usize) -> Result<(), Error>;
+type Forward = fn(Softmax<'static>, &[f32], usize, &mut [f32]) -> Result<(), Error>;
+type ForwardInPlace = fn(Softmax<'static>, &mut [f32], usize) -> Result<(), Error>;
 type Backward = fn(Exec, &[f32], &[f32], usize, &mut [f32]) -> Result<(), Error>;
 type BackwardInPlace = fn(Exec, &[f32], &mut [f32], usize) -> Result<(), Error>;
 

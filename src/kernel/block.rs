@@ -143,7 +143,7 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
 /// 0.98 to 1.04 of the time, and up to 1.2 beyond (all by both versions taking turns in one process, on one thread). On
 /// several threads, these are the rows of a part of the batch, which may be in some cache where the batch is not.
 #[inline(always)]
-fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
+pub fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
     const CACHED: usize = 2 * 1024 * 1024;
     const LONG: usize = 8192;
     V::REGISTERS >= 32 && (rows.elements() <= CACHED || rows.classes() >= LONG)

@@ -3,11 +3,13 @@
 //! An element with `p > 1/2` has its logarithm near 0, where that difference is all rounding: it
 //! gets `-ln(1 + others / w)` instead. Only the maximum can be such an element, so it is left out
 //! of the sum.
+//!
+//! With a factor `s` of the logits, `s x - lse` is taken in `f64` and rounded once.
 
 use super::block::{self, Block, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, RowWork};
-use super::scale::Scale;
-use super::shift::Shifts;
+use super::scale::{LogitScale, Scale};
+use super::shift::{Shift, Shifts};
 use super::weights::{Extent, Factor};
 use super::{MaskedRows, log, rounded};
 use crate::element::Element;
@@ -17,11 +19,13 @@ use crate::simd::{Kernel, Simd, Vector};
 
 /// The log-probabilities of each row.
 #[derive(Clone, Copy, Debug)]
-pub struct LogSoftmax {
+pub struct LogSoftmax<S> {
     pub masked_rows: MaskedRows,
+    /// The factor of the logits.
+    pub scale: S,
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
+impl<T: Element, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
     type Output = ();
 
     #[inline(always)]
@@ -33,7 +37,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for LogSoftmax {
 /// Of sixteen rows: the shifts, where the maximum is, and the sum of the others' weights.
 type Prepared<V> = (Shifts<V>, V, [f64; ROWS]);
 
-impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
+impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax<S> {
     const LEAST: usize = 6;
     type Prepared = Prepared<V>;
 
@@ -44,7 +48,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Prepared<V>> {
-        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
+        let shifts = block.read_shifts(simd, rows, &self.scale.scale())?;
         let top = block.top(simd, shifts.max);
         let others = block.sum_weights(
             simd,
@@ -63,9 +67,13 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
         mut rows: RowsMut<'a, V::Elem, 1>,
         (shifts, top, others): Prepared<V>,
     ) {
-        let weights = shifts.accurate_weights(shifts.max.widen());
+        let max = if self.scale.is_one() {
+            shifts.max.widen()
+        } else {
+            shifts.logits(shifts.max)
+        };
+        let weights = shifts.accurate_weights(max);
         let ln_unit = shifts.ln_unit();
-        let max = shifts.max.widen();
         let (mut log_sum, mut near) = (others, others);
         for i in 0..ROWS {
             let (others, weight, max) = (others[i], weights[i], max[i]);
@@ -74,16 +82,28 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
             // 1 is no logarithm of a probability.
             near[i] = if weight > others { -loss } else { 1.0 };
         }
-        let log_sum = Factor::of_rows(simd, &log_sum);
         let near = V::narrow(simd, &near);
         let zero = V::splat(simd, V::Elem::ZERO);
         let is_near = near.lt(V::splat(simd, V::Elem::ONE));
         let near = near + zero;
         let nowhere = V::constant(simd, -1.0);
         let top = V::select(is_near, top, nowhere);
-        for (k, x) in block.columns().iter_mut().enumerate() {
-            let y = log_sum.subtracted_from(*x);
-            *x = V::select(column::<V>(simd, k).eq(top), near, y);
+        if self.scale.is_one() {
+            let log_sum = Factor::of_rows(simd, &log_sum);
+            for (k, x) in block.columns().iter_mut().enumerate() {
+                let y = log_sum.subtracted_from(*x);
+                *x = V::select(column::<V>(simd, k).eq(top), near, y);
+            }
+        } else {
+            let factor = self.scale.scale().factor;
+            for (k, x) in block.columns().iter_mut().enumerate() {
+                let mut logits = x.widen();
+                for (x, log_sum) in logits.iter_mut().zip(log_sum) {
+                    *x = *x * factor - log_sum;
+                }
+                let y = V::narrow(simd, &logits);
+                *x = V::select(column::<V>(simd, k).eq(top), near, y);
+            }
         }
         block.write(simd, &mut rows);
     }
@@ -100,8 +120,52 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax {
     }
 }
 
-impl<T: Element> RowWork<T> for LogSoftmax {
+impl<S> LogSoftmax<S> {
+    /// Writes the scaled logits less what their offset leaves of the log-sum-exp.
+    #[inline(always)]
+    pub fn write<V: Vector, P: Pass<V::Elem, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        shift: &Shift<V::Elem>,
+        log_sum: f64,
+    ) where
+        S: LogitScale<V::Elem>,
+    {
+        if self.scale.is_one() {
+            let log_sum = Factor::new(simd, log_sum);
+            let offset = V::splat(simd, shift.offset());
+            part.map(
+                simd,
+                [V::Elem::ZERO],
+                #[inline(always)]
+                |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
+            );
+        } else {
+            let factor = self.scale.scale().factor;
+            let one = V::sum_add(V::sum_zero(simd), V::splat(simd, V::Elem::ONE));
+            let offset = V::sum_scale(one, -shift.offset().to_f64());
+            let log_sum = V::sum_scale(one, -log_sum);
+            part.map(
+                simd,
+                [V::Elem::ZERO],
+                #[inline(always)]
+                |_, [x]: [V; 1]| {
+                    let logits = V::sum_scale(V::sum_add(offset, x), factor);
+                    V::sum_narrow(simd, V::sum_merge(logits, log_sum))
+                },
+            );
+        }
+    }
+}
+
+impl<T: Element, S: LogitScale<T>> RowWork<T> for LogSoftmax<S> {
     const KEEPS_WEIGHTS: bool = false;
+
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        self.scale.scale()
+    }
 
     #[inline(always)]
     fn left_out(&self) -> LeftOut<T> {
@@ -117,14 +181,7 @@ impl<T: Element> RowWork<T> for LogSoftmax {
         weighed: &Ordinary<T>,
     ) {
         let loss = weighed.loss::<V>();
-        let log_sum = Factor::new(simd, weighed.apart.logit + loss);
-        let offset = V::splat(simd, weighed.shift.offset());
-        part.map(
-            simd,
-            [T::ZERO],
-            #[inline(always)]
-            |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
-        );
+        self.write::<V, P>(simd, part, &weighed.shift, weighed.apart.logit + loss);
         let top = weighed.apart.index.wrapping_sub(start);
         if weighed.apart.weight > weighed.sum && top < part.len() {
             part.set(top, rounded(-loss));

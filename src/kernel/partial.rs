@@ -28,7 +28,7 @@
 use super::MaskedRows;
 use super::cross_entropy::{CrossEntropy, Toward};
 use super::row::{Apart, Beside, Ordinary, RowWork};
-use super::scale::Scale;
+use super::scale::{One, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::tree::Merge as _;
@@ -433,7 +433,10 @@ impl<T: Element> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, data: (RowsMut<'_, T, 1>, Flat<'_>)) {
         let masked_rows = MaskedRows::Nan;
-        let work = Softmax { masked_rows };
+        let work = Softmax {
+            masked_rows,
+            scale: One,
+        };
         self.0
             .write::<T::Vector<S>>(simd, data, &work, (NONE, T::ZERO));
     }

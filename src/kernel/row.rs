@@ -24,6 +24,12 @@ pub trait RowWork<T: Element> {
         Scale::one()
     }
 
+    /// How the elements of a row with this maximum become weights.
+    #[inline(always)]
+    fn shift<V: Vector<Elem = T>>(&self, max: T) -> Shift<T> {
+        Shift::new::<V>(max, &self.scale())
+    }
+
     /// The element whose weight is not summed with the others.
     fn left_out(&self) -> LeftOut<T>;
 
@@ -311,7 +317,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     } else {
         0
     };
-    let shift = Shift::new::<V>(max, &work.scale());
+    let shift = work.shift::<V>(max);
     let (index, x) = match work.left_out() {
         LeftOut::Nothing => (NONE, max),
         // There is one: the maximum was found in the row.

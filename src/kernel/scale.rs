@@ -39,6 +39,43 @@ pub struct Scale<T> {
     pub reach: [T; 2],
 }
 
+/// A factor of the logits, known when a kernel is compiled ([`One`]) or when it runs.
+pub trait LogitScale<T>: Copy + Sync {
+    /// The factor.
+    fn scale(&self) -> Scale<T>;
+    /// Whether it is 1.
+    fn is_one(&self) -> bool;
+}
+
+/// No factor, so that what has none does not pay for it.
+#[derive(Clone, Copy, Debug)]
+pub struct One;
+
+impl<T: Element> LogitScale<T> for One {
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        Scale::one()
+    }
+
+    #[inline(always)]
+    fn is_one(&self) -> bool {
+        true
+    }
+}
+
+impl<T: Element> LogitScale<T> for Scale<T> {
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        *self
+    }
+
+    #[inline(always)]
+    #[expect(clippy::float_cmp, reason = "any other factor is one")]
+    fn is_one(&self) -> bool {
+        self.factor == 1.0
+    }
+}
+
 /// Factors up to this, and down to its inverse, need no power of two apart.
 const NEAR: f64 = 65_536.0;
 

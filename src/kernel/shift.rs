@@ -65,6 +65,20 @@ impl<T: Element> Shift<T> {
         }
     }
 
+    /// The same where something beside the row has a scaled logit, less the offset, that no element can have: weights are measured from there.
+    /// (Where that is 200 octaves above, no element has a probability.)
+    #[inline(always)]
+    pub fn raised(self, logit: f64) -> Self {
+        let octaves = logit * core::f64::consts::LOG2_E - self.reference.to_f64();
+        let octaves = if octaves > 200.0 { 200.0 } else { octaves };
+        let round = T::EXP.round;
+        let octaves = (T::from_f64(octaves) + round) - round;
+        Self {
+            reference: self.reference + octaves,
+            ..self
+        }
+    }
+
     /// The largest element.
     #[inline(always)]
     pub fn max(&self) -> T {

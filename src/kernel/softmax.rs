@@ -3,7 +3,7 @@
 use super::MaskedRows;
 use super::block::{self, Block, ROWS, Work};
 use super::row::{self, LeftOut, Ordinary, RowWork};
-use super::scale::Scale;
+use super::scale::{LogitScale, Scale};
 use super::shift::Shifts;
 use super::weights::{Extent, scale, scales};
 use crate::element::Element;
@@ -12,11 +12,13 @@ use crate::simd::{Kernel, Simd, Vector};
 
 /// The probabilities of each row.
 #[derive(Clone, Copy, Debug)]
-pub struct Softmax {
+pub struct Softmax<S> {
     pub masked_rows: MaskedRows,
+    /// The factor of the logits.
+    pub scale: S,
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Softmax {
+impl<T: Element, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
     type Output = ();
 
     #[inline(always)]
@@ -25,7 +27,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Softmax {
     }
 }
 
-impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
+impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
     const LEAST: usize = 9;
     type Prepared = (Shifts<V>, [f64; ROWS]);
 
@@ -36,7 +38,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
+        let shifts = block.read_shifts(simd, rows, &self.scale.scale())?;
         let sums = block.sum_weights(
             simd,
             &shifts,
@@ -79,8 +81,13 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax {
     }
 }
 
-impl<T: Element> RowWork<T> for Softmax {
+impl<T: Element, S: LogitScale<T>> RowWork<T> for Softmax<S> {
     const KEEPS_WEIGHTS: bool = true;
+
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        self.scale.scale()
+    }
 
     #[inline(always)]
     fn left_out(&self) -> LeftOut<T> {

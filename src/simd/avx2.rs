@@ -71,19 +71,20 @@ impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: REGISTERS, fus
 mod op {
     use core::arch::x86_64::{
         __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_sd,
-        _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
-        _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_epi64, _mm_storeu_ps,
-        _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps,
-        _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
-        _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps,
-        _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd,
+        _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_loadu_si128, _mm_max_ps,
+        _mm_max_ss, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_epi64,
+        _mm_storeu_ps, _mm_unpackhi_epi64, _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd,
+        _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd_ps,
+        _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps128_ps256,
+        _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32,
+        _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd,
         _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd, _mm256_extractf128_ps,
         _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd,
         _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
-        _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
-        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_slli_epi32, _mm256_storeu_pd,
-        _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
-        _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+        _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
+        _mm256_set1_pd, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_si256,
+        _mm256_slli_epi32, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps,
+        _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
 
     use super::{Avx2, F32x16, Mask, Sum, Table};
@@ -293,6 +294,18 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    pub(super) fn lanes_of(_: Avx2, flags: &[bool; 16]) -> Mask {
+        // SAFETY: `flags` has sixteen bytes; the load asks for no alignment.
+        let flags = unsafe { _mm_loadu_si128(flags.as_ptr().cast()) };
+        let eight = |flags| {
+            let none = _mm256_setzero_si256();
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_cvtepu8_epi32(flags), none))
+        };
+        Mask(eight(flags), eight(_mm_unpackhi_epi64(flags, flags)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(
             _mm256_blendv_ps(no.0, yes.0, mask.0),
@@ -409,12 +422,27 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn narrow(_: Avx2, x: &[f64; 16]) -> F32x16 {
+    pub(super) fn narrow(simd: Avx2, x: &[f64; 16]) -> F32x16 {
         // SAFETY: `x` has sixteen elements; the loads ask for no alignment.
-        let four = |i: usize| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(x.as_ptr().add(i)) });
+        let four = |i: usize| unsafe { _mm256_loadu_pd(x.as_ptr().add(i)) };
+        sum_narrow(simd, Sum([four(0), four(4), four(8), four(12)]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_narrow(_: Avx2, sum: Sum) -> F32x16 {
+        let four = |i: usize| _mm256_cvtpd_ps(sum.0[i]);
         let eight =
-            |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(i)), four(i + 4));
-        F32x16(eight(0), eight(8))
+            |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(i)), four(i + 1));
+        F32x16(eight(0), eight(2))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sum_scale(sum: Sum, factor: f64) -> Sum {
+        let factor = _mm256_set1_pd(factor);
+        let quarter = |i: usize| _mm256_mul_pd(sum.0[i], factor);
+        Sum([quarter(0), quarter(1), quarter(2), quarter(3)])
     }
 
     #[inline]

@@ -73,20 +73,21 @@ impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, registers: 32, fused: t
 mod op {
     use core::arch::x86_64::{
         __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd,
-        _mm_add_sd, _mm_cvtsd_f64, _mm_loadu_ps, _mm_prefetch, _mm_storeu_ps, _mm_unpackhi_pd,
-        _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
+        _mm_add_sd, _mm_cvtsd_f64, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
+        _mm_unpackhi_pd, _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
         _mm256_castps_si256, _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps,
         _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps,
         _mm512_castpd256_pd512, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512,
         _mm512_castps128_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-        _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
-        _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-        _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
+        _mm512_cvtepu8_epi32, _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps,
+        _mm512_extractf32x4_ps, _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps,
+        _mm512_fnmadd_ps, _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
         _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
-        _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_epi32, _mm512_reduce_max_ps,
-        _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd, _mm512_slli_epi32, _mm512_storeu_pd,
-        _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
-        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+        _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutexvar_epi32,
+        _mm512_reduce_max_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
+        _mm512_slli_epi32, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
+        _mm512_test_epi32_mask, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+        _mm512_unpacklo_ps,
     };
 
     use super::{Avx512, F32x16, Mask, Sum, Table};
@@ -220,6 +221,14 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    pub(super) fn lanes_of(_: Avx512, flags: &[bool; 16]) -> Mask {
+        // SAFETY: `flags` has sixteen bytes; the load asks for no alignment.
+        let flags = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(flags.as_ptr().cast()) });
+        Mask(_mm512_test_epi32_mask(flags, flags))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(_mm512_mask_blend_ps(mask.0, no.0, yes.0))
     }
@@ -328,7 +337,7 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn narrow(_: Avx512, x: &[f64; 16]) -> F32x16 {
+    pub(super) fn narrow(simd: Avx512, x: &[f64; 16]) -> F32x16 {
         // SAFETY: `x` has sixteen elements; the loads ask for no alignment.
         let (lo, hi) = unsafe {
             (
@@ -336,7 +345,13 @@ mod op {
                 _mm512_loadu_pd(x.as_ptr().add(8)),
             )
         };
-        let [lo, hi] = [lo, hi].map(|x| _mm256_castps_pd(_mm512_cvtpd_ps(x)));
+        sum_narrow(simd, Sum(lo, hi))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_narrow(_: Avx512, sum: Sum) -> F32x16 {
+        let [lo, hi] = [sum.0, sum.1].map(|x| _mm256_castps_pd(_mm512_cvtpd_ps(x)));
         let x = _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(lo), hi);
         F32x16(_mm512_castpd_ps(x))
     }
@@ -358,6 +373,13 @@ mod op {
             _mm512_storeu_pd(lanes.as_mut_ptr().add(8), sum.1);
         }
         lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_scale(sum: Sum, factor: f64) -> Sum {
+        let factor = _mm512_set1_pd(factor);
+        Sum(_mm512_mul_pd(sum.0, factor), _mm512_mul_pd(sum.1, factor))
     }
 
     #[inline]

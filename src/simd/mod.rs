@@ -132,6 +132,8 @@ pub trait Vector:
     fn lane(simd: Self::Simd, i: usize) -> Self::Mask;
     /// The lanes from `i` on.
     fn lanes_from(simd: Self::Simd, i: usize) -> Self::Mask;
+    /// Lanes whose flag is set.
+    fn lanes_of(simd: Self::Simd, flags: &[bool; 16]) -> Self::Mask;
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// The mask as bits, lane 0 lowest.
@@ -150,6 +152,10 @@ pub trait Vector:
     fn sum_add_product(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
     /// The sums of both, lane by lane.
     fn sum_merge(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// The sum times a number, lane by lane.
+    fn sum_scale(sum: Self::Sum, factor: f64) -> Self::Sum;
+    /// The lanes, each rounded.
+    fn sum_narrow(simd: Self::Simd, sum: Self::Sum) -> Self;
     /// The lanes.
     fn sum_lanes(sum: Self::Sum) -> [f64; 16];
     /// The sum of the lanes, halves first: lane `i` plus lane `i + 8`, then `i + 4`, `i + 2`,
@@ -197,6 +203,7 @@ macro_rules! impl_vector {
                 fn or(a: $mask, b: $mask) -> $mask;
                 fn lane(simd: $simd, i: usize) -> $mask;
                 fn lanes_from(simd: $simd, i: usize) -> $mask;
+                fn lanes_of(simd: $simd, flags: &[bool; 16]) -> $mask;
                 fn select(mask: $mask, yes: Self, no: Self) -> Self;
                 fn bits(mask: $mask) -> u32;
                 fn first(self: Self) -> $elem;
@@ -205,6 +212,8 @@ macro_rules! impl_vector {
                 fn sum_add(sum: $sum, x: Self) -> $sum;
                 fn sum_add_product(sum: $sum, a: Self, b: Self) -> $sum;
                 fn sum_merge(a: $sum, b: $sum) -> $sum;
+                fn sum_scale(sum: $sum, factor: f64) -> $sum;
+                fn sum_narrow(simd: $simd, sum: $sum) -> Self;
                 fn sum_lanes(sum: $sum) -> [f64; 16];
                 fn sum_total(sum: $sum) -> f64;
             }
@@ -307,6 +316,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::float_cmp, reason = "these are rounded alike")]
     fn sums<V: Vector<Elem = f32>>(simd: V::Simd) {
         let x: [f32; 16] = core::array::from_fn(|i| 0.1 + i as f32);
         let x = V::load_or(simd, &x[..15], 0.3);
@@ -320,6 +330,11 @@ mod tests {
         }
         let thrice = V::sum_total(V::sum_add(twice, x));
         assert_eq!(tree[0].to_bits(), thrice.to_bits());
+
+        let scaled = V::sum_scale(twice, 0.7);
+        let want = V::sum_lanes(twice).map(|x| x * 0.7);
+        assert_eq!(V::sum_lanes(scaled), want);
+        assert_eq!(lanes(V::sum_narrow(simd, scaled)), want.map(|x| x as f32));
     }
 
     fn conversions<V: Vector<Elem = f32>>(simd: V::Simd) {
@@ -353,6 +368,10 @@ mod tests {
         for i in 0..16 {
             assert_eq!(V::bits(V::lane(simd, i)), 1 << i);
             assert_eq!(V::bits(V::lanes_from(simd, i)), 0xffff & (0xffff << i));
+        }
+        for bits in [0, 0xffff, 0b1010_0111_0000_1101, 0x8001] {
+            let flags = core::array::from_fn(|i| bits >> i & 1 == 1);
+            assert_eq!(V::bits(V::lanes_of(simd, &flags)), bits);
         }
     }
 

@@ -200,6 +200,16 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn lanes_of(_: Portable, flags: &[bool; 16]) -> Mask {
+        let mut lanes = [0.0; 16];
+        for (lane, &flag) in lanes.iter_mut().zip(flags) {
+            // All bits of a lane, or none.
+            *lane = f32::from_bits(u32::from(flag).wrapping_neg());
+        }
+        Mask(f32x16::new(lanes))
+    }
+
+    #[inline(always)]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(mask.0.bitselect(yes.0, no.0))
     }
@@ -292,6 +302,17 @@ mod op {
     pub(super) fn sum_lanes(sum: Sum) -> [f64; 16] {
         let (lo, hi) = (sum.0.to_array(), sum.1.to_array());
         core::array::from_fn(|i| if i < 8 { lo[i] } else { hi[i - 8] })
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_scale(sum: Sum, factor: f64) -> Sum {
+        let factor = f64x8::splat(factor);
+        Sum(sum.0 * factor, sum.1 * factor)
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_narrow(simd: Portable, sum: Sum) -> F32x16 {
+        narrow(simd, &sum_lanes(sum))
     }
 
     #[inline(always)]

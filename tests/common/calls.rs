@@ -127,7 +127,7 @@ type Method<T> = fn(T, Sources<'_>, Destinations<'_>) -> Result<(), Error>;
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Exec(Method<Exec>),
-    Softmax(Softmax, Method<Softmax>),
+    Softmax(Softmax<'static>, Method<Softmax<'static>>),
     CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>>),
     Binary(
         BinaryCrossEntropy<'static>,
@@ -370,8 +370,10 @@ pub fn functions() -> Vec<Call> {
     functions.collect()
 }
 
-fn softmax(options: Softmax) -> Vec<Call> {
-    let call = |name, gives, method| call(name, Logits, &[gives], Form::Softmax(options, method));
+fn softmax(options: Softmax<'static>) -> Vec<Call> {
+    let form = |method| Form::Softmax(options, method);
+    let call_on = |name, reads, gives, method| call(name, reads, &[gives], form(method));
+    let call = |name, gives, method| call_on(name, Logits, gives, method);
     vec![
         call("Softmax::probs", Out(SOFTMAX), |o, s, d| {
             o.probs(s.x, s.classes, d.out)
@@ -386,6 +388,30 @@ fn softmax(options: Softmax) -> Vec<Call> {
             "Softmax::log_probs_in_place",
             Over(LOG_SOFTMAX),
             |o, s, d| o.log_probs_in_place(d.out, s.classes),
+        ),
+        call_on(
+            "Softmax::probs_backward",
+            Probabilities,
+            Out(SOFTMAX_BACKWARD),
+            |o, s, d| o.probs_backward(s.y, s.x, s.classes, d.out),
+        ),
+        call_on(
+            "Softmax::probs_backward_in_place",
+            Probabilities,
+            Over(SOFTMAX_BACKWARD),
+            |o, s, d| o.probs_backward_in_place(s.y, d.out, s.classes),
+        ),
+        call_on(
+            "Softmax::log_probs_backward",
+            LogProbabilities,
+            Out(LOG_SOFTMAX_BACKWARD),
+            |o, s, d| o.log_probs_backward(s.y, s.x, s.classes, d.out),
+        ),
+        call_on(
+            "Softmax::log_probs_backward_in_place",
+            LogProbabilities,
+            Over(LOG_SOFTMAX_BACKWARD),
+            |o, s, d| o.log_probs_backward_in_place(s.y, d.out, s.classes),
         ),
     ]
 }

@@ -1,0 +1,370 @@
+//! Softmax and log-softmax of rows with masks, causal rows and sinks: of the logits `z = s x + m`, or `-inf` where a class takes no
+//! part, with one more term `e^sink` in the sum.
+//!
+//! Rows go one after the other. Where there is a mask, the logits are written to the destination first, and the row is done in place there. (To
+//! make them of the elements twice, for the maximum and for the weights, takes as long or longer.) Without
+//! a mask, the factor is in the constants of the exponential. Of a causal row only the prefix that it
+//! sees is read. The other classes would have added the lightest weight each, `2^-189` of the largest, which the `f64` sum of a
+//! softmax does not show: the bits are those of the whole row with `-inf` there.
+//!
+//! The weight of the sink is `e^(sink - s offset)` in `f64`, within `2^-36` of itself, added to an `f64` sum: it adds nothing to the error of a sum,
+//! and the bounds of probabilities and log-probabilities are those without. (Of a row beyond the reach with a factor `s` that is not 1, `s offset`
+//! is rounded by `2^-53` of itself: 1/16 u of the weight up to `|s x| = 2^25`.) They need weights whose factor, 1 over the sum, is a pair of
+//! normal numbers. So the weights are measured from the sink if that is larger than every logit, whatever element would weigh as much. In log-softmax, the sink is among
+//! the others of the maximum, so what is near 0 is computed from what is missing, as without.
+
+use super::block::looks_ahead;
+use super::log;
+use super::log_softmax::LogSoftmax;
+use super::masks::{Flags, Masks, of_row};
+use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
+use super::scale::{LogitScale, Scale};
+use super::shift::Shift;
+use super::softmax::Softmax;
+use super::weights::Extent;
+use crate::element::Element;
+use crate::element::sealed::Float as _;
+use crate::rows::{FirstRow, Pass, Peek as _, Row, RowMut, RowsMut};
+use crate::simd::{Kernel, Simd, Vector};
+
+/// The work on each row, and the options of the rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Masked<'a, T, W> {
+    /// With the factor of the logits, if there is no `mask`.
+    pub work: W,
+    pub masks: Masks<'a>,
+    /// What is added to the logits: as many rows of it as there are, over and over. And what they are multiplied by before.
+    pub mask: Option<(&'a [T], T)>,
+    /// What joins the sum, and how many rows each is for.
+    pub sinks: Option<(&'a [T], usize)>,
+}
+
+/// The work on rows of logits, which may have a sink beside them.
+pub trait OfLogits<T: Element>: RowWork<T> + Copy + Sync {
+    /// The result for a class that takes no part.
+    const NOTHING: T;
+
+    /// The results of a part of a row beside whose sink its elements have no weight; the log-sum-exp, less the scaled offset, is
+    /// that of the sink.
+    fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        shift: &Shift<T>,
+        log_sum: f64,
+    );
+}
+
+impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
+    const NOTHING: T = T::ZERO;
+
+    #[inline(always)]
+    fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        _: V::Simd,
+        part: &mut P,
+        _: &Shift<T>,
+        _: f64,
+    ) {
+        part.fill(T::ZERO);
+    }
+}
+
+impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
+    const NOTHING: T = T::NEG_INFINITY;
+
+    #[inline(always)]
+    fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        shift: &Shift<T>,
+        log_sum: f64,
+    ) {
+        self.write::<V, P>(simd, part, shift, log_sum);
+    }
+}
+
+impl<T: Element, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, (mut rows, first): (RowsMut<'_, T, 1>, FirstRow)) {
+        let classes = rows.classes();
+        let looks_ahead =
+            looks_ahead::<T::Vector<S>>(&rows) && self.mask.is_none() && self.masks.flags.is_none();
+        let FirstRow(mut index) = first;
+        let mut max = None;
+        while let Some(row) = rows.next() {
+            let seen = self.masks.seen(index, classes);
+            let next_seen = if looks_ahead {
+                self.masks.seen(index + 1, classes)
+            } else {
+                0
+            };
+            let ahead = rows.peek();
+            let ahead = ahead.first(next_seen);
+            max = self.row::<T::Vector<S>>(simd, row, (index, seen), max, ahead);
+            index += 1;
+        }
+    }
+}
+
+impl<T: Element, W: OfLogits<T>> Masked<'_, T, W> {
+    /// Does a row that sees so many classes, of the first of which `known` may be the maximum of each lane. Returns the same of the
+    /// next row, if that is `ahead`.
+    #[inline(always)]
+    fn row<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        mut row: RowMut<'_, T, 1>,
+        (index, seen): (usize, usize),
+        known: Option<(V, usize)>,
+        ahead: Row<'_, T, 1>,
+    ) -> Option<(V, usize)> {
+        let classes = row.len();
+        let work = Beside {
+            work: self.work,
+            sink: self.sink(index),
+        };
+        if work.sink.is_nan() || work.sink == T::INFINITY {
+            row.fill(T::NAN);
+            return None;
+        }
+        let logits = self.logits(index, classes, seen);
+        let max = if let Some((max, known)) = known {
+            let rest = row.part(known, seen);
+            rest.source().fold(simd, T::NEG_INFINITY, V::max).max(max)
+        } else {
+            logits.write::<V, _>(simd, &mut row.part(0, seen))
+        };
+        if !logits.are_given() {
+            row = row.over_itself();
+        }
+        let (outcome, next_max) =
+            row::row::<V, _>(simd, &mut row.part(0, seen), &work, Some(max), ahead);
+        if seen < classes {
+            let mut unseen = row.part(seen, classes);
+            match outcome {
+                Outcome::Ordinary(_) => fill::<V, _, 1>(simd, &mut unseen, W::NOTHING),
+                Outcome::Special(extent, _) => work.special(&mut unseen, seen, extent),
+            }
+        }
+        let known = seen.min(ahead.len());
+        next_max.map(
+            #[inline(always)]
+            |max| (max, known),
+        )
+    }
+
+    #[inline(always)]
+    fn logits(&self, row: usize, classes: usize, seen: usize) -> Logits<'_, T> {
+        let mask = self.mask.map(
+            #[inline(always)]
+            |(mask, factor)| (of_row(mask, row, classes, seen), factor),
+        );
+        Logits {
+            mask,
+            flags: self.masks.flags(row, classes),
+        }
+    }
+
+    /// The sink of a row, `-inf` for none.
+    #[inline(always)]
+    pub fn sink(&self, row: usize) -> T {
+        let Some((sinks, rows_each)) = self.sinks else {
+            return T::NEG_INFINITY;
+        };
+        let number = row.checked_div(rows_each).unwrap_or_default();
+        sinks[number % sinks.len()]
+    }
+}
+
+/// Writes every element, by vectors.
+#[inline(always)]
+pub fn fill<V: Vector, P: Pass<V::Elem, N>, const N: usize>(
+    simd: V::Simd,
+    part: &mut P,
+    x: V::Elem,
+) {
+    let everywhere = V::splat(simd, x);
+    part.map(
+        simd,
+        [x; N],
+        #[inline(always)]
+        |_, _: [V; N]| everywhere,
+    );
+}
+
+/// What makes logits of the elements of a row.
+#[derive(Clone, Copy, Debug)]
+struct Logits<'a, T> {
+    /// What is added, after the elements are multiplied.
+    mask: Option<(&'a [T], T)>,
+    /// Which of them take part, and what lies behind.
+    flags: Option<&'a [bool]>,
+}
+
+impl<T: Element> Logits<'_, T> {
+    /// Whether they are the elements.
+    #[inline(always)]
+    fn are_given(&self) -> bool {
+        self.mask.is_none() && self.flags.is_none()
+    }
+
+    /// Writes those that are not the elements. Returns the largest in each lane.
+    #[inline(always)]
+    fn write<V: Vector<Elem = T>, P: Pass<T, 1>>(&self, simd: V::Simd, row: &mut P) -> V {
+        let lowest = V::splat(simd, T::NEG_INFINITY);
+        let flags = self.flags.map(
+            #[inline(always)]
+            |flags| Flags::new(flags, row.len()),
+        );
+        let Some((mask, factor)) = self.mask else {
+            let Some(flags) = flags else {
+                return row.source().fold(simd, T::NEG_INFINITY, V::max);
+            };
+            return map_max(
+                simd,
+                row,
+                #[inline(always)]
+                |i, x| V::select(flags.lanes::<V>(simd, i), x, lowest),
+            );
+        };
+        let (mask, factor) = (Row::of(mask), V::splat(simd, factor));
+        // Before the loop, which is free of calls then.
+        let [last] = mask.load_tail::<V>(simd, [T::ZERO]);
+        let Some(flags) = flags else {
+            return map_max(
+                simd,
+                row,
+                #[inline(always)]
+                |i, x| logit(simd, x, factor, vector(simd, &mask, i, last)),
+            );
+        };
+        map_max(
+            simd,
+            row,
+            #[inline(always)]
+            |i, x| {
+                let z = logit(simd, x, factor, vector(simd, &mask, i, last));
+                V::select(flags.lanes::<V>(simd, i), z, lowest)
+            },
+        )
+    }
+}
+
+/// Vector `i` of a row, `last` where it is short.
+#[inline(always)]
+fn vector<V: Vector>(simd: V::Simd, row: &Row<'_, V::Elem, 1>, i: usize, last: V) -> V {
+    match row.vector(simd, i) {
+        Some([x]) => x,
+        None => last,
+    }
+}
+
+/// Replaces each vector of a row, given its index. Returns the largest element in each lane.
+#[inline(always)]
+fn map_max<V: Vector, P: Pass<V::Elem, 1>>(
+    simd: V::Simd,
+    row: &mut P,
+    f: impl Fn(usize, V) -> V,
+) -> V {
+    let lowest = V::Elem::NEG_INFINITY;
+    let mut max = V::splat(simd, lowest);
+    row.map(
+        simd,
+        [lowest],
+        #[inline(always)]
+        |i, [x]: [V; 1]| {
+            let z = f(i, x);
+            max = z.max(max);
+            z
+        },
+    );
+    max
+}
+
+/// `s x + m`, rounded once. (Where multiply-add is not fused, to `f64` before: the product is exact there.)
+#[inline(always)]
+fn logit<V: Vector>(simd: V::Simd, x: V, s: V, m: V) -> V {
+    if V::FUSED {
+        x.mul_add(s, m)
+    } else {
+        let m = V::sum_add(V::sum_zero(simd), m);
+        V::sum_narrow(simd, V::sum_add_product(m, x, s))
+    }
+}
+
+/// Beside this, no element has a probability, and no sum of weights shows.
+const FAR_ABOVE: f64 = 600.0;
+
+/// The work on a row beside whose weights stands that of a sink, which is no element.
+#[derive(Clone, Copy, Debug)]
+struct Beside<W, T> {
+    work: W,
+    /// Finite, or `-inf` for none.
+    sink: T,
+}
+
+impl<T: Element, W: OfLogits<T>> RowWork<T> for Beside<W, T> {
+    const KEEPS_WEIGHTS: bool = W::KEEPS_WEIGHTS;
+
+    #[inline(always)]
+    fn scale(&self) -> Scale<T> {
+        self.work.scale()
+    }
+
+    #[inline(always)]
+    fn shift<V: Vector<Elem = T>>(&self, max: T) -> Shift<T> {
+        let scale = self.work.scale();
+        // The element that would weigh as much as the sink, if there is one.
+        let sink = T::from_f64(self.sink.to_f64() / scale.factor);
+        if sink <= max {
+            Shift::new::<V>(max, &scale)
+        } else if sink <= T::MAX {
+            Shift::new::<V>(sink, &scale)
+        } else {
+            let shift = Shift::new::<V>(T::MAX, &scale);
+            shift.raised(self.sink.to_f64() - shift.scaled_offset())
+        }
+    }
+
+    #[inline(always)]
+    fn left_out(&self) -> LeftOut<T> {
+        self.work.left_out()
+    }
+
+    #[inline(always)]
+    fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        let mut weighed = *weighed;
+        if self.sink > T::NEG_INFINITY {
+            let shift = &weighed.shift;
+            let sink = self.sink.to_f64() - shift.scaled_offset();
+            let log_weight = sink - shift.ln_unit::<V>();
+            if log_weight > FAR_ABOVE {
+                return self
+                    .work
+                    .nothing_beside::<V, P>(simd, part, &weighed.shift, sink);
+            }
+            weighed.sum += log::exp(log_weight);
+        }
+        self.work.results::<V, P>(simd, part, start, &weighed);
+    }
+
+    #[inline(always)]
+    fn special<P: Pass<T, 1>>(&self, part: &mut P, start: usize, extent: Extent<T>) {
+        if extent == Extent::Masked && self.sink > T::NEG_INFINITY {
+            // All of the probability is the sink's.
+            part.fill(W::NOTHING);
+        } else {
+            self.work.special(part, start, extent);
+        }
+    }
+}

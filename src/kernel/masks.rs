@@ -1,0 +1,119 @@
+//! Which classes of a row take part, by the row's place in the batch.
+
+use crate::simd::Vector;
+
+/// The boolean and causal masks of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Masks<'a> {
+    /// Whether each class takes part: as many rows of them as there are, over and over.
+    pub flags: Option<&'a [bool]>,
+    pub causal: Option<Causal>,
+}
+
+/// Row `i` of every `queries` rows sees `i + offset + 1` classes.
+#[derive(Clone, Copy, Debug)]
+pub struct Causal {
+    pub queries: usize,
+    pub offset: usize,
+}
+
+impl<'a> Masks<'a> {
+    /// How many classes a row sees. The others are not looked at.
+    #[inline(always)]
+    pub fn seen(&self, row: usize, classes: usize) -> usize {
+        let Some(Causal { queries, offset }) = self.causal else {
+            return classes;
+        };
+        let query = row.checked_rem(queries).unwrap_or_default();
+        classes.min(query.saturating_add(offset).saturating_add(1))
+    }
+
+    /// Which classes of a row take part, and what lies behind; if not all do.
+    #[inline(always)]
+    pub fn flags(&self, row: usize, classes: usize) -> Option<&'a [bool]> {
+        let flags = self.flags?;
+        Some(&flags[start_of_row(flags, row, classes)..])
+    }
+}
+
+/// Where a row of the batch finds its own among rows that are there over and over.
+#[inline(always)]
+fn start_of_row<T>(all: &[T], row: usize, classes: usize) -> usize {
+    let rows = all.len().checked_div(classes).unwrap_or_default();
+    row.checked_rem(rows).unwrap_or_default() * classes
+}
+
+/// What a row of the batch has of rows that are there over and over: the first `len` of its classes.
+#[inline(always)]
+pub fn of_row<T>(all: &[T], row: usize, classes: usize, len: usize) -> &[T] {
+    let start = start_of_row(all, row, classes);
+    &all[start..start + len]
+}
+
+/// Which elements of a row take part.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags<'a> {
+    /// Those of whole vectors.
+    whole: &'a [[bool; 16]],
+    /// Those of the last one; beyond the row, any.
+    last: [bool; 16],
+}
+
+impl<'a> Flags<'a> {
+    /// The first `len` of these.
+    #[inline(always)]
+    pub fn new(flags: &'a [bool], len: usize) -> Self {
+        let (whole, tail) = flags.split_at(len - len % 16);
+        let last = if let Some(flags) = tail.first_chunk() {
+            *flags
+        } else {
+            // At the end of all rows.
+            let mut last = [false; 16];
+            for (i, last) in last.iter_mut().enumerate() {
+                *last = i < tail.len() && tail[i];
+            }
+            last
+        };
+        let whole = whole.as_chunks().0;
+        Self { whole, last }
+    }
+
+    /// The lanes of a vector that take part.
+    #[inline(always)]
+    pub fn lanes<V: Vector>(&self, simd: V::Simd, block: usize) -> V::Mask {
+        const { assert!(V::LANES == 16) };
+        V::lanes_of(simd, self.whole.get(block).unwrap_or(&self.last))
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Causal, Masks, of_row};
+
+    #[test]
+    fn rows_see_what_was_before_them() {
+        let seen = |causal, rows, classes| -> Vec<usize> {
+            let masks = Masks {
+                flags: None,
+                causal,
+            };
+            (0..rows).map(|row| masks.seen(row, classes)).collect()
+        };
+        let causal = |queries, offset| Some(Causal { queries, offset });
+        assert_eq!(seen(None, 3, 5), [5; 3]);
+        assert_eq!(seen(causal(3, 0), 6, 5), [1, 2, 3, 1, 2, 3]);
+        assert_eq!(seen(causal(3, 2), 3, 5), [3, 4, 5]);
+        assert_eq!(seen(causal(4, 0), 4, 2), [1, 2, 2, 2]);
+        assert_eq!(seen(causal(1, usize::MAX), 2, 5), [5; 2]);
+    }
+
+    #[test]
+    fn rows_of_a_mask_come_again() {
+        let mask = [0, 1, 2, 3, 4, 5];
+        let rows = [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]];
+        for (row, want) in rows.into_iter().enumerate() {
+            assert_eq!(of_row(&mask, row, 3, 3), want);
+            assert_eq!(of_row(&mask, row, 3, 2), &want[..2]);
+        }
+    }
+}
