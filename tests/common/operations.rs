@@ -185,7 +185,7 @@ pub const TABLE: &[Operation] = &[
         name: "cross-entropy with distributions, a row",
         outputs: &[calls::SOFT_ROW_LOSS],
         measure: "result",
-        bound: bounds::LOSS.corpus,
+        bound: bounds::SOFT_LOSS.corpus,
         exact: |b| ulps(b.soft_losses()),
         textbook: textbook::soft_losses,
     },
@@ -193,7 +193,7 @@ pub const TABLE: &[Operation] = &[
         name: "cross-entropy with distributions, sum and mean",
         outputs: &[calls::SOFT_SUM_LOSS, calls::SOFT_MEAN_LOSS],
         measure: "result",
-        bound: bounds::REDUCED_LOSS.corpus,
+        bound: bounds::SOFT_LOSS.corpus,
         exact: |b| {
             let sum = oracle::sum(b.soft_losses());
             ulps([sum, sum / b.mass()])
