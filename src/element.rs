@@ -35,8 +35,6 @@ pub(crate) mod sealed {
 
         const ZERO: Self;
         const ONE: Self;
-        /// The largest number.
-        const MAX: Self;
         const INFINITY: Self;
         const NEG_INFINITY: Self;
         /// The one NaN that results have, so that bits agree: quiet, positive, no payload.
@@ -78,7 +76,6 @@ pub(crate) mod sealed {
 
                 const ZERO: Self = 0.0;
                 const ONE: Self = 1.0;
-                const MAX: Self = $float::MAX;
                 const INFINITY: Self = $float::INFINITY;
                 const NEG_INFINITY: Self = $float::NEG_INFINITY;
                 const NAN: Self = $float::from_bits($nan);

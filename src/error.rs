@@ -88,7 +88,7 @@ pub enum Error {
         /// The name asked for.
         name: BackendName,
     },
-    /// A part of a row would begin at a class that is no multiple of [`RowState::CHUNK`](crate::RowState::CHUNK).
+    /// A part of a row would begin, or go on, at a class that is no multiple of [`RowState::CHUNK`](crate::RowState::CHUNK).
     Boundary {
         /// The class.
         class: usize,
@@ -256,7 +256,7 @@ impl fmt::Display for Error {
             }
             Self::Boundary { class } => write!(
                 f,
-                "a part of a row cannot begin at class {class}, which is no multiple of {CHUNK}"
+                "a part of a row cannot begin or go on at class {class}, which is no multiple of {CHUNK}"
             ),
             Self::Apart {
                 left: [a, b],

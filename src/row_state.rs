@@ -53,23 +53,28 @@ const MOST: usize = MAX_CHUNKS.saturating_mul(CHUNK);
 ///
 /// Any grouping gives the same bits, and on backends with fused multiply-add ([`Backend::is_fused`](crate::Backend::is_fused)) they
 /// are those of the whole row: of [`logsumexp`](crate::logsumexp()), [`softmax`](crate::softmax()), and of
-/// [`CrossEntropy`](crate::CrossEntropy) with losses per row. With two exceptions, in which results are within the same bounds, but may
+/// [`CrossEntropy`](crate::CrossEntropy) with losses per row. With three exceptions, in which results are within the same bounds, but may
 /// have other bits:
 ///
 /// - Rows of more than one chunk whose maximum is beyond 65 536 in magnitude, or so little above -65 536 that logits below that count.
+/// - Rows in which logits without any weight, such as `-inf`, stand before one whose rounding is a tie (two such logits are known): a probability may have another last
+///   bit.
 /// - Rows where the target is the maximum and all others together have less than 2^-120 of the probability for each chunk, so that the loss is
 ///   less than that: what classes without probability add may show (see the head of `kernel/partial.rs`).
 ///
 /// If all parts are given the maximum of the row beforehand ([`with_max`](Self::with_max)), there is none. It costs machines one more
 /// exchange, of one number.
 ///
-/// Without fused multiply-add, a row in parts may have other bits than a whole one, seldom, unless the maximum is given: a product that
-/// happens to end in one half may be rounded either way. The scalar path has no bits in common with whole rows of more than one chunk; its
+/// Without fused multiply-add, a row in parts may have other bits than a whole one, unless the maximum is given: if that is beyond 512 in magnitude, and seldom otherwise, where
+/// a product that happens to end in one half may be rounded either way. The scalar path has no bits in common with whole rows of more than one chunk; its
 /// parts have their textbook form, maximum and sum, and merge in the same order.
 ///
 /// What is merged has to be of one arithmetic, so parts from a machine with fused multiply-add and one without are an error.
 ///
 /// # Errors and special rows
+///
+/// That a state is of all classes is for the caller to see ([`end`](Self::end)); a row whose last part is left out is a shorter row. Logits that are asked for
+/// probabilities or gradients have to be those of the state: of others, the results mean nothing. Masked rows are NaN.
 ///
 /// Errors leave the state and the outputs as they were. Special rows are as elsewhere: a row with NaN or `+inf` has loss and
 /// probabilities NaN (log-sum-exp of `+inf`: `+inf`), a row of `-inf` alone NaN (log-sum-exp `-inf`), wherever its parts are.
@@ -104,8 +109,8 @@ impl<T: Element> RowState<T> {
     /// loss; all parts are given the same.
     ///
     /// # Errors
-    /// [`Error::Boundary`] if `start` is no multiple of [`CHUNK`](Self::CHUNK), [`Error::Option`] if it or the target is
-    /// beyond 2^36.
+    /// [`Error::Boundary`] if `start` is no multiple of [`CHUNK`](Self::CHUNK), [`Error::Option`] if it is
+    /// beyond 2^36, or the target is no class below that.
     ///
     /// ```
     /// use softlane::{Error, RowState};
@@ -134,19 +139,25 @@ impl<T: Element> RowState<T> {
     /// ```
     pub fn with_max(start: usize, target: Option<usize>, max: T) -> Result<Self, Error> {
         // Of which there is one.
-        Self::of(start, target, Some(canonical(max)))
+        // And a zero is positive.
+        Self::of(start, target, Some(canonical(max) + T::ZERO))
     }
 
     fn of(start: usize, target: Option<usize>, given: Option<T>) -> Result<Self, Error> {
         if !start.is_multiple_of(CHUNK) {
             return Err(Error::Boundary { class: start });
         }
-        for (name, value) in [("start", start), ("target", target.unwrap_or(0))] {
-            if value > MOST {
+        // A target is a class.
+        let options = [
+            ("start", start, MOST, "at most 2^36"),
+            ("target", target.unwrap_or(0), MOST - 1, "less than 2^36"),
+        ];
+        for (name, value, most, expected) in options {
+            if value > most {
                 return Err(Error::Option {
                     name,
                     value: value as f64,
-                    expected: "at most 2^36",
+                    expected,
                 });
             }
         }
@@ -185,7 +196,7 @@ impl<T: Element> RowState<T> {
     ///
     /// # Errors
     /// [`Error::Boundary`] if the part does not end at a multiple of [`CHUNK`](Self::CHUNK) so far, [`Error::Part`] if there would be more
-    /// than 2^36 classes, [`Error::Maximum`] if a logit is larger than the given maximum, [`Error::Arithmetic`] if the backend has another than the part so far, [`Error::Backend`] if
+    /// than 2^36 classes, [`Error::Maximum`] if a logit is larger than the given maximum, or NaN beside a finite one, [`Error::Arithmetic`] if the backend has another than the part so far, [`Error::Backend`] if
     /// `SOFTLANE_BACKEND` names none. The state is as it was then.
     ///
     /// ```
@@ -574,7 +585,7 @@ impl<T: Element> RowState<T> {
     /// | bytes | what |
     /// | --- | --- |
     /// | 0..4 | `SLR1` |
-    /// | 4 | the bytes of an element: 4 |
+    /// | 4 | the element type: 4 is `f32` |
     /// | 5 | what has weighed it: 1 scalar, 2 without fused multiply-add, 3 with; 0 if there is nothing yet |
     /// | 6 | 1 if there is a target, else 0 |
     /// | 7 | 1 if the maximum is given, else 0 |
@@ -677,7 +688,7 @@ impl<T: Element> RowState<T> {
         let target = (bytes[HAS_TARGET_AT] == 1)
             .then(|| class(TARGET_AT))
             .transpose()?;
-        check(target.is_some() || word(TARGET_AT) == 0, TARGET_AT)?;
+        check(target.map_or(word(TARGET_AT) == 0, |t| t < MOST), TARGET_AT)?;
         let given = (bytes[HAS_MAX_AT] == 1)
             .then(|| element(MAX_AT))
             .transpose()?;
@@ -765,6 +776,7 @@ fn is_sum<T: Element>(
         unit_weight::<T>()
     };
     let least = match (given, extent) {
+        (Some(given), Extent::Finite(max)) if max == given => 0.5 * one,
         // Next to nothing, if the maximum is elsewhere.
         (Some(given), Extent::Finite(max)) if max <= given && given < T::INFINITY => 0.0,
         (Some(given), Extent::Masked) if T::NEG_INFINITY < given && given < T::INFINITY => 0.0,

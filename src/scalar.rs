@@ -15,7 +15,7 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
-use crate::kernel::masked::Masked;
+use crate::kernel::masked::{Masked, product_plus};
 use crate::kernel::masked_backward::MaskedBackward;
 use crate::kernel::masks::{Masks, of_row};
 use crate::kernel::partial::{Arithmetic, Node, Nodes, PartGrad, PartProbs, PartSums, Whole};
@@ -120,8 +120,8 @@ where
                 let x = if !takes_part(&self.masks, index, i, classes) {
                     T::NEG_INFINITY
                 } else if let Some((mask, factor)) = mask {
-                    // The product is exact.
-                    T::from_f64(row.get(0, i).to_f64() * factor.to_f64() + mask[i].to_f64())
+                    let [x, s, m] = [row.get(0, i), factor, mask[i]].map(T::to_f64);
+                    T::from_f64(product_plus(x, s, m))
                 } else {
                     row.get(0, i)
                 };

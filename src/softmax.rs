@@ -31,16 +31,16 @@ use crate::rows::{FirstRow, RowsMut, Split as _};
 /// | takes part | [`bool_mask`](Self::bool_mask) | `attn_mask` of `bool` |
 /// | takes part | [`causal`](Self::causal) | `is_causal` |
 /// | `b` | [`sinks`](Self::sinks) | none |
-/// | | [`masked_rows`](Self::masked_rows) | none: NaN (`safe_softmax`: 0) |
+/// | | [`masked_rows`](Self::masked_rows) | 0 where every class is masked (`softmax`: NaN) |
 ///
-/// They combine freely: a class takes part if every mask says so.
+/// They combine freely: a class takes part if every mask says so. With masks, causal rows or sinks, rows go one by one, each on one thread.
 ///
 /// Each probability is within 2.9 ULP of the exact one for every finite row (those below 2^-122 within 0.5 more; 0.1 more with a
 /// logit scale), each log-probability within 1.6, as without options. With an additive mask, the scale is rounded to the element type and `z_i` once, to the nearest; errors count from there. Without, no product
 /// is rounded. Errors of gradients are stated [there](Self::probs_backward).
 ///
 /// Special rows: where a class takes no part by a boolean or causal mask, its logit is not looked at, its probability is exactly 0, its
-/// log-probability `-inf` and its gradient 0. An additive mask is data: `-inf` there does the same to a logit that is finite or `-inf`, but NaN
+/// log-probability `-inf` and its gradient 0 (unless the row is NaN for another reason, which its results are throughout; gradients are 0 then too). An additive mask is data: `-inf` there does the same to a logit that is finite or `-inf`, but NaN
 /// stays NaN, and the gradient of a log-probability is passed on, as without options. A row with a `z_i` of `+inf` or NaN is NaN throughout, and so is one whose sink is. A row without any class that has a
 /// probability is NaN ([`masked_rows`](Self::masked_rows)), but with a sink, which then has all of it, it is 0.
 ///
@@ -93,8 +93,8 @@ impl<'a, T: Element> Softmax<'a, T> {
         self
     }
 
-    /// What a row gets whose logits are all `-inf`: NaN, as in `PyTorch` (the default), or
-    /// probabilities 0 and log-probabilities `-inf`.
+    /// What a row gets whose logits are all `-inf`, or none of whose classes takes part, and which has no sink: NaN, as in `PyTorch`'s `softmax` (the
+    /// default), or probabilities 0 and log-probabilities `-inf`.
     ///
     /// ```
     /// use softlane::{MaskedRows, Softmax};
@@ -237,8 +237,9 @@ impl<'a, T: Element> Softmax<'a, T> {
     /// gradient `dy` with respect to them: `dx_i = s y_i (dy_i - sum_j y_j dy_j)`, and 0 where class `i` takes no part, whatever `dy` holds
     /// there. (A sink changes nothing in that formula: it is in `y`.)
     ///
-    /// Without a scale and masks, this is [`softmax_backward`](crate::softmax_backward). With, the error is at most 1.1 ULP of the larger of `s y_i dy_i` and `s
-    /// y_i sum_j y_j dy_j`: all of it is taken in `f64` and rounded once. Special values are as there, but that a class which takes no part has
+    /// Without a scale and boolean and causal masks, this is [`softmax_backward`](crate::softmax_backward). With, the error is at most 1.1 ULP of the larger of `s y_i dy_i` and `s
+    /// y_i sum_j y_j dy_j`: all of it is taken in `f64` and rounded once; where the terms of the sum
+    /// cancel, it has an error of `2^-29` of an ULP of their magnitudes for every 16 classes. Special values are as there, but that a class which takes no part has
     /// gradient 0 in rows of NaN too.
     ///
     /// # Errors
@@ -278,8 +279,9 @@ impl<'a, T: Element> Softmax<'a, T> {
     /// and the gradient `dy` with respect to them: `dx_i = s (dy_i - e^y_i sum_j dy_j)`, the sum over the classes that take part, and 0 where class
     /// `i` takes no part, whatever `dy` holds there. (A sink changes nothing in that formula: it is in `y`.)
     ///
-    /// Without a scale and masks, this is [`log_softmax_backward`](crate::log_softmax_backward). With, the error is at most 2.3 ULP of the larger of `s dy_i` and
-    /// `s e^y_i sum_j dy_j` (2.8 where `e^y_i` is subnormal, and counts as the least normal number). Special values are as there, but that a class
+    /// Without a scale and boolean and causal masks, this is [`log_softmax_backward`](crate::log_softmax_backward). With, the error is at most 2.3 ULP of the larger of `s dy_i` and
+    /// `s e^y_i sum_j dy_j` (2.8 where `e^y_i` is subnormal, and counts as the least normal number; and what a sum has whose terms
+    /// cancel, as there). Special values are as there, but that a class
     /// which takes no part has gradient 0 in rows of NaN too.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use common::bounds::{self, Bound};
 use common::guard::guarded;
 use common::inputs::{self, Rng};
 use common::oracle::sum;
-use common::ulp::Want;
+use common::ulp::{Want, ulp};
 use softlane::{Backend, Error, Exec, MaskedRows, Softmax};
 
 const NEG: f32 = f32::NEG_INFINITY;
@@ -535,10 +535,70 @@ fn products(rows: usize, classes: usize, rng: &mut Rng) -> Vec<Options> {
 fn logits(kind: &str, rows: usize, classes: usize, scale: f64, rng: &mut Rng) -> Vec<f32> {
     let class = inputs::named(kind).unwrap();
     let x = (0..rows).flat_map(|_| class.row(rng.bits(), classes));
-    if scale < 0.01 {
-        return x.collect();
+    // So that a small factor leaves something to tell, where there is room.
+    let scaled = |x: f32| {
+        let larger = x / scale as f32;
+        if larger.is_finite() { larger } else { x }
+    };
+    x.map(scaled).collect()
+}
+
+/// However far a sink is above the scaled logits, or between two floats that would weigh as much.
+#[test]
+fn sinks_that_no_logit_weighs_as_much_as() {
+    for backend in Backend::available().filter(|b| b.name() != "scalar") {
+        let exec = Exec::new().backend(backend);
+        for scale in [0.1, 0.3, 0.37, 0.7, 0.9, 3.0] {
+            for sink in [-4e8_f32, 50.0, 1e5, 4e8, 1e9, 2e9, 5e9, 1e10, 3e38] {
+                let near = (f64::from(sink) / scale) as f32;
+                if !near.is_finite() {
+                    continue;
+                }
+                let x = [0.0, near, near.next_down(), near.next_up(), -1e30, 7.0];
+                let hidden = [true, true, true, true, true, false];
+                let mut p = [9.0; 6];
+                Softmax::new()
+                    .exec(exec)
+                    .logit_scale(scale)
+                    .bool_mask(&hidden)
+                    .sinks(&[sink], 1)
+                    .probs(&x, 6, &mut p)
+                    .unwrap();
+                // The product with the factor is not rounded.
+                let distance = |x: f32| scale.mul_add(f64::from(x), -f64::from(sink));
+                let top = x[..5].iter().map(|&x| distance(x)).fold(0.0, f64::max);
+                let weight = |x: f32| (distance(x) - top).exp();
+                let total = (-top).exp() + x[..5].iter().map(|&x| weight(x)).sum::<f64>();
+                for (k, (&x, &p)) in x[..5].iter().zip(&p).enumerate() {
+                    let exact = weight(x) / total;
+                    // What the documentation says of large products.
+                    let share = scale * f64::from(near.abs()) * (-52_f64).exp2();
+                    let bound = bounds::probability(exact).on(backend) + SCALED.on(backend);
+                    let room = exact * share + bound * ulp(exact);
+                    assert!(
+                        (f64::from(p) - exact).abs() <= room,
+                        "{backend:?}, {scale} and {sink:e}, {k}: {p:e}, not {exact:e}"
+                    );
+                }
+                assert_eq!(p[5], 0.0, "{backend:?}, {scale} and {sink:e}: hidden");
+            }
+        }
     }
-    x.map(|x| x / scale as f32).collect()
+}
+
+/// A product and a sum that `f64` would round to half way between two floats.
+#[test]
+fn masked_logits_are_rounded_once() {
+    let x = [9_839_293.0 * (-32_f32).exp2(), 0.0];
+    let (scale, mask) = (14_303_618.0 * (-23_f32).exp2(), [65_536.0; 2]);
+    assert_eq!(scale.mul_add(x[0], mask[0]), 65_536_f32.next_up());
+    for backend in Backend::available() {
+        let softmax = Softmax::new().exec(Exec::new().backend(backend));
+        let softmax = softmax.logit_scale(scale.into()).mask(&mask);
+        let mut p = [9.0; 2];
+        softmax.probs(&x, 2, &mut p).unwrap();
+        assert!((p[0] - 0.501_953_1).abs() < 1e-6, "{backend:?}: {p:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use common::bounds;
 use common::guard::guarded;
 use common::inputs::{CLASSES, Rng};
 use common::oracle;
-use common::ulp::Want;
+use common::ulp::{Want, ulp};
 use softlane::{Backend, CrossEntropy, Error, Exec, RowState};
 
 const CHUNK: usize = RowState::<f32>::CHUNK;
@@ -456,6 +456,37 @@ fn shares(backend: Backend, x: &[f32], target: usize, found: &Results) -> [f64; 
     shares
 }
 
+/// Of two logits between -28 and 28, the product that is added to a sum ends in one half, so what stands before it in the same lane decides,
+/// however little that is: `-inf` beside one maximum or another. With the maximum given, nothing differs.
+#[test]
+fn a_tie_beside_nothing() {
+    let mut x = vec![1.917_68_f32];
+    x.resize(CHUNK + 16, -INF);
+    x.push(1.586_557_7);
+    for backend in vector_backends() {
+        let exec = Exec::new().backend(backend).serial();
+        let whole = softlane_lse(exec, &x);
+        let lse = |new: fn(usize) -> RowState| {
+            let part = |start: usize, end: usize| {
+                let mut part = new(start).exec(exec);
+                part.update(&x[start..end]).unwrap();
+                part
+            };
+            let row = part(0, CHUNK).merge(part(CHUNK, x.len())).unwrap();
+            row.log_sum_exp().unwrap()
+        };
+        let given = lse(|start| RowState::with_max(start, None, 1.917_68).unwrap());
+        assert_eq!(given.to_bits(), whole.to_bits(), "{backend:?}");
+        let found = lse(|start| RowState::new(start, None).unwrap());
+        let error = (f64::from(found) - f64::from(whole)).abs() / ulp(whole.into());
+        println!("{backend:?}: {error} ULP");
+        assert!(
+            error <= 2.0 * bounds::LOG_SUM_EXP.derived.on(backend),
+            "{backend:?}"
+        );
+    }
+}
+
 /// Rows beyond the reach have bits of their own, and the bounds of all.
 #[test]
 fn far_rows_are_within_the_bounds() {
@@ -500,6 +531,7 @@ fn far_rows_are_within_the_bounds() {
             }
         }
         println!("{backend:?}: {worst:.3?} of the bounds; {differ} of {rows} rows have other bits");
+        assert!(differ > 0, "{backend:?}: no row was weighed apart");
     }
 }
 
@@ -626,11 +658,12 @@ fn parts_begin_at_chunks_below_the_limit() {
         // Where `usize` is long enough.
         if let Ok(large) = usize::try_from(1_u64 << 37) {
             let start = RowState::<f32>::new(large, None).unwrap_err();
-            let target = RowState::<f32>::new(0, Some(large)).unwrap_err();
-            for (error, name) in [(start, "start"), (target, "target")] {
-                let message = format!("{name} is {large}, which is not at most 2^36");
-                assert_eq!(error.to_string(), message);
-            }
+            let target = RowState::<f32>::new(0, Some(large / 2)).unwrap_err();
+            let message = format!("start is {large}, which is not at most 2^36");
+            assert_eq!(start.to_string(), message);
+            let message = format!("target is {}, which is not less than 2^36", large / 2);
+            assert_eq!(target.to_string(), message);
+            assert!(RowState::<f32>::new(0, Some(large / 2 - 1)).is_ok());
             let mut last = RowState::new(large / 2 - CHUNK, None).unwrap().exec(exec);
             last.update(&[0.0_f32; CHUNK]).unwrap();
             let before = last.to_bytes();
@@ -796,6 +829,8 @@ fn a_wrong_maximum_is_an_error() {
             (1e30, [INF, 0.0]),
             (3.0, [1.0, f32::NAN]),
             (INF, [f32::NAN, INF]),
+            (INF, [f32::NAN, 1.0]),
+            (INF, [1.0, f32::NAN]),
         ] {
             let error = row(max, &x).unwrap_err();
             assert!(matches!(error, Error::Maximum { .. }), "{max}: {error:?}");

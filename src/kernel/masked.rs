@@ -10,7 +10,7 @@
 //! The weight of the sink is `e^(sink - s offset)` in `f64`, within `2^-36` of itself, added to an `f64` sum: it adds nothing to the error of a sum,
 //! and the bounds of probabilities and log-probabilities are those without. (Of a row beyond the reach with a factor `s` that is not 1, `s offset`
 //! is rounded by `2^-53` of itself: 1/16 u of the weight up to `|s x| = 2^25`.) They need weights whose factor, 1 over the sum, is a pair of
-//! normal numbers. So the weights are measured from the sink if that is larger than every logit, whatever element would weigh as much. In log-softmax, the sink is among
+//! normal numbers. So the weights are measured from the sink if that is larger than every logit. In log-softmax, the sink is among
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
 use super::block::looks_ahead;
@@ -123,7 +123,7 @@ impl<T: Element, W: OfLogits<T>> Masked<'_, T, W> {
         ahead: Row<'_, T, 1>,
     ) -> Option<(V, usize)> {
         let classes = row.len();
-        let work = Beside {
+        let work = WithSink {
             work: self.work,
             sink: self.sink(index),
         };
@@ -285,15 +285,35 @@ fn map_max<V: Vector, P: Pass<V::Elem, 1>>(
     max
 }
 
-/// `s x + m`, rounded once. (Where multiply-add is not fused, to `f64` before: the product is exact there.)
+/// `s x + m`, rounded once.
 #[inline(always)]
 fn logit<V: Vector>(simd: V::Simd, x: V, s: V, m: V) -> V {
     if V::FUSED {
-        x.mul_add(s, m)
-    } else {
-        let m = V::sum_add(V::sum_zero(simd), m);
-        V::sum_narrow(simd, V::sum_add_product(m, x, s))
+        return x.mul_add(s, m);
     }
+    let (mut z, s, m) = (x.widen(), s.widen(), m.widen());
+    for i in 0..z.len() {
+        z[i] = product_plus(z[i], s[i], m[i]);
+    }
+    V::narrow(simd, &z)
+}
+
+/// `s x + m` of numbers that are elements, as an `f64` that rounds to an element as the exact result does: rounded to odd, so that what it lacks is not
+/// forgotten. (The product is exact.)
+#[inline(always)]
+pub fn product_plus(x: f64, s: f64, m: f64) -> f64 {
+    let product = x * s;
+    let sum = product + m;
+    // What the sum has lost (Knuth).
+    let taken = sum - product;
+    let lost = (product - (sum - taken)) + (m - taken);
+    let bits = sum.to_bits();
+    if !sum.is_finite() || lost == 0.0 || bits & 1 == 1 {
+        return sum;
+    }
+    // One step toward the exact sum, which is not 0.
+    let grows = (lost > 0.0) == (sum > 0.0);
+    f64::from_bits(if grows { bits + 1 } else { bits - 1 })
 }
 
 /// Beside this, no element has a probability, and no sum of weights shows.
@@ -301,13 +321,13 @@ const FAR_ABOVE: f64 = 600.0;
 
 /// The work on a row beside whose weights stands that of a sink, which is no element.
 #[derive(Clone, Copy, Debug)]
-struct Beside<W, T> {
+struct WithSink<W, T> {
     work: W,
     /// Finite, or `-inf` for none.
     sink: T,
 }
 
-impl<T: Element, W: OfLogits<T>> RowWork<T> for Beside<W, T> {
+impl<T: Element, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
     const KEEPS_WEIGHTS: bool = W::KEEPS_WEIGHTS;
 
     #[inline(always)]
@@ -317,16 +337,12 @@ impl<T: Element, W: OfLogits<T>> RowWork<T> for Beside<W, T> {
 
     #[inline(always)]
     fn shift<V: Vector<Elem = T>>(&self, max: T) -> Shift<T> {
-        let scale = self.work.scale();
-        // The element that would weigh as much as the sink, if there is one.
-        let sink = T::from_f64(self.sink.to_f64() / scale.factor);
-        if sink <= max {
-            Shift::new::<V>(max, &scale)
-        } else if sink <= T::MAX {
-            Shift::new::<V>(sink, &scale)
+        let shift = Shift::new::<V>(max, &self.work.scale());
+        let sink = self.sink.to_f64() - shift.scaled_offset();
+        if sink > shift.logit(max) {
+            shift.raised(sink)
         } else {
-            let shift = Shift::new::<V>(T::MAX, &scale);
-            shift.raised(self.sink.to_f64() - shift.scaled_offset())
+            shift
         }
     }
 

@@ -14,8 +14,13 @@
 //!   in `f64`: relative errors of up to 2^-35 where two sums become one, which is some 48 times at most for any weight, so 2^-29. The bounds have 0.05
 //!   of `u = 2^-24` to spare, 2^-28.3 (see the table of the crate).
 //! - Multiply-add is fused: the rounding constants differ by multiples of 8 then, and halves go to the same integer. Elsewhere they may differ by an
-//!   odd number; then a product with `log2 e` that happens to end in one half, one in some 2^20, is rounded to the other side.
+//!   odd number; then a product with `log2 e` that happens to end in one half, one in some 2^14 of logits in the hundreds, is rounded to the other side.
 //!   Its weight may then differ by its rounding, within the bounds.
+//!
+//! What has no weight beside one maximum, `-inf` above all, has the lightest one, and its growth beside that is what is rounded of the least element: of either sign. So
+//! beside another maximum it may be added to the sum of growths with the other sign, and decide how the next product in the same lane is rounded,
+//! if that ends in one half: `T` has 24 bits, so the growth of such a product has few. Of all logits between -28 and 28, two are known with which that
+//! happens, `1.5865577` and `-4.6719308` (`a_tie_beside_nothing` in `tests/row_state.rs`). The sum then differs by one rounding of its growths, `2^-29`.
 //!
 //! The lightest weight is `2^-125`, and products below `2^-126` are rounded to multiples of `2^-149`. So the sum of a chunk may be off by up to
 //! `4096 (2^-124 + 2^-149) < 2^-111`, of what is `2^63` at least for the row. A sum of this size shows no such difference (but
@@ -32,7 +37,7 @@ use super::scale::{One, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::tree::Merge as _;
-use super::weights::{Extent, NONE, extent, weigh};
+use super::weights::{Extent, NONE, extent, has_nan, weigh};
 use super::{log, rounded};
 use crate::element::Element;
 use crate::rows::{CHUNK, Pass as _, Row, Rows, RowsMut};
@@ -292,7 +297,9 @@ impl<T: Element> PartSums<T> {
     ) -> Node<T> {
         let extent = extent::<V>(simd, chunk, None);
         let Some(max) = self.reference(extent) else {
-            return Node::special(extent);
+            // What is given is not the maximum, if it is that of a row without weights. A NaN would show in the sum of these only.
+            let is_hidden = matches!(extent, Extent::Finite(_)) && has_nan::<V>(simd, chunk);
+            return Node::special(if is_hidden { Extent::Nan } else { extent });
         };
         let shift = Shift::new::<V>(max, scale);
         let mut sums = [0.0; 2];
