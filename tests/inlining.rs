@@ -47,7 +47,7 @@ const CALLED: &[(&str, &str)] = &[
         "the largest class of a row without probabilities",
     ),
     (
-        "7outputs7Outputs3put",
+        "7OutputsfE3put",
         "what else is found of a row, if it is wanted",
     ),
     ("5Slice5value", "the target of a row"),

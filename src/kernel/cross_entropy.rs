@@ -458,12 +458,15 @@ where
                 *sum += weight;
             }
             let mut found = known.found(&shifts, sums);
-            for i in 0..ROWS.min(rows.rows()) {
-                // Once more: to keep it would cost those who do not want it.
+            // Once more: to keep them would cost those who do not want them.
+            let mut nlls = others;
+            for i in 0..ROWS {
                 let (others, weight) = (others[i], weights[i]);
                 let (ln_unit, x) = (ln_unit[i], logit[i]);
-                let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x);
-                found[i].log_prob = -nll;
+                nlls[i] = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit, x);
+            }
+            for i in 0..ROWS.min(rows.rows()) {
+                found[i].log_prob = -nlls[i];
                 if !counted[i] {
                     found[i] = Found::default();
                 }

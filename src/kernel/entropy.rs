@@ -95,11 +95,13 @@ pub fn parts<V: Vector>(simd: V::Simd, part: Row<'_, V::Elem, 1>, shift: &Shift<
             sums[2] = leaves.add_to(2, sums[2]);
         },
     );
-    let [lower, distances, tops] = sums.map(
-        #[inline(always)]
-        |sum| V::sum_total(sum),
-    );
-    [lower, distances / unit, tops]
+    let [lower, distances, tops] = sums;
+    // No `map`: the compiler leaves it out of line.
+    [
+        V::sum_total(lower),
+        V::sum_total(distances) / unit,
+        V::sum_total(tops),
+    ]
 }
 
 /// The entropy of a row of these parts, whose largest logit `max`, less the offset and times the factor, has this weight.

@@ -478,14 +478,18 @@ where
             }
             let mut found = known.found(&shifts, sums);
             let max = shifts.max.widen();
-            for i in 0..ROWS.min(rows.rows()) {
-                // Once more: to keep it would cost those who do not want it.
+            // Once more: to keep them would cost those who do not want them.
+            let mut log_probs = others;
+            for i in 0..ROWS {
                 let (others, weight) = (others[i], weights[i]);
                 let (ln_unit, x) = (ln_unit[i], logit[i]);
-                let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x);
+                let nll = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit, x);
                 let (dots, max) = ([rest[i], dot[i], top_share[i]], max[i]);
-                found[i].log_prob =
+                log_probs[i] =
                     SoftCrossEntropy::<V::Elem>::log_prob(nll, dots, shifts.factor(), max);
+            }
+            for i in 0..ROWS.min(rows.rows()) {
+                found[i].log_prob = log_probs[i];
                 if !counts[i] {
                     found[i] = Found::default();
                 }
@@ -742,10 +746,7 @@ impl<T: Element> Toward<'_, T> {
             },
         );
         let top = V::sum_total(V::sum_add(nothing, top));
-        let [dot, even_dot] = [dot, even_dot].map(
-            #[inline(always)]
-            |sum| V::sum_total(sum) / unit,
-        );
+        let (dot, even_dot) = (V::sum_total(dot) / unit, V::sum_total(even_dot) / unit);
         let even_rest = V::sum_total(even_rest);
         [V::sum_total(rest), dot, even_dot, top, even_rest]
     }
