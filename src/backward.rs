@@ -1,6 +1,6 @@
 //! The backward passes of softmax and log-softmax.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
@@ -27,7 +27,7 @@ use crate::rows::RowsMut;
 /// assert_eq!(dx, [0.25, -0.25]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_backward<T: Element>(
+pub fn softmax_backward<T: Real>(
     y: &[T],
     dy: &[T],
     classes: usize,
@@ -47,7 +47,7 @@ pub fn softmax_backward<T: Element>(
 /// assert_eq!(dy, [0.25, -0.25]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_backward_in_place<T: Element>(
+pub fn softmax_backward_in_place<T: Real>(
     y: &[T],
     dy: &mut [T],
     classes: usize,
@@ -76,7 +76,7 @@ pub fn softmax_backward_in_place<T: Element>(
 /// assert_eq!(dx, [-2.0, 2.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_backward<T: Element>(
+pub fn log_softmax_backward<T: Real>(
     y: &[T],
     dy: &[T],
     classes: usize,
@@ -96,7 +96,7 @@ pub fn log_softmax_backward<T: Element>(
 /// assert_eq!(dy, [-2.0, 2.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_backward_in_place<T: Element>(
+pub fn log_softmax_backward_in_place<T: Real>(
     y: &[T],
     dy: &mut [T],
     classes: usize,
@@ -109,7 +109,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_backward<T: Element>(
+    pub fn softmax_backward<T: Real>(
         self,
         y: &[T],
         dy: &[T],
@@ -124,7 +124,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_backward_in_place<T: Element>(
+    pub fn softmax_backward_in_place<T: Real>(
         self,
         y: &[T],
         dy: &mut [T],
@@ -138,7 +138,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_backward<T: Element>(
+    pub fn log_softmax_backward<T: Real>(
         self,
         y: &[T],
         dy: &[T],
@@ -153,7 +153,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_backward_in_place<T: Element>(
+    pub fn log_softmax_backward_in_place<T: Real>(
         self,
         y: &[T],
         dy: &mut [T],

@@ -1,7 +1,7 @@
 //! Binary cross-entropy with logits: k independent logistic classifiers, loss and gradient.
 
 use crate::cross_entropy::{EmptyMean, Reduction};
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
@@ -64,13 +64,13 @@ pub struct BinaryCrossEntropy<'a, T = f32> {
     normaliser: Option<f64>,
 }
 
-impl<T: Element> Default for BinaryCrossEntropy<'_, T> {
+impl<T: Real> Default for BinaryCrossEntropy<'_, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<'a, T: Element> BinaryCrossEntropy<'a, T> {
+impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     /// The mean over all elements.
     pub const fn new() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy: the loss of a batch of rows and its gradient, fused; with a class for each row, or a distribution.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::cross_entropy::Data;
@@ -45,7 +45,7 @@ impl Reduction {
     }
 
     /// The loss of rows whose losses add up to `sum`.
-    pub(crate) fn reduce<T: Element>(self, sum: f64, divisor: f64, empty: EmptyMean) -> T {
+    pub(crate) fn reduce<T: Real>(self, sum: f64, divisor: f64, empty: EmptyMean) -> T {
         match self {
             Self::Mean if divisor == 0.0 && empty == EmptyMean::Nan => T::NAN,
             Self::Mean if divisor == 0.0 => T::ZERO,
@@ -142,13 +142,13 @@ pub struct CrossEntropy<'a, T = f32> {
     upstream_grad: Option<&'a [T]>,
 }
 
-impl<T: Element> Default for CrossEntropy<'_, T> {
+impl<T: Real> Default for CrossEntropy<'_, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<'a, T: Element> CrossEntropy<'a, T> {
+impl<'a, T: Real> CrossEntropy<'a, T> {
     /// The mean over the rows, of which those with target -100 are ignored.
     pub const fn new() -> Self {
         Self {
@@ -668,7 +668,7 @@ impl<'a, T: Element> CrossEntropy<'a, T> {
 }
 
 /// What is done with rows: they are read only, or their gradient is written.
-trait Form<T: Element>: Columns<T> {
+trait Form<T: Real>: Columns<T> {
     fn expect_rows(self, rows: usize) -> Result<Self, Error>;
     fn losses(
         exec: Exec,
@@ -687,7 +687,7 @@ trait Form<T: Element>: Columns<T> {
     ) -> Result<f64, Error>;
 }
 
-impl<T: Element> Form<T> for Rows<'_, T, 1> {
+impl<T: Real> Form<T> for Rows<'_, T, 1> {
     fn expect_rows(self, rows: usize) -> Result<Self, Error> {
         self.expect_rows(rows)
     }
@@ -717,7 +717,7 @@ impl<T: Element> Form<T> for Rows<'_, T, 1> {
     }
 }
 
-impl<T: Element> Form<T> for RowsMut<'_, T, 1> {
+impl<T: Real> Form<T> for RowsMut<'_, T, 1> {
     fn expect_rows(self, rows: usize) -> Result<Self, Error> {
         self.expect_rows(rows)
     }

@@ -5,9 +5,18 @@ use crate::operations::Operations;
 use crate::simd::{Simd, Vector};
 
 /// A type of float that rows are made of: [`f32`]. Sealed: other types join in this crate.
-pub trait Element: sealed::Float + Operations {}
+pub trait Element: Operations {
+    /// The type that their results are computed in, and in which sums over a row are given.
+    type Real: Real;
+}
 
-impl Element for f32 {}
+/// A type of float that results are computed in. Sealed.
+pub trait Real: sealed::Float + Element<Real = Self> {}
+
+impl Element for f32 {
+    type Real = Self;
+}
+impl Real for f32 {}
 
 pub(crate) mod sealed {
     use core::fmt::Debug;

@@ -201,7 +201,7 @@ pub use backward::{
 };
 pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use cross_entropy::{CrossEntropy, EmptyMean, Reduction};
-pub use element::Element;
+pub use element::{Element, Real};
 pub use elementwise::{exp, exp_in_place, sigmoid, sigmoid_in_place};
 pub use error::{BackendName, Error};
 pub use exec::Exec;

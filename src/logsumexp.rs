@@ -1,6 +1,6 @@
 //! The log-sum-exp of each row of a batch.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::logsumexp::LogSumExp;
@@ -24,7 +24,7 @@ use crate::rows::Rows;
 /// assert_eq!(lse, [0.6931472, 1000.6932]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn logsumexp<T: Element>(x: &[T], classes: usize, results: &mut [T]) -> Result<(), Error> {
+pub fn logsumexp<T: Real>(x: &[T], classes: usize, results: &mut [T]) -> Result<(), Error> {
     Exec::new().logsumexp(x, classes, results)
 }
 
@@ -33,7 +33,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn logsumexp<T: Element>(
+    pub fn logsumexp<T: Real>(
         self,
         x: &[T],
         classes: usize,

@@ -1,6 +1,6 @@
 //! The ranges of options: errors that name the option and its value.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 
 /// Checks a condition on an option.
@@ -44,7 +44,7 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), Error> {
 }
 
 /// Checks a divisor whose inverse is a factor of elements.
-pub(crate) fn divisor<T: Element>(name: &'static str, value: f64) -> Result<(), Error> {
+pub(crate) fn divisor<T: Real>(name: &'static str, value: f64) -> Result<(), Error> {
     let inverse = T::from_f64(value.recip());
     let is_met = T::ZERO < inverse && inverse < T::INFINITY && value.is_finite();
     let expected = "a number above 0 whose inverse the element type has";
@@ -52,7 +52,7 @@ pub(crate) fn divisor<T: Element>(name: &'static str, value: f64) -> Result<(), 
 }
 
 /// Checks a factor of elements.
-pub(crate) fn scale<T: Element>(name: &'static str, value: f64) -> Result<(), Error> {
+pub(crate) fn scale<T: Real>(name: &'static str, value: f64) -> Result<(), Error> {
     let rounded = T::from_f64(value);
     let is_met = T::ZERO < rounded && rounded < T::INFINITY;
     check(
@@ -99,7 +99,7 @@ pub(crate) fn rows(
 }
 
 /// Checks the weights of classes or labels.
-pub(crate) fn weights<T: Element>(
+pub(crate) fn weights<T: Real>(
     name: &'static str,
     weights: &[T],
     count: usize,
@@ -124,7 +124,7 @@ pub(crate) fn weights<T: Element>(
 }
 
 /// The sum of weights, and the largest of them. Eight at a time, so that they need not wait for each other.
-pub(crate) fn total_and_largest<T: Element>(weights: &[T]) -> [f64; 2] {
+pub(crate) fn total_and_largest<T: Real>(weights: &[T]) -> [f64; 2] {
     let (mut totals, mut largest) = ([0.0; 8], [0.0_f64; 8]);
     for eight in weights.chunks(8) {
         for (i, weight) in eight.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What a sweep over the rows may find of each beside its loss, and where it goes.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::kernel::rounded;
 use crate::options;
@@ -193,7 +193,7 @@ pub struct Found {
     pub argmax: usize,
 }
 
-impl<T: Element> Outputs<T> for Option<&mut [T]> {
+impl<T: Real> Outputs<T> for Option<&mut [T]> {
     #[inline(always)]
     fn losses_mut(&mut self) -> Option<&mut [T]> {
         self.as_deref_mut()
@@ -208,7 +208,7 @@ impl<T: Element> Outputs<T> for Option<&mut [T]> {
     fn put(&mut self, _: usize, _: &Found) {}
 }
 
-impl<T: Element> Outputs<T> for RowOutputs<'_, T> {
+impl<T: Real> Outputs<T> for RowOutputs<'_, T> {
     #[inline(always)]
     fn losses_mut(&mut self) -> Option<&mut [T]> {
         self.losses.as_deref_mut()

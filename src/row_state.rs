@@ -1,6 +1,6 @@
 //! A row in parts: what is known of some of its classes, as plain data that can be merged and sent.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::partial::{
@@ -98,7 +98,7 @@ pub struct RowState<T = f32> {
     nodes: Nodes<T>,
 }
 
-impl<T: Element> RowState<T> {
+impl<T: Real> RowState<T> {
     /// Parts begin at multiples of as many classes.
     pub const CHUNK: usize = CHUNK;
 
@@ -537,7 +537,7 @@ fn flat(start: usize, len: usize) -> Flat<'static> {
 }
 
 /// The largest element of what has this extent; NaN if there is one.
-fn largest<T: Element>(extent: Extent<T>) -> T {
+fn largest<T: Real>(extent: Extent<T>) -> T {
     match extent {
         Extent::Finite(max) => max,
         Extent::Masked => T::NEG_INFINITY,
@@ -546,7 +546,7 @@ fn largest<T: Element>(extent: Extent<T>) -> T {
     }
 }
 
-fn not_the_maximum<T: Element>(given: T, found: T) -> Error {
+fn not_the_maximum<T: Real>(given: T, found: T) -> Error {
     Error::Maximum {
         given: Some(given.to_f64()),
         found: Some(found.to_f64()),
@@ -554,7 +554,7 @@ fn not_the_maximum<T: Element>(given: T, found: T) -> Error {
 }
 
 /// With the canonical NaN in place of any other.
-fn canonical<T: Element>(x: T) -> T {
+fn canonical<T: Real>(x: T) -> T {
     if x.is_nan() { T::NAN } else { x }
 }
 
@@ -577,7 +577,7 @@ const NODE_BYTES: usize = 16;
 /// The arithmetics, as bytes have them; 0 is none.
 const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::Scalar, Arithmetic::Unfused, Arithmetic::Fused];
 
-impl<T: Element> RowState<T> {
+impl<T: Real> RowState<T> {
     /// The state as bytes, the same on every platform; where it runs is not among them.
     ///
     /// Numbers are little-endian:
@@ -763,12 +763,7 @@ fn check(is_so: bool, at: usize) -> Result<(), Error> {
 }
 
 /// Whether a node may have this sum.
-fn is_sum<T: Element>(
-    extent: Extent<T>,
-    given: Option<T>,
-    arithmetic: Arithmetic,
-    sum: f64,
-) -> bool {
+fn is_sum<T: Real>(extent: Extent<T>, given: Option<T>, arithmetic: Arithmetic, sum: f64) -> bool {
     // The weight of the maximum is at least half of this, and there are at most 2^36, of which each is at most twice as much.
     let one = if arithmetic == Arithmetic::Scalar {
         1.0
@@ -789,7 +784,7 @@ fn is_sum<T: Element>(
 
 /// `2^lift`
 #[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
-fn unit_weight<T: Element>() -> f64 {
+fn unit_weight<T: Real>() -> f64 {
     let exponent = 1023.0 + T::EXP.lift.to_f64();
     f64::from_bits((exponent as u64) << 52)
 }

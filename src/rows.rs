@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::outputs::RowOutputs;
 use crate::simd::Vector;
@@ -30,10 +30,10 @@ pub trait Split: Sized + Send {
 
 /// A row whose vectors a kernel passes over: read only ([`Row`]) or with a destination
 /// ([`RowMut`]). A kernel written over this trait serves both.
-pub trait Pass<T: Element, const N: usize>: Sized {
+pub trait Pass<T: Real, const N: usize>: Sized {
     /// Elements in the row.
     fn len(&self) -> usize;
-    /// Element `i` of a source.
+    /// Real `i` of a source.
     fn get(&self, source: usize, i: usize) -> T;
     /// The sources alone.
     fn source(&self) -> Row<'_, T, N>;
@@ -65,7 +65,7 @@ pub trait Pass<T: Element, const N: usize>: Sized {
 pub const FEW: usize = 64;
 
 /// A batch whose first sixteen rows a kernel can have by columns, if they are short ([`FEW`]).
-pub trait Columns<T: Element>: Split {
+pub trait Columns<T: Real>: Split {
     /// Whether there is a destination.
     const WRITES: bool;
     /// Elements in a row.
@@ -78,7 +78,7 @@ pub trait Columns<T: Element>: Split {
 }
 
 /// Rows that can be seen before they are taken.
-pub trait Peek<T: Element, const N: usize>: Iterator {
+pub trait Peek<T: Real, const N: usize>: Iterator {
     /// The sources of all rows that are left, as one.
     fn peek(&self) -> Row<'_, T, N>;
     /// All rows that are left, as one.
@@ -598,7 +598,7 @@ fn stride(classes: usize) -> u16 {
 /// Room for sixteen rows, where a batch has fewer or they are very short.
 struct Room<T>([MaybeUninit<T>; 16 * FEW]);
 
-impl<T: Element> Room<T> {
+impl<T: Real> Room<T> {
     fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; 16 * FEW])
     }
@@ -661,7 +661,7 @@ fn write_some<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) {
     dst.copy_from_slice(&room[..dst.len()]);
 }
 
-impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
+impl<T: Real, const N: usize> Columns<T> for Rows<'_, T, N> {
     const WRITES: bool = false;
 
     #[inline(always)]
@@ -690,7 +690,7 @@ impl<T: Element, const N: usize> Columns<T> for Rows<'_, T, N> {
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: &[V]) {}
 }
 
-impl<T: Element, const N: usize> Columns<T> for RowsMut<'_, T, N> {
+impl<T: Real, const N: usize> Columns<T> for RowsMut<'_, T, N> {
     const WRITES: bool = true;
 
     #[inline(always)]
@@ -774,7 +774,7 @@ impl<'a, T, const N: usize> Iterator for RowsMut<'a, T, N> {
     }
 }
 
-impl<T: Element, const N: usize> Peek<T, N> for Rows<'_, T, N> {
+impl<T: Real, const N: usize> Peek<T, N> for Rows<'_, T, N> {
     #[inline(always)]
     fn peek(&self) -> Row<'_, T, N> {
         Row {
@@ -790,7 +790,7 @@ impl<T: Element, const N: usize> Peek<T, N> for Rows<'_, T, N> {
     }
 }
 
-impl<T: Element, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
+impl<T: Real, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
     #[inline(always)]
     fn peek(&self) -> Row<'_, T, N> {
         self.src.peek()
@@ -802,7 +802,7 @@ impl<T: Element, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
     }
 }
 
-impl<T: Element, const N: usize> RowsMut<'_, T, N> {
+impl<T: Real, const N: usize> RowsMut<'_, T, N> {
     /// All rows that are left, as one.
     #[inline(always)]
     fn all(&mut self) -> RowMut<'_, T, N> {
@@ -814,7 +814,7 @@ impl<T: Element, const N: usize> RowsMut<'_, T, N> {
     }
 }
 
-impl<'a, T: Element> Row<'a, T, 1> {
+impl<'a, T: Real> Row<'a, T, 1> {
     /// A slice as one row.
     #[inline(always)]
     pub fn of(src: &'a [T]) -> Self {
@@ -883,7 +883,7 @@ impl<'a, T: Element> Row<'a, T, 1> {
     }
 }
 
-impl<T: Element, const N: usize> Row<'_, T, N> {
+impl<T: Real, const N: usize> Row<'_, T, N> {
     /// A row of no elements.
     pub fn empty() -> Self {
         Self {
@@ -985,7 +985,7 @@ impl<T: Element, const N: usize> Row<'_, T, N> {
     }
 }
 
-impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
+impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.len
@@ -1034,7 +1034,7 @@ impl<T: Element, const N: usize> Pass<T, N> for Row<'_, T, N> {
     fn set(&mut self, _: usize, _: T) {}
 }
 
-impl<T: Element> RowMut<'_, T, 1> {
+impl<T: Real> RowMut<'_, T, 1> {
     /// The destination, to read what was written there, and to write over it.
     #[inline(always)]
     pub fn over_itself(mut self) -> Self {
@@ -1044,7 +1044,7 @@ impl<T: Element> RowMut<'_, T, 1> {
     }
 }
 
-impl<T: Element, const N: usize> RowMut<'_, T, N> {
+impl<T: Real, const N: usize> RowMut<'_, T, N> {
     /// The memory of vector `block` of the destination.
     #[inline(always)]
     fn block<V: Vector<Elem = T>>(&mut self, block: usize) -> &mut V::Array {
@@ -1065,7 +1065,7 @@ impl<T: Element, const N: usize> RowMut<'_, T, N> {
     }
 }
 
-impl<T: Element, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
+impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.src.len

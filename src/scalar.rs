@@ -7,7 +7,7 @@
 //! of many rows it combines as they do, by [`tree::sum`] and [`Merge`]: a batch is cut along that
 //! tree for its threads (`parallel.rs`), and with any other order a loss would depend on where.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::kernel::MaskedRows;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
 use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
@@ -42,7 +42,7 @@ trait OfLogits<T> {
     fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T);
 }
 
-impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
+impl<T: Real, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
     fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T) {
         let factor = T::from_f64(self.scale.scale().factor);
         let max = larger(largest(row.source()) * factor, sink);
@@ -61,7 +61,7 @@ impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
     }
 }
 
-impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
+impl<T: Real, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
     fn row(&self, row: &mut RowMut<'_, T, 1>, sink: T) {
         let factor = T::from_f64(self.scale.scale().factor);
         let max = larger(largest(row.source()) * factor, sink);
@@ -78,11 +78,11 @@ impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
 }
 
 /// The larger of two, NaN if either is.
-fn larger<T: Element>(a: T, b: T) -> T {
+fn larger<T: Real>(a: T, b: T) -> T {
     if b > a || b.is_nan() { b } else { a }
 }
 
-fn weight_of_sink<T: Element>(sink: T, max: T) -> T {
+fn weight_of_sink<T: Real>(sink: T, max: T) -> T {
     if sink == T::NEG_INFINITY {
         T::ZERO
     } else {
@@ -90,7 +90,7 @@ fn weight_of_sink<T: Element>(sink: T, max: T) -> T {
     }
 }
 
-impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for Softmax<S> {
+impl<T: Real, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for Softmax<S> {
     fn scalar(&self, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
             self.row(&mut row, T::NEG_INFINITY);
@@ -98,7 +98,7 @@ impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for Softmax<S> {
     }
 }
 
-impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for LogSoftmax<S> {
+impl<T: Real, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for LogSoftmax<S> {
     fn scalar(&self, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
             self.row(&mut row, T::NEG_INFINITY);
@@ -106,7 +106,7 @@ impl<T: Element, S: LogitScale<T>> Scalar<RowsMut<'_, T, 1>> for LogSoftmax<S> {
     }
 }
 
-impl<T: Element, W> Scalar<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W>
+impl<T: Real, W> Scalar<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W>
 where
     W: crate::kernel::masked::OfLogits<T> + OfLogits<T>,
 {
@@ -138,7 +138,7 @@ fn takes_part(masks: &Masks<'_>, row: usize, class: usize, classes: usize) -> bo
     class < masks.seen(row, classes) && masks.flags.is_none_or(flag)
 }
 
-impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
+impl<T: Real> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     fn scalar(&self, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
         for (row, result) in rows.zip(results) {
             let max = largest(row);
@@ -151,7 +151,7 @@ impl<T: Element> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     }
 }
 
-impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T, O>>
+impl<T: Real, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     fn scalar(&self, (rows, answers, outputs): Data<'_, Rows<'_, T, 1>, T, O>) -> f64 {
@@ -159,7 +159,7 @@ impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1
     }
 }
 
-impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T, O>>
+impl<T: Real, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     fn scalar(&self, (rows, answers, outputs): Data<'_, RowsMut<'_, T, 1>, T, O>) -> f64 {
@@ -167,7 +167,7 @@ impl<T: Element, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T
     }
 }
 
-fn cross_entropy<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+fn cross_entropy<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     mut rows: impl Iterator<Item = P>,
     answers: Answers<'_, T>,
@@ -198,7 +198,7 @@ fn cross_entropy<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
 }
 
 /// What is known of a row and a distribution beside the loss.
-fn known<T: Element, const PLAIN: bool>(
+fn known<T: Real, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     row: Row<'_, T, 1>,
     target: impl Fn(usize) -> T,
@@ -228,7 +228,7 @@ fn known<T: Element, const PLAIN: bool>(
     }
 }
 
-fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+fn cross_entropy_row<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     row: &mut P,
     target: usize,
@@ -249,7 +249,7 @@ fn cross_entropy_row<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
 }
 
 /// A row each of whose classes has a share of the target.
-fn row_with_shares<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
+fn row_with_shares<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     row: &mut P,
     share: impl Fn(usize) -> T + Copy,
@@ -305,7 +305,7 @@ fn row_with_shares<T: Element, P: Pass<T, 1>, const PLAIN: bool>(
     canonical(loss)
 }
 
-fn plain_row<T: Element, P: Pass<T, 1>>(
+fn plain_row<T: Real, P: Pass<T, 1>>(
     masked_rows: MaskedRows,
     row: &mut P,
     target: usize,
@@ -331,19 +331,19 @@ fn plain_row<T: Element, P: Pass<T, 1>>(
     canonical(sum.ln() - (x - max))
 }
 
-impl<T: Element> Scalar<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+impl<T: Real> Scalar<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
     fn scalar(&self, (rows, answers, outputs): SoftData<'_, Rows<'_, T, 1>, T>) -> f64 {
         soft_cross_entropy(self, rows, answers, outputs)
     }
 }
 
-impl<T: Element> Scalar<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+impl<T: Real> Scalar<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
     fn scalar(&self, (rows, answers, outputs): SoftData<'_, RowsMut<'_, T, 1>, T>) -> f64 {
         soft_cross_entropy(self, rows, answers, outputs)
     }
 }
 
-fn soft_cross_entropy<T: Element, P: Pass<T, 1>>(
+fn soft_cross_entropy<T: Real, P: Pass<T, 1>>(
     SoftCrossEntropy(kernel): &SoftCrossEntropy<'_, T>,
     mut rows: impl Split + Iterator<Item = P>,
     answers: Answers<'_, T, Probs<'_, T>>,
@@ -380,7 +380,7 @@ fn soft_cross_entropy<T: Element, P: Pass<T, 1>>(
     })
 }
 
-impl<T: Element> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
+impl<T: Real> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
     fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
         tree::sum(rows.rows(), |_| {
             let row = rows.next();
@@ -393,7 +393,7 @@ impl<T: Element> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
     }
 }
 
-impl<T: Element> Scalar<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
+impl<T: Real> Scalar<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
     fn scalar(&self, (rows, flat): (Rows<'_, T, 1>, Flat<'_>)) -> Nodes<T> {
         let mut nodes = Nodes::new(flat.start / CHUNK, Arithmetic::Scalar, self.given);
         let mut start = flat.start;
@@ -413,7 +413,7 @@ impl<T: Element> Scalar<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
     }
 }
 
-impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
+impl<T: Real> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
     fn scalar(&self, (rows, _): (RowsMut<'_, T, 1>, Flat<'_>)) {
         let (max, sum) = max_and_sum(&self.0);
         for mut row in rows {
@@ -424,7 +424,7 @@ impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
     }
 }
 
-impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
+impl<T: Real> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
     fn scalar(&self, (rows, flat): (RowsMut<'_, T, 1>, Flat<'_>)) {
         let (max, sum) = max_and_sum(&self.whole);
         let (scale, mut class) = (T::from_f64(self.scale), flat.start);
@@ -449,14 +449,14 @@ impl<T: Element> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
 }
 
 /// Of a row in parts; NaN if it has no probabilities.
-fn max_and_sum<T: Element>(row: &Whole<T>) -> (T, T) {
+fn max_and_sum<T: Real>(row: &Whole<T>) -> (T, T) {
     match row.node.extent {
         Extent::Finite(max) => (max, T::from_f64(row.node.sums[0])),
         _ => (T::NAN, T::NAN),
     }
 }
 
-impl<T: Element> Whole<T> {
+impl<T: Real> Whole<T> {
     /// The log-sum-exp of a row in parts.
     pub(crate) fn textbook_log_sum_exp(&self) -> T {
         let (max, sum) = max_and_sum(self);
@@ -474,7 +474,7 @@ impl<T: Element> Whole<T> {
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
             let mut dot = T::ZERO;
@@ -497,7 +497,7 @@ impl<T: Element> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
             let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + row.get(1, i));
@@ -514,9 +514,7 @@ impl<T: Element> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
     }
 }
 
-impl<T: Element, const LOG: bool> Scalar<(RowsMut<'_, T, 2>, FirstRow)>
-    for MaskedBackward<'_, LOG>
-{
+impl<T: Real, const LOG: bool> Scalar<(RowsMut<'_, T, 2>, FirstRow)> for MaskedBackward<'_, LOG> {
     fn scalar(&self, (rows, FirstRow(first)): (RowsMut<'_, T, 2>, FirstRow)) {
         let classes = rows.classes();
         let scale = T::from_f64(self.scale);
@@ -552,37 +550,37 @@ impl<T: Element, const LOG: bool> Scalar<(RowsMut<'_, T, 2>, FirstRow)>
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Exp {
+impl<T: Real> Scalar<RowsMut<'_, T, 1>> for Exp {
     fn scalar(&self, rows: RowsMut<'_, T, 1>) {
         each(rows, |[x]| x.exp());
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 1>> for Sigmoid {
+impl<T: Real> Scalar<RowsMut<'_, T, 1>> for Sigmoid {
     fn scalar(&self, rows: RowsMut<'_, T, 1>) {
         each(rows, |[x]| sigmoid(x));
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 2>> for ElementLosses {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for ElementLosses {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) {
         each(rows, |[x, label]| binary_cross_entropy(x, label));
     }
 }
 
-impl<T: Element> Scalar<Rows<'_, T, 2>> for BinaryCrossEntropy {
+impl<T: Real> Scalar<Rows<'_, T, 2>> for BinaryCrossEntropy {
     fn scalar(&self, rows: Rows<'_, T, 2>) -> f64 {
         binary_cross_entropies(*self, rows)
     }
 }
 
-impl<T: Element> Scalar<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) -> f64 {
         binary_cross_entropies(*self, rows)
     }
 }
 
-fn binary_cross_entropies<T: Element, P: Pass<T, 2>>(
+fn binary_cross_entropies<T: Real, P: Pass<T, 2>>(
     kernel: BinaryCrossEntropy,
     mut rows: impl Split + Iterator<Item = P>,
 ) -> f64 {
@@ -601,25 +599,25 @@ fn binary_cross_entropies<T: Element, P: Pass<T, 2>>(
     })
 }
 
-impl<T: Element> Scalar<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+impl<T: Real> Scalar<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
     fn scalar(&self, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> f64 {
         weighted_binary(self, rows, flat, false)
     }
 }
 
-impl<T: Element> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+impl<T: Real> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
     fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> f64 {
         weighted_binary(self, rows, flat, false)
     }
 }
 
-impl<T: Element> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses<'_, T> {
+impl<T: Real> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses<'_, T> {
     fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) {
         weighted_binary(&self.0, rows, flat, true);
     }
 }
 
-fn weighted_binary<T: Element, P: Pass<T, 2>>(
+fn weighted_binary<T: Real, P: Pass<T, 2>>(
     kernel: &WeightedBinary<'_, T>,
     mut rows: impl Split + Iterator<Item = P>,
     flat: Flat<'_>,
@@ -674,7 +672,7 @@ fn weighted_binary<T: Element, P: Pass<T, 2>>(
     })
 }
 
-impl<T: Element> Scalar<Rows<'_, T, 1>> for Sum {
+impl<T: Real> Scalar<Rows<'_, T, 1>> for Sum {
     fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
         tree::sum(rows.rows(), |_| {
             let row = rows.next();
@@ -687,7 +685,7 @@ impl<T: Element> Scalar<Rows<'_, T, 1>> for Sum {
     }
 }
 
-impl<T: Element> Scalar<Rows<'_, T, 1>> for Max {
+impl<T: Real> Scalar<Rows<'_, T, 1>> for Max {
     fn scalar(&self, rows: Rows<'_, T, 1>) -> Largest<T> {
         let mut found = Largest(T::NEG_INFINITY);
         for row in rows {
@@ -705,22 +703,22 @@ impl<T: Element> Scalar<Rows<'_, T, 1>> for Max {
 }
 
 /// The largest element, NaN if there is one.
-fn largest<T: Element>(row: Row<'_, T, 1>) -> T {
+fn largest<T: Real>(row: Row<'_, T, 1>) -> T {
     (0..row.len()).fold(T::NEG_INFINITY, |max, i| {
         let x = row.get(0, i);
         if x > max || x.is_nan() { x } else { max }
     })
 }
 
-fn sum_of_weights<T: Element>(row: Row<'_, T, 1>, max: T) -> T {
+fn sum_of_weights<T: Real>(row: Row<'_, T, 1>, max: T) -> T {
     (0..row.len()).fold(T::ZERO, |sum, i| sum + (row.get(0, i) - max).exp())
 }
 
-fn sigmoid<T: Element>(x: T) -> T {
+fn sigmoid<T: Real>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp())
 }
 
-fn binary_cross_entropy<T: Element>(x: T, label: T) -> T {
+fn binary_cross_entropy<T: Real>(x: T, label: T) -> T {
     let negative = x < T::ZERO;
     let magnitude = if negative { -x } else { x };
     let against = if negative { label } else { T::ONE - label };
@@ -732,7 +730,7 @@ fn binary_cross_entropy<T: Element>(x: T, label: T) -> T {
     against + (-magnitude).exp().ln_1p()
 }
 
-fn each<T: Element, const N: usize>(rows: RowsMut<'_, T, N>, f: impl Fn([T; N]) -> T) {
+fn each<T: Real, const N: usize>(rows: RowsMut<'_, T, N>, f: impl Fn([T; N]) -> T) {
     for mut row in rows {
         for i in 0..row.len() {
             let x = core::array::from_fn(|source| row.get(source, i));
@@ -742,6 +740,6 @@ fn each<T: Element, const N: usize>(rows: RowsMut<'_, T, N>, f: impl Fn([T; N]) 
 }
 
 /// With the canonical NaN in place of any other.
-fn canonical<T: Element>(x: T) -> T {
+fn canonical<T: Real>(x: T) -> T {
     if x.is_nan() { T::NAN } else { x }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::backend::{Backend, Isa, Operation};
-use crate::element::Element;
+use crate::element::Real;
 use crate::helpers;
 use crate::kernel::row::RowWork;
 use crate::kernel::step::{Close, Found, OfPart, Open, Shared, Step};
@@ -188,7 +188,7 @@ enum Task<R, T> {
     Done,
 }
 
-impl<R: Columns<T>, T: Element> Team<R, T> {
+impl<R: Columns<T>, T: Real> Team<R, T> {
     /// Cuts a row.
     fn new(row: R, chunks_of_a_part: usize) -> Self {
         let mut parts = [const { None }; MAX_PARTS];

@@ -1,6 +1,6 @@
 //! Softmax and log-softmax of a batch of rows, and their options: those of attention.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
@@ -67,13 +67,13 @@ pub struct Softmax<'a, T = f32> {
     sinks: Option<(&'a [T], usize)>,
 }
 
-impl<T: Element> Default for Softmax<'_, T> {
+impl<T: Real> Default for Softmax<'_, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<'a, T: Element> Softmax<'a, T> {
+impl<'a, T: Real> Softmax<'a, T> {
     /// Default options.
     pub const fn new() -> Self {
         Self {
@@ -470,7 +470,7 @@ impl<'a, T: Element> Softmax<'a, T> {
 /// assert_eq!(y[4], 3.783506e-44); // e^-100: a subnormal number
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+pub fn softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
     Softmax::new().probs(x, classes, y)
 }
 
@@ -486,7 +486,7 @@ pub fn softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), E
 /// assert_eq!(x, [0.5; 4]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_in_place<T: Element>(x: &mut [T], classes: usize) -> Result<(), Error> {
+pub fn softmax_in_place<T: Real>(x: &mut [T], classes: usize) -> Result<(), Error> {
     Softmax::new().probs_in_place(x, classes)
 }
 
@@ -509,7 +509,7 @@ pub fn softmax_in_place<T: Element>(x: &mut [T], classes: usize) -> Result<(), E
 /// assert_eq!(y, [-2.0611537e-9, -20.0]); // `x - ln sum` gives 0 and -20
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+pub fn log_softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
     Softmax::new().log_probs(x, classes, y)
 }
 
@@ -525,7 +525,7 @@ pub fn log_softmax<T: Element>(x: &[T], classes: usize, y: &mut [T]) -> Result<(
 /// assert_eq!(x, [0.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_in_place<T: Element>(x: &mut [T], classes: usize) -> Result<(), Error> {
+pub fn log_softmax_in_place<T: Real>(x: &mut [T], classes: usize) -> Result<(), Error> {
     Softmax::new().log_probs_in_place(x, classes)
 }
 
@@ -534,7 +534,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax<T: Element>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
+    pub fn softmax<T: Real>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
         Softmax::new().exec(self).probs(x, classes, y)
     }
 
@@ -542,7 +542,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_in_place<T: Element>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
+    pub fn softmax_in_place<T: Real>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
         Softmax::new().exec(self).probs_in_place(x, classes)
     }
 
@@ -550,12 +550,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax<T: Element>(
-        self,
-        x: &[T],
-        classes: usize,
-        y: &mut [T],
-    ) -> Result<(), Error> {
+    pub fn log_softmax<T: Real>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
         Softmax::new().exec(self).log_probs(x, classes, y)
     }
 
@@ -563,11 +558,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_in_place<T: Element>(
-        self,
-        x: &mut [T],
-        classes: usize,
-    ) -> Result<(), Error> {
+    pub fn log_softmax_in_place<T: Real>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
         Softmax::new().exec(self).log_probs_in_place(x, classes)
     }
 }

@@ -1,7 +1,7 @@
 //! Targets, as the kernels see them: the index of a class, of any integer type, or nothing for an ignored row; or the
 //! probability of each class.
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::error::Error;
 #[cfg(doc)]
 use crate::rows::CHUNK;
@@ -40,8 +40,8 @@ pub enum Given<'a, T, I> {
     Probs(&'a [T]),
 }
 
-impl<T: Element> Target<T> for T {}
-impl<T: Element> sealed::Given<T> for T {
+impl<T: Real> Target<T> for T {}
+impl<T: Real> sealed::Given<T> for T {
     type Integer = usize;
     fn given(targets: &[T]) -> Given<'_, T, usize> {
         Given::Probs(targets)
@@ -101,8 +101,8 @@ macro_rules! integers {
         }
 
         $(
-            impl<T: Element> Target<T> for $integer {}
-            impl<T: Element> sealed::Given<T> for $integer {
+            impl<T: Real> Target<T> for $integer {}
+            impl<T: Real> sealed::Given<T> for $integer {
                 type Integer = Self;
                 fn given(targets: &[Self]) -> Given<'_, T, Self> {
                     Given::Classes(targets)
@@ -192,7 +192,7 @@ impl<'a> Targets<'a> {
     ///
     /// # Errors
     /// At the first target that is neither a class nor `ignore`.
-    pub fn new<I: Integer, T: Element>(
+    pub fn new<I: Integer, T: Real>(
         targets: &'a [I],
         classes: usize,
         ignore: Option<i64>,

@@ -17,7 +17,7 @@
 use super::block::{self, Block, ROWS, Work};
 use super::exp::exp;
 use super::weights::Factor;
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -30,7 +30,7 @@ pub struct SoftmaxBackward;
 #[derive(Clone, Copy, Debug)]
 pub struct LogSoftmaxBackward;
 
-impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
+impl<T: Real> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
     type Output = ();
 
     #[inline(always)]
@@ -39,7 +39,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for SoftmaxBackward {
     }
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
+impl<T: Real> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
     type Output = ();
 
     #[inline(always)]

@@ -19,7 +19,7 @@ use super::backward::canonical;
 use super::elementwise::Logistic;
 use super::weights::Factor;
 use super::{polynomial, tree};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Rows, RowsMut, Split};
 use crate::simd::{Kernel, Simd, Vector};
@@ -35,7 +35,7 @@ pub struct BinaryCrossEntropy {
 #[derive(Clone, Copy, Debug)]
 pub struct ElementLosses;
 
-impl<T: Element> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy {
+impl<T: Real> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy {
     type Output = f64;
 
     #[inline(always)]
@@ -44,7 +44,7 @@ impl<T: Element> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy {
     }
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
+impl<T: Real> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
     type Output = f64;
 
     #[inline(always)]
@@ -53,7 +53,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
     }
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
+impl<T: Real> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
     type Output = ();
 
     #[inline(always)]

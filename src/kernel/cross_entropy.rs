@@ -23,7 +23,7 @@ use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor, lightest, scale, scales};
 use super::{MaskedRows, entropy, log, rounded, tree};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::outputs::{Found, Outputs, Wanted};
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut};
@@ -54,7 +54,7 @@ pub struct CrossEntropy<'a, T, const PLAIN: bool> {
 /// What is done with a batch: its rows, their targets, and where to write their losses; perhaps more that is known of them.
 pub type Data<'a, R, T, O = Option<&'a mut [T]>> = (R, Answers<'a, T>, O);
 
-impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T, O>>
+impl<T: Real, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     type Output = f64;
@@ -65,7 +65,7 @@ impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1
     }
 }
 
-impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T, O>>
+impl<T: Real, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
     type Output = f64;
@@ -76,7 +76,7 @@ impl<T: Element, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T
     }
 }
 
-impl<T: Element, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
+impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     #[inline(always)]
     fn batch<V: Vector<Elem = T>, R, O: Outputs<T>>(
         &self,
@@ -270,7 +270,7 @@ pub fn share(hard: f64, nll: f64) -> f64 {
     log::by_mask(hard == 0.0, 0.0, hard * nll)
 }
 
-impl<T: Element, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
+impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     /// The weights of the classes of sixteen targets, and the gradient with respect to the loss of each row, times the factor of
     /// the logits; from row `first` on.
     #[inline(always)]
@@ -517,7 +517,7 @@ where
     }
 }
 
-impl<'a, T: Element, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
+impl<'a, T: Real, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
     /// The work on a row, whose logits `get` knows; none if it is ignored.
     #[inline(always)]
     fn toward(
@@ -555,7 +555,7 @@ pub struct Toward<'a, T, const PLAIN: bool> {
     wanted: Wanted,
 }
 
-impl<'a, T: Element, const PLAIN: bool> Toward<'a, T, PLAIN> {
+impl<'a, T: Real, const PLAIN: bool> Toward<'a, T, PLAIN> {
     /// Toward a target with this logit.
     #[inline(always)]
     pub fn new(options: CrossEntropy<'a, T, PLAIN>, target: usize, logit: T) -> Self {
@@ -570,7 +570,7 @@ impl<'a, T: Element, const PLAIN: bool> Toward<'a, T, PLAIN> {
     }
 }
 
-impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
+impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
     /// What is wanted beside the loss.
     #[inline(always)]
     fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found {
@@ -685,7 +685,7 @@ impl<T: Element, const PLAIN: bool> Toward<'_, T, PLAIN> {
 
 /// Writes gradients that are not moderate, one by one: products of the weights and the factor, less the share of each element.
 #[inline(never)]
-pub fn write_one_by_one<T: Element, P: Pass<T, 1>>(
+pub fn write_one_by_one<T: Real, P: Pass<T, 1>>(
     part: &mut P,
     factor: f64,
     share: impl Fn(usize) -> f64,
@@ -735,7 +735,7 @@ fn sum_less<V: Vector>(
     V::sum_total(sum) / part
 }
 
-impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
+impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = !PLAIN;
 
@@ -746,7 +746,7 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
 
     #[inline(always)]
     fn left_out(&self) -> LeftOut<T> {
-        LeftOut::Element(self.target, self.logit)
+        LeftOut::Real(self.target, self.logit)
     }
 
     #[inline(always)]
@@ -860,7 +860,7 @@ impl<T: Element, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
     }
 }
 
-impl<'a, T: Element, R, O: Outputs<T>, const PLAIN: bool> Shared<Data<'a, R, T, O>>
+impl<'a, T: Real, R, O: Outputs<T>, const PLAIN: bool> Shared<Data<'a, R, T, O>>
     for CrossEntropy<'a, T, PLAIN>
 where
     Self: Kernel<Data<'a, R, T, O>, Output = f64>,

@@ -2,7 +2,7 @@
 
 use super::backward::canonical;
 use super::exp::exp;
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -15,7 +15,7 @@ pub struct Exp;
 #[derive(Clone, Copy, Debug)]
 pub struct Sigmoid;
 
-impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Exp {
+impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Exp {
     type Output = ();
 
     #[inline(always)]
@@ -31,7 +31,7 @@ impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Exp {
     }
 }
 
-impl<T: Element> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
+impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
     type Output = ();
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use super::row::{Ordinary, Top};
 use super::shift::{Shift, Shifts, Weigh};
 use super::weights::Extent;
 use super::{MaskedRows, log, logsumexp};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::outputs::{Found, Wanted};
 use crate::rows::Row;
@@ -118,7 +118,7 @@ pub fn entropy(
     nll + factor * distances / (others + weight)
 }
 
-impl<T: Element> Ordinary<T> {
+impl<T: Real> Ordinary<T> {
     /// What is wanted of the row, but for its log-probability.
     #[inline(always)]
     pub fn found<V: Vector<Elem = T>>(&self, wanted: Wanted) -> Found {
@@ -143,7 +143,7 @@ impl<T: Element> Ordinary<T> {
 impl Found {
     /// Of a row without weights.
     #[inline(always)]
-    pub fn special<T: Element>(extent: Extent<T>, top: Top, masked_rows: MaskedRows) -> Self {
+    pub fn special<T: Real>(extent: Extent<T>, top: Top, masked_rows: MaskedRows) -> Self {
         // No class has any probability.
         let zeros = masked_rows.gives_zeros(extent);
         Self {

@@ -12,7 +12,7 @@ use super::scale::{LogitScale, Scale};
 use super::shift::{Shift, Shifts};
 use super::weights::{Extent, Factor};
 use super::{MaskedRows, log, rounded};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -25,7 +25,7 @@ pub struct LogSoftmax<S> {
     pub scale: S,
 }
 
-impl<T: Element, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
+impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
     type Output = ();
 
     #[inline(always)]
@@ -159,7 +159,7 @@ impl<S> LogSoftmax<S> {
     }
 }
 
-impl<T: Element, S: LogitScale<T>> RowWork<T> for LogSoftmax<S> {
+impl<T: Real, S: LogitScale<T>> RowWork<T> for LogSoftmax<S> {
     const KEEPS_WEIGHTS: bool = false;
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use super::shift::Shifts;
 use super::step::{Open, Shared};
 use super::weights::Extent;
 use super::{log, rounded};
-use crate::element::Element;
+use crate::element::Real;
 use crate::rows::{Pass, Recut as _, Row, Rows};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -17,7 +17,7 @@ use crate::simd::{Kernel, Simd, Vector};
 #[derive(Clone, Copy, Debug)]
 pub struct LogSumExp;
 
-impl<T: Element> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
+impl<T: Real> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     type Output = ();
 
     #[inline(always)]
@@ -98,7 +98,7 @@ impl LogSumExp {
 
 /// The log-sum-exp of a row without weights.
 #[inline(always)]
-pub fn of_special<T: Element>(extent: Extent<T>) -> f64 {
+pub fn of_special<T: Real>(extent: Extent<T>) -> f64 {
     match extent {
         Extent::Masked => f64::NEG_INFINITY,
         Extent::Infinite => f64::INFINITY,
@@ -106,7 +106,7 @@ pub fn of_special<T: Element>(extent: Extent<T>) -> f64 {
     }
 }
 
-impl<T: Element> RowWork<T> for LogSumExp {
+impl<T: Real> RowWork<T> for LogSumExp {
     const KEEPS_WEIGHTS: bool = false;
 
     #[inline(always)]
@@ -128,7 +128,7 @@ impl<T: Element> RowWork<T> for LogSumExp {
     fn special<P: Pass<T, 1>>(&self, _: &mut P, _: usize, _: Extent<T>) {}
 }
 
-impl<'a, T: Element> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
+impl<'a, T: Real> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
     type Elem = T;
     type Work = Self;
     type Rows = Rows<'a, T, 1>;

@@ -22,7 +22,7 @@ use super::scale::{LogitScale, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::weights::Extent;
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{FirstRow, Pass, Peek as _, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -40,7 +40,7 @@ pub struct Masked<'a, T, W> {
 }
 
 /// The work on rows of logits, which may have a sink beside them.
-pub trait OfLogits<T: Element>: RowWork<T> + Copy + Sync {
+pub trait OfLogits<T: Real>: RowWork<T> + Copy + Sync {
     /// The result for a class that takes no part.
     const NOTHING: T;
 
@@ -55,7 +55,7 @@ pub trait OfLogits<T: Element>: RowWork<T> + Copy + Sync {
     );
 }
 
-impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
+impl<T: Real, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
     const NOTHING: T = T::ZERO;
 
     #[inline(always)]
@@ -70,7 +70,7 @@ impl<T: Element, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
     }
 }
 
-impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
+impl<T: Real, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
     const NOTHING: T = T::NEG_INFINITY;
 
     #[inline(always)]
@@ -85,7 +85,7 @@ impl<T: Element, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
     }
 }
 
-impl<T: Element, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W> {
+impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'_, T, W> {
     type Output = ();
 
     #[inline(always)]
@@ -110,7 +110,7 @@ impl<T: Element, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Maske
     }
 }
 
-impl<T: Element, W: OfLogits<T>> Masked<'_, T, W> {
+impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
     /// Does a row that sees so many classes, of the first of which `known` may be the maximum of each lane. Returns the same of the
     /// next row, if that is `ahead`.
     #[inline(always)]
@@ -205,7 +205,7 @@ struct Logits<'a, T> {
     flags: Option<&'a [bool]>,
 }
 
-impl<T: Element> Logits<'_, T> {
+impl<T: Real> Logits<'_, T> {
     /// Whether they are the elements.
     #[inline(always)]
     fn are_given(&self) -> bool {
@@ -327,7 +327,7 @@ struct WithSink<W, T> {
     sink: T,
 }
 
-impl<T: Element, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
+impl<T: Real, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
     const KEEPS_WEIGHTS: bool = W::KEEPS_WEIGHTS;
 
     #[inline(always)]

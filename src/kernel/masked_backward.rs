@@ -10,7 +10,7 @@ use super::backward::canonical;
 use super::exp::exp;
 use super::masked::fill;
 use super::masks::{Flags, Masks};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{FirstRow, Pass, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -23,9 +23,7 @@ pub struct MaskedBackward<'a, const LOG: bool> {
     pub scale: f64,
 }
 
-impl<T: Element, const LOG: bool> Kernel<(RowsMut<'_, T, 2>, FirstRow)>
-    for MaskedBackward<'_, LOG>
-{
+impl<T: Real, const LOG: bool> Kernel<(RowsMut<'_, T, 2>, FirstRow)> for MaskedBackward<'_, LOG> {
     type Output = ();
 
     #[inline(always)]

@@ -31,7 +31,7 @@ pub mod weighted_binary;
 
 use weights::Extent;
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::simd::Vector;
 
 /// What a row gets that has no element to share probability: every logit is `-inf`.
@@ -47,14 +47,14 @@ pub enum MaskedRows {
 impl MaskedRows {
     /// Whether it gives zeros to a row of this extent.
     #[inline(always)]
-    fn gives_zeros<T: Element>(self, extent: Extent<T>) -> bool {
+    fn gives_zeros<T: Real>(self, extent: Extent<T>) -> bool {
         self == Self::Zero && extent == Extent::Masked
     }
 }
 
 /// A result of the scalar tail, rounded; NaN is the canonical one, and 0 is positive.
 #[inline(always)]
-pub fn rounded<T: Element>(x: f64) -> T {
+pub fn rounded<T: Real>(x: f64) -> T {
     let y = T::from_f64(x);
     if y.is_nan() {
         T::NAN

@@ -39,7 +39,7 @@ use super::softmax::Softmax;
 use super::tree::Merge as _;
 use super::weights::{Extent, NONE, extent, has_nan, weigh};
 use super::{log, rounded};
-use crate::element::Element;
+use crate::element::Real;
 use crate::rows::{CHUNK, Pass as _, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Flat;
@@ -69,7 +69,7 @@ impl Arithmetic {
     }
 
     /// What is subtracted from elements beside this maximum, and the `N` of their weights.
-    fn reference<T: Element>(self, max: T) -> [f64; 2] {
+    fn reference<T: Real>(self, max: T) -> [f64; 2] {
         if self == Self::Scalar {
             return [max.to_f64(), 0.0];
         }
@@ -83,7 +83,7 @@ impl Arithmetic {
         clippy::cast_sign_loss,
         reason = "the same or not; a biased exponent is positive"
     )]
-    fn factor<T: Element>(self, from: T, to: T) -> f64 {
+    fn factor<T: Real>(self, from: T, to: T) -> f64 {
         if from == to {
             return 1.0;
         }
@@ -141,7 +141,7 @@ pub struct Nodes<T> {
     given: Option<T>,
 }
 
-impl<T: Element> Nodes<T> {
+impl<T: Real> Nodes<T> {
     /// Of a part without chunks.
     #[inline(always)]
     pub fn new(start: usize, arithmetic: Arithmetic, given: Option<T>) -> Self {
@@ -270,7 +270,7 @@ pub struct PartSums<T> {
     pub given: Option<T>,
 }
 
-impl<T: Element> PartSums<T> {
+impl<T: Real> PartSums<T> {
     /// The maximum beside which a chunk of this extent is weighed, if it is.
     #[inline(always)]
     pub fn reference(&self, extent: Extent<T>) -> Option<T> {
@@ -327,7 +327,7 @@ impl<T: Element> PartSums<T> {
     }
 }
 
-impl<T: Element> Kernel<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
+impl<T: Real> Kernel<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
     type Output = Nodes<T>;
 
     #[inline(always)]
@@ -353,7 +353,7 @@ pub struct Whole<T> {
     pub arithmetic: Arithmetic,
 }
 
-impl<T: Element> Whole<T> {
+impl<T: Real> Whole<T> {
     /// What is weighed beside this maximum, on vectors.
     fn shift(&self, max: T) -> Shift<T> {
         Shift::of(max, &Scale::one(), self.is_fused())
@@ -434,7 +434,7 @@ impl<T: Element> Whole<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct PartProbs<T>(pub Whole<T>);
 
-impl<T: Element> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
+impl<T: Real> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
     type Output = ();
 
     #[inline(always)]
@@ -459,7 +459,7 @@ pub struct PartGrad<T> {
     pub scale: f64,
 }
 
-impl<T: Element> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
+impl<T: Real> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
     type Output = ();
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The maximum and the sum of a slice.
 
 use super::tree::{self, Merge};
-use crate::element::Element;
+use crate::element::Real;
 use crate::rows::{Pass, Rows, Split};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -17,7 +17,7 @@ pub struct Max;
 #[derive(Clone, Copy, Debug)]
 pub struct Largest<T>(pub T);
 
-impl<T: Element> Merge for Largest<T> {
+impl<T: Real> Merge for Largest<T> {
     /// Of zeros, the positive one.
     #[inline(always)]
     fn merge(self, Self(b): Self) -> Self {
@@ -27,7 +27,7 @@ impl<T: Element> Merge for Largest<T> {
     }
 }
 
-impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
+impl<T: Real> Kernel<Rows<'_, T, 1>> for Sum {
     type Output = f64;
     const LIGHTNESS: usize = 8;
 
@@ -54,7 +54,7 @@ impl<T: Element> Kernel<Rows<'_, T, 1>> for Sum {
     }
 }
 
-impl<T: Element> Kernel<Rows<'_, T, 1>> for Max {
+impl<T: Real> Kernel<Rows<'_, T, 1>> for Max {
     type Output = Largest<T>;
     const LIGHTNESS: usize = 8;
 

@@ -5,13 +5,13 @@ use super::shift::Shift;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
 use super::{log, tree};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row};
 use crate::simd::Vector;
 
 /// What an operation makes of a row.
-pub trait RowWork<T: Element> {
+pub trait RowWork<T: Real> {
     /// Whether the results are made of weights, which then are written first, or of the elements.
     const KEEPS_WEIGHTS: bool;
 
@@ -189,7 +189,7 @@ impl<const N: usize> Sums<N> {
 
 /// What adds up [`RowWork::beside`] of each chunk.
 #[inline(always)]
-fn sum_beside<'a, T: Element, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
+fn sum_beside<'a, T: Real, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
     simd: V::Simd,
     work: &'a W,
     start: usize,
@@ -217,7 +217,7 @@ pub enum LeftOut<T> {
     /// The first of the largest.
     Maximum,
     /// The element at an index, and what it is.
-    Element(usize, T),
+    Real(usize, T),
 }
 
 /// What a row turned out to be.
@@ -273,7 +273,7 @@ impl Apart {
     }
 }
 
-impl<T: Element> Ordinary<T> {
+impl<T: Real> Ordinary<T> {
     /// The log-sum-exp, less the scaled offset.
     #[inline(always)]
     pub fn log<V: Vector<Elem = T>>(&self) -> f64 {
@@ -322,7 +322,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
         LeftOut::Nothing => (NONE, max),
         // There is one: the maximum was found in the row.
         LeftOut::Maximum => (row.source().find::<V>(simd, max).unwrap_or_default(), max),
-        LeftOut::Element(i, x) => (i, x),
+        LeftOut::Real(i, x) => (i, x),
     };
     // Before the other weights, which then hide how long it takes.
     let apart = Apart::new::<V>(&shift, index, x);
@@ -353,7 +353,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
 
 /// Where the first of the largest elements of a row without weights is, if that is asked for.
 #[inline(always)]
-fn top_of<T: Element>(work: &impl RowWork<T>, row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
+fn top_of<T: Real>(work: &impl RowWork<T>, row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
     if work.finds_top() {
         first_of_special(row, extent)
     } else {
@@ -362,7 +362,7 @@ fn top_of<T: Element>(work: &impl RowWork<T>, row: Row<'_, T, 1>, extent: Extent
 }
 
 #[inline(never)]
-fn first_of_special<T: Element>(row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
+fn first_of_special<T: Real>(row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
     let is_top = |x: T| match extent {
         Extent::Nan => x.is_nan(),
         _ => x == T::INFINITY,

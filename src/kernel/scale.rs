@@ -10,7 +10,7 @@
 //! multiplied first, which rounds nothing that counts, and one near 1.
 
 use super::exp::ExpConstants;
-use crate::element::Element;
+use crate::element::Real;
 
 /// The most coefficients that a polynomial of an element type has: [`ExpConstants::poly`] and
 /// [`ExpConstants::table_poly`].
@@ -51,7 +51,7 @@ pub trait LogitScale<T>: Copy + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct One;
 
-impl<T: Element> LogitScale<T> for One {
+impl<T: Real> LogitScale<T> for One {
     #[inline(always)]
     fn scale(&self) -> Scale<T> {
         Scale::one()
@@ -63,7 +63,7 @@ impl<T: Element> LogitScale<T> for One {
     }
 }
 
-impl<T: Element> LogitScale<T> for Scale<T> {
+impl<T: Real> LogitScale<T> for Scale<T> {
     #[inline(always)]
     fn scale(&self) -> Scale<T> {
         *self
@@ -83,7 +83,7 @@ const NEAR: f64 = 65_536.0;
 /// happen to be near floats.
 const REACH: f64 = 4096.0;
 
-impl<T: Element> Scale<T> {
+impl<T: Real> Scale<T> {
     /// No factor.
     #[inline(always)]
     pub fn one() -> Self {
@@ -166,20 +166,20 @@ impl<T: Element> Scale<T> {
 
 /// A number as its rounded value, and what that leaves out.
 #[inline(always)]
-fn in_two_parts<T: Element>(x: f64, hi: T) -> [T; 2] {
+fn in_two_parts<T: Real>(x: f64, hi: T) -> [T; 2] {
     [hi, T::from_f64(x - hi.to_f64())]
 }
 
 /// A number rounded to as few bits as the first of [`ExpConstants::ln2_short`] has.
 #[inline(always)]
-fn short<T: Element>(x: f64) -> f64 {
+fn short<T: Real>(x: f64) -> f64 {
     let rest = 53 - T::EXP.short;
     f64::from_bits((x.to_bits() + (1 << (rest - 1))) >> rest << rest)
 }
 
 /// The coefficients of a polynomial in `s x`, highest power first, as those of one in `x`; the last is multiplied by `power`.
 #[inline(always)]
-fn powers<T: Element>(to: &mut [T], coefficients: &[T], mut power: f64, s: f64) {
+fn powers<T: Real>(to: &mut [T], coefficients: &[T], mut power: f64, s: f64) {
     for (to, c) in to[..coefficients.len()].iter_mut().zip(coefficients).rev() {
         *to = T::from_f64(c.to_f64() * power);
         power *= s;

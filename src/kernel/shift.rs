@@ -18,7 +18,7 @@
 use super::exp::reduce;
 use super::scale::Scale;
 use super::{log, polynomial};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
 
@@ -40,7 +40,7 @@ pub struct Shift<T> {
     scale: Scale<T>,
 }
 
-impl<T: Element> Shift<T> {
+impl<T: Real> Shift<T> {
     /// The shift of a row with this maximum, which is finite.
     #[inline(always)]
     pub fn new<V: Vector<Elem = T>>(max: T, scale: &Scale<T>) -> Self {
@@ -149,7 +149,7 @@ impl<T: Element> Shift<T> {
 
 /// [`Shift::ln_unit`] of a row with this `N`.
 #[inline(always)]
-fn ln_unit<T: Element>(reference: f64, fused: bool) -> f64 {
+fn ln_unit<T: Real>(reference: f64, fused: bool) -> f64 {
     let [_, ln_unit] = T::EXP.unit;
     let octaves = (reference - T::EXP.lift.to_f64()) * core::f64::consts::LN_2;
     if fused { octaves - ln_unit } else { octaves }

@@ -33,7 +33,7 @@ use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor};
 use super::{entropy, log, rounded, tree};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::outputs::{Found, Outputs as _, RowOutputs, Wanted};
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut, Split as _};
@@ -47,7 +47,7 @@ pub struct SoftCrossEntropy<'a, T>(pub CrossEntropy<'a, T, false>);
 /// What is done with a batch: its rows, their targets, and where to write what is found of them.
 pub type SoftData<'a, R, T> = (R, Answers<'a, T, Probs<'a, T>>, RowOutputs<'a, T>);
 
-impl<T: Element> Kernel<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+impl<T: Real> Kernel<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -56,7 +56,7 @@ impl<T: Element> Kernel<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_
     }
 }
 
-impl<T: Element> Kernel<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
+impl<T: Real> Kernel<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -65,7 +65,7 @@ impl<T: Element> Kernel<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy
     }
 }
 
-impl<T: Element> SoftCrossEntropy<'_, T> {
+impl<T: Real> SoftCrossEntropy<'_, T> {
     #[inline(always)]
     fn batch<V: Vector<Elem = T>, R>(
         &self,
@@ -284,7 +284,7 @@ struct Prepared<V: Vector> {
     counts: [bool; ROWS],
 }
 
-impl<T: Element> Batch<'_, T> {
+impl<T: Real> Batch<'_, T> {
     /// The weight of a class, in each lane.
     #[inline(always)]
     fn weight<V: Vector<Elem = T>>(&self, simd: V::Simd, class: usize) -> Option<V> {
@@ -535,7 +535,7 @@ where
     }
 }
 
-impl<'a, T: Element> SoftCrossEntropy<'a, T> {
+impl<'a, T: Real> SoftCrossEntropy<'a, T> {
     /// The work on a row; none if it counts for nothing, though it would have a loss.
     #[inline(always)]
     fn toward(
@@ -560,7 +560,7 @@ impl<'a, T: Element> SoftCrossEntropy<'a, T> {
 /// What is subtracted from the logits of a row before they are multiplied by shares: nothing within `2^16`, of all scaled ones, where the head of
 /// this file says that it need not be.
 #[inline(always)]
-fn offset_of<T: Element>(shift: &Shift<T>) -> T {
+fn offset_of<T: Real>(shift: &Shift<T>) -> T {
     const WITHIN: f64 = 65_536.0;
     if shift.factor() * shift.max().to_f64().abs() <= WITHIN {
         T::ZERO
@@ -571,7 +571,7 @@ fn offset_of<T: Element>(shift: &Shift<T>) -> T {
 
 /// The largest logit of a row, less that.
 #[inline(always)]
-fn max_of<T: Element>(row: &Ordinary<T>) -> f64 {
+fn max_of<T: Real>(row: &Ordinary<T>) -> f64 {
     row.shift.max().to_f64() - offset_of(&row.shift).to_f64()
 }
 
@@ -585,7 +585,7 @@ pub struct Toward<'a, T> {
     wanted: Wanted,
 }
 
-impl<T: Element> Toward<'_, T> {
+impl<T: Real> Toward<'_, T> {
     /// What is wanted beside the loss.
     #[inline(always)]
     fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found {
@@ -752,7 +752,7 @@ impl<T: Element> Toward<'_, T> {
     }
 }
 
-impl<T: Element> RowWork<T> for Toward<'_, T> {
+impl<T: Real> RowWork<T> for Toward<'_, T> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = true;
 
@@ -873,7 +873,7 @@ impl<T: Element> RowWork<T> for Toward<'_, T> {
     }
 }
 
-impl<'a, T: Element, R> Shared<SoftData<'a, R, T>> for SoftCrossEntropy<'a, T>
+impl<'a, T: Real, R> Shared<SoftData<'a, R, T>> for SoftCrossEntropy<'a, T>
 where
     Self: Kernel<SoftData<'a, R, T>, Output = f64>,
     R: Columns<T> + Peek<T, 1> + Recut,
@@ -928,7 +928,7 @@ where
 #[derive(Clone, Copy, Debug)]
 pub struct Mass<'a, T>(pub &'a [T]);
 
-impl<T: Element> Kernel<Rows<'_, T, 1>> for Mass<'_, T> {
+impl<T: Real> Kernel<Rows<'_, T, 1>> for Mass<'_, T> {
     type Output = f64;
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::Shifts;
 use super::weights::{Extent, scale, scales};
-use crate::element::Element;
+use crate::element::Real;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -18,7 +18,7 @@ pub struct Softmax<S> {
     pub scale: S,
 }
 
-impl<T: Element, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
+impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
     type Output = ();
 
     #[inline(always)]
@@ -81,7 +81,7 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
     }
 }
 
-impl<T: Element, S: LogitScale<T>> RowWork<T> for Softmax<S> {
+impl<T: Real, S: LogitScale<T>> RowWork<T> for Softmax<S> {
     const KEEPS_WEIGHTS: bool = true;
 
     #[inline(always)]

@@ -8,14 +8,14 @@ use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::rows::{Columns, Pass, Peek, Recut as _, Row, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// A kernel one of whose rows threads can share.
 pub trait Shared<D>: Kernel<D> {
-    type Elem: Element;
+    type Elem: Real;
     type Work: RowWork<Self::Elem> + Sync;
     type Rows: Columns<Self::Elem> + Peek<Self::Elem, 1>;
     /// What goes with the row.
@@ -39,7 +39,7 @@ pub trait Shared<D>: Kernel<D> {
 }
 
 /// Where rows are read and written, nothing goes with them, and the kernel itself says what to do.
-impl<'a, T: Element, K> Shared<RowsMut<'a, T, 1>> for K
+impl<'a, T: Real, K> Shared<RowsMut<'a, T, 1>> for K
 where
     K: Kernel<RowsMut<'a, T, 1>, Output = ()> + RowWork<T> + Copy + Sync,
 {
@@ -96,7 +96,7 @@ pub enum Found<T> {
     Nothing,
 }
 
-impl<T: Element> Merge for Found<T> {
+impl<T: Real> Merge for Found<T> {
     fn merge(self, right: Self) -> Self {
         match (self, right) {
             (Self::Extent(a), Self::Extent(b)) => Self::Extent(a.merge(b)),
@@ -111,14 +111,14 @@ impl<T: Element> Merge for Found<T> {
     }
 }
 
-impl<T: Element> Step<T> {
+impl<T: Real> Step<T> {
     /// The step after this one, in which the parts have found that. `None` if this was the last.
     pub fn next<W: RowWork<T>>(self, work: &W, found: Found<T>) -> Option<Self> {
         let next = match (self, found) {
             (Self::Extent, Found::Extent(Extent::Finite(max))) => match work.left_out() {
                 LeftOut::Nothing => Self::Weights(max, (NONE, max)),
                 LeftOut::Maximum => Self::Maximum(max),
-                LeftOut::Element(i, x) => Self::Weights(max, (i, x)),
+                LeftOut::Real(i, x) => Self::Weights(max, (i, x)),
             },
             (Self::Extent, Found::Extent(Extent::Infinite)) => Self::Nan,
             (_, Found::Extent(extent)) => Self::Special(extent),
@@ -169,7 +169,7 @@ pub struct OfPart<'a, W, T> {
     pub start: usize,
 }
 
-impl<T: Element, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, T> {
+impl<T: Real, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, T> {
     type Output = Found<T>;
 
     #[inline(always)]

@@ -15,7 +15,7 @@ use super::binary_cross_entropy::{gradient, ln_1p};
 use super::elementwise::Logistic;
 use super::tree;
 use super::weights::Factor;
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row, Rows, RowsMut, Split};
 use crate::simd::{Kernel, Simd, Vector};
@@ -36,7 +36,7 @@ pub struct WeightedBinary<'a, T> {
 #[derive(Clone, Copy, Debug)]
 pub struct WeightedElementLosses<'a, T>(pub WeightedBinary<'a, T>);
 
-impl<T: Element> Kernel<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+impl<T: Real> Kernel<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -45,7 +45,7 @@ impl<T: Element> Kernel<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
     }
 }
 
-impl<T: Element> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
+impl<T: Real> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -54,7 +54,7 @@ impl<T: Element> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T>
     }
 }
 
-impl<T: Element> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses<'_, T> {
+impl<T: Real> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -63,7 +63,7 @@ impl<T: Element> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedElementLosses
     }
 }
 
-impl<T: Element> WeightedBinary<'_, T> {
+impl<T: Real> WeightedBinary<'_, T> {
     /// `writes_losses`: instead of gradients.
     #[inline(always)]
     fn batch<V: Vector<Elem = T>, P: Pass<T, 2>>(
@@ -153,7 +153,7 @@ impl<T: Element> WeightedBinary<'_, T> {
 
 /// The weights of the labels of a row as they are repeated, as often as there is room for them.
 #[inline(always)]
-fn repeated<'a, T: Element>(weights: Option<&'a [T]>, room: &'a mut [T; ROOM]) -> Option<&'a [T]> {
+fn repeated<'a, T: Real>(weights: Option<&'a [T]>, room: &'a mut [T; ROOM]) -> Option<&'a [T]> {
     let weights = weights?;
     // None for rows without labels.
     let times = ROOM.checked_div(weights.len())?;
@@ -179,7 +179,7 @@ fn share<V: Vector>(zero: V, weight: V, x: V) -> V {
 
 /// `count` of the weights, from `start` on.
 #[inline(always)]
-fn part<T: Element>(weights: Option<&[T]>, start: usize, count: usize) -> Option<Row<'_, T, 1>> {
+fn part<T: Real>(weights: Option<&[T]>, start: usize, count: usize) -> Option<Row<'_, T, 1>> {
     Some(Row::of(&weights?[start..start + count]))
 }
 

@@ -3,7 +3,7 @@
 use super::shift::{Shift, Shifts, Weigh};
 use super::total::Total;
 use super::tree::{self, Merge};
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{CHUNK, Pass, Row};
 use crate::simd::Vector;
@@ -21,7 +21,7 @@ pub enum Extent<T> {
     Nan,
 }
 
-impl<T: Element> Extent<T> {
+impl<T: Real> Extent<T> {
     /// Of what has this largest element, NaN if there is one.
     pub fn of(largest: T) -> Self {
         if largest.is_nan() {
@@ -36,7 +36,7 @@ impl<T: Element> Extent<T> {
     }
 }
 
-impl<T: Element> Merge for Extent<T> {
+impl<T: Real> Merge for Extent<T> {
     /// Of two parts of a row. A NaN may still hide beside a finite maximum.
     fn merge(self, right: Self) -> Self {
         match (self, right) {
@@ -127,7 +127,7 @@ const MANTISSA: u64 = (1 << 52) - 1;
 /// Whether a number is within two ULP of a power of two, or 0. (Without a branch, which would keep the compiler from
 /// doing many at once.)
 #[inline(always)]
-fn near_power_of_two<T: Element>(x: f64) -> bool {
+fn near_power_of_two<T: Real>(x: f64) -> bool {
     // From 1 to 2.
     let m = f64::from_bits(x.to_bits() & MANTISSA | 1_f64.to_bits());
     !(1.0 + 4.0 * T::UNIT..=2.0 - 4.0 * T::UNIT).contains(&m)
@@ -136,7 +136,7 @@ fn near_power_of_two<T: Element>(x: f64) -> bool {
 /// A little more than the lightest weight: the next one is an eighth of an octave above.
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
-pub fn lightest<T: Element>() -> f64 {
+pub fn lightest<T: Real>() -> f64 {
     // A power of two, whose exponent is an integer of few bits.
     let exponent = T::EXP.lift.to_f64() + T::EXP.lightest.to_f64();
     1.04 * f64::from_bits(((exponent + 1023.0) as u64) << 52)
@@ -289,7 +289,7 @@ impl Heaviest {
     /// is off by up to `u`, its product then by one ULP, and that shows in a power of two. Numbers below one that
     /// round to it begin `u / 2` below, so the correction is at most 0.71 u.
     #[inline(always)]
-    fn corrected<T: Element>(self, factor: f64) -> f64 {
+    fn corrected<T: Real>(self, factor: f64) -> f64 {
         const NEAR: f64 = 0.2;
         // Room for what the product rounds.
         const INSIDE: f64 = 0.01;

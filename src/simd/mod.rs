@@ -18,7 +18,7 @@
 
 use core::ops::{Add, Div, Mul, Sub};
 
-use crate::element::Element;
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 
 #[cfg(target_arch = "x86_64")]
@@ -52,7 +52,7 @@ pub trait Vector:
     /// The instruction set that these vectors belong to.
     type Simd: Simd;
     /// The type of a lane.
-    type Elem: Element;
+    type Elem: Real;
     /// `[Self::Elem; Self::LANES]`: memory that one whole vector fills.
     type Array;
     /// One bit of decision per lane.
