@@ -45,8 +45,8 @@ enum Path {
 }
 
 /// An instruction set with vectors.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Isa {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
@@ -192,6 +192,15 @@ impl Backend {
             #[cfg(feature = "std")]
             Path::Scalar => kernel.scalar(data),
             Path::Vector(isa) => isa.run(kernel, data),
+        }
+    }
+
+    /// The instruction set that rows are copied with.
+    pub(crate) fn copies_with(self) -> Isa {
+        match self.0 {
+            #[cfg(feature = "std")]
+            Path::Scalar => Isa::Portable(Portable),
+            Path::Vector(isa) => isa,
         }
     }
 

@@ -1,16 +1,18 @@
 //! The backward passes of softmax and log-softmax.
 
-use crate::element::Real;
+use crate::batch::BatchMut;
+use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
-use crate::rows::RowsMut;
+use crate::output::Output;
+use crate::shape::Shape;
 
 /// The gradient with respect to the logits, from the probabilities `y` that
 /// [`softmax`](crate::softmax) gave and the gradient `dy` with respect to them: `dx_i = y_i (dy_i -
 /// sum_j y_j dy_j)`.
 ///
-/// All three hold rows of `classes` elements and have one length.
+/// All three hold rows and have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
 ///
 /// The error is at most 1.5 ULP of the larger of `y_i dy_i` and `y_i sum_j y_j dy_j` (2 below
 /// `2^-124`), for probabilities `y`: a product and a difference are rounded once each. The sum is taken
@@ -27,13 +29,13 @@ use crate::rows::RowsMut;
 /// assert_eq!(dx, [0.25, -0.25]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_backward<T: Real>(
+pub fn softmax_backward<T: Element>(
     y: &[T],
     dy: &[T],
-    classes: usize,
-    dx: &mut [T],
+    shape: impl Into<Shape>,
+    dx: &mut (impl Output<T> + ?Sized),
 ) -> Result<(), Error> {
-    Exec::new().softmax_backward(y, dy, classes, dx)
+    Exec::new().softmax_backward(y, dy, shape, dx)
 }
 
 /// [`softmax_backward`] that writes over the gradient `dy`.
@@ -47,19 +49,19 @@ pub fn softmax_backward<T: Real>(
 /// assert_eq!(dy, [0.25, -0.25]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_backward_in_place<T: Real>(
+pub fn softmax_backward_in_place<T: Element>(
     y: &[T],
     dy: &mut [T],
-    classes: usize,
+    shape: impl Into<Shape>,
 ) -> Result<(), Error> {
-    Exec::new().softmax_backward_in_place(y, dy, classes)
+    Exec::new().softmax_backward_in_place(y, dy, shape)
 }
 
 /// The gradient with respect to the logits, from the log-probabilities `y` that
 /// [`log_softmax`](crate::log_softmax) gave and the gradient `dy` with respect to them: `dx_i =
 /// dy_i - e^y_i sum_j dy_j`.
 ///
-/// All three hold rows of `classes` elements and have one length.
+/// All three hold rows and have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
 ///
 /// The error is at most 2.8 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`: the exponential has
 /// 1.3 units of `2^-24`, and two additions are rounded. A probability `e^y_i` below the normal numbers counts
@@ -76,13 +78,13 @@ pub fn softmax_backward_in_place<T: Real>(
 /// assert_eq!(dx, [-2.0, 2.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_backward<T: Real>(
+pub fn log_softmax_backward<T: Element>(
     y: &[T],
     dy: &[T],
-    classes: usize,
-    dx: &mut [T],
+    shape: impl Into<Shape>,
+    dx: &mut (impl Output<T> + ?Sized),
 ) -> Result<(), Error> {
-    Exec::new().log_softmax_backward(y, dy, classes, dx)
+    Exec::new().log_softmax_backward(y, dy, shape, dx)
 }
 
 /// [`log_softmax_backward`] that writes over the gradient `dy`.
@@ -96,12 +98,12 @@ pub fn log_softmax_backward<T: Real>(
 /// assert_eq!(dy, [-2.0, 2.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_backward_in_place<T: Real>(
+pub fn log_softmax_backward_in_place<T: Element>(
     y: &[T],
     dy: &mut [T],
-    classes: usize,
+    shape: impl Into<Shape>,
 ) -> Result<(), Error> {
-    Exec::new().log_softmax_backward_in_place(y, dy, classes)
+    Exec::new().log_softmax_backward_in_place(y, dy, shape)
 }
 
 impl Exec {
@@ -109,14 +111,14 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_backward<T: Real>(
+    pub fn softmax_backward<T: Element>(
         self,
         y: &[T],
         dy: &[T],
-        classes: usize,
-        dx: &mut [T],
+        shape: impl Into<Shape>,
+        dx: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([y, dy], classes, dx)?;
+        let rows = BatchMut::new([y, dy], shape.into(), dx)?;
         T::softmax_backward(self, SoftmaxBackward, rows)
     }
 
@@ -124,13 +126,13 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_backward_in_place<T: Real>(
+    pub fn softmax_backward_in_place<T: Element>(
         self,
         y: &[T],
         dy: &mut [T],
-        classes: usize,
+        shape: impl Into<Shape>,
     ) -> Result<(), Error> {
-        let rows = RowsMut::over_second(y, dy, classes)?;
+        let rows = BatchMut::over_second(y, dy, shape.into())?;
         T::softmax_backward(self, SoftmaxBackward, rows)
     }
 
@@ -138,14 +140,14 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_backward<T: Real>(
+    pub fn log_softmax_backward<T: Element>(
         self,
         y: &[T],
         dy: &[T],
-        classes: usize,
-        dx: &mut [T],
+        shape: impl Into<Shape>,
+        dx: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([y, dy], classes, dx)?;
+        let rows = BatchMut::new([y, dy], shape.into(), dx)?;
         T::log_softmax_backward(self, LogSoftmaxBackward, rows)
     }
 
@@ -153,13 +155,13 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_backward_in_place<T: Real>(
+    pub fn log_softmax_backward_in_place<T: Element>(
         self,
         y: &[T],
         dy: &mut [T],
-        classes: usize,
+        shape: impl Into<Shape>,
     ) -> Result<(), Error> {
-        let rows = RowsMut::over_second(y, dy, classes)?;
+        let rows = BatchMut::over_second(y, dy, shape.into())?;
         T::log_softmax_backward(self, LogSoftmaxBackward, rows)
     }
 }

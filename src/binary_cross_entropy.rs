@@ -1,13 +1,15 @@
 //! Binary cross-entropy with logits: k independent logistic classifiers, loss and gradient.
 
+use crate::batch::{Batch, BatchMut};
 use crate::cross_entropy::{EmptyMean, Reduction};
-use crate::element::Real;
+use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::options;
-use crate::rows::{Recut as _, Rows, RowsMut, Split as _};
+use crate::output::Output;
+use crate::rows::Split as _;
 use crate::targets::Flat;
 
 /// Binary cross-entropy of independent yes-or-no questions, each with a logit `x` and a label `t`:
@@ -185,15 +187,20 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     /// assert_eq!(loss, core::f32::consts::LN_2);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss(self, logits: &[T], labels_per_row: usize, labels: &[T]) -> Result<T, Error> {
-        let rows = Rows::new([logits, labels], labels_per_row)?;
+    pub fn loss<E: Element<Real = T>>(
+        self,
+        logits: &[E],
+        labels_per_row: usize,
+        labels: &[E],
+    ) -> Result<T, Error> {
+        let rows = Batch::new([logits, labels], labels_per_row.into())?;
         let (flat, divisor) = self.check(rows.elements(), labels_per_row)?;
         let rows = rows.in_chunks();
         let sum = if self.is_plain() {
             let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
-            T::binary_loss(self.exec, kernel, rows)?
+            E::binary_loss(self.exec, kernel, rows)?
         } else {
-            T::weighted_binary_loss(self.exec, self.kernel(1.0), (rows, flat))?
+            E::weighted_binary_loss(self.exec, self.kernel(1.0), (rows, flat))?
         };
         Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
@@ -213,14 +220,14 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     /// assert_eq!(grad, [-0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad(
+    pub fn loss_and_grad<E: Element<Real = T>>(
         self,
-        logits: &[T],
+        logits: &[E],
         labels_per_row: usize,
-        labels: &[T],
-        grad: &mut [T],
+        labels: &[E],
+        grad: &mut (impl Output<E> + ?Sized),
     ) -> Result<T, Error> {
-        let rows = RowsMut::new([logits, labels], labels_per_row, grad)?;
+        let rows = BatchMut::new([logits, labels], labels_per_row.into(), grad)?;
         self.reduced(rows, labels_per_row)
     }
 
@@ -235,14 +242,14 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     /// assert_eq!(x, [-0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_in_place(
+    pub fn loss_and_grad_in_place<E: Element<Real = T>>(
         self,
-        logits: &mut [T],
+        logits: &mut [E],
         labels_per_row: usize,
-        labels: &[T],
+        labels: &[E],
     ) -> Result<T, Error> {
         self.reduced(
-            RowsMut::over_first(logits, labels, labels_per_row)?,
+            BatchMut::over_first(logits, labels, labels_per_row.into())?,
             labels_per_row,
         )
     }
@@ -259,32 +266,36 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     /// assert_eq!(loss, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_element(
+    pub fn loss_per_element<E: Element<Real = T>>(
         self,
-        logits: &[T],
+        logits: &[E],
         labels_per_row: usize,
-        labels: &[T],
-        losses: &mut [T],
+        labels: &[E],
+        losses: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([logits, labels], labels_per_row, losses)?;
+        let rows = BatchMut::new([logits, labels], labels_per_row.into(), losses)?;
         let (flat, _) = self.check(rows.elements(), labels_per_row)?;
         let rows = rows.in_chunks();
         if self.is_plain() {
-            return T::binary_losses(self.exec, kernel::ElementLosses, rows);
+            return E::binary_losses(self.exec, kernel::ElementLosses, rows);
         }
         let kernel = WeightedElementLosses(self.kernel(1.0));
-        T::weighted_binary_losses(self.exec, kernel, (rows, flat))
+        E::weighted_binary_losses(self.exec, kernel, (rows, flat))
     }
 
-    fn reduced(self, rows: RowsMut<'_, T, 2>, labels_per_row: usize) -> Result<T, Error> {
+    fn reduced<E: Element<Real = T>>(
+        self,
+        rows: BatchMut<'_, E, 2>,
+        labels_per_row: usize,
+    ) -> Result<T, Error> {
         let (flat, divisor) = self.check(rows.elements(), labels_per_row)?;
         let grad_scale = self.reduction.scale(divisor);
         let rows = rows.in_chunks();
         let sum = if self.is_plain() {
             let kernel = kernel::BinaryCrossEntropy { grad_scale };
-            T::binary_loss_and_grad(self.exec, kernel, rows)?
+            E::binary_loss_and_grad(self.exec, kernel, rows)?
         } else {
-            T::weighted_binary_loss_and_grad(self.exec, self.kernel(grad_scale), (rows, flat))?
+            E::weighted_binary_loss_and_grad(self.exec, self.kernel(grad_scale), (rows, flat))?
         };
         Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }

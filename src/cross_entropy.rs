@@ -1,17 +1,21 @@
 //! Softmax cross-entropy: the loss of a batch of rows and its gradient, fused; with a class for each row, or a distribution.
 
-use crate::element::Real;
+use crate::batch::{Batch, BatchMut};
+use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::cross_entropy::Data;
 use crate::kernel::reduce::Sum;
 use crate::kernel::scale::Scale;
-use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy, SoftData};
+use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy};
 use crate::kernel::{self, MaskedRows, rounded};
+use crate::operations::SoftBatch;
 use crate::options;
+use crate::output::Output;
 use crate::outputs::{Outputs as _, RowOutputs};
-use crate::rows::{Columns, Rows, RowsMut, same_length};
-use crate::targets::{Answers, Given, Probs, Target, Targets};
+use crate::rows::{Split, same_length};
+use crate::shape::Shape;
+use crate::targets::{Answers, Distributions, Given, Target, Targets};
 
 /// How the losses of the rows become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Reduction {
 /// Softmax cross-entropy with target classes, or a target distribution, and its gradient with respect to the logits. By default `L = -ln p_t`, and
 /// the gradient is `p - t`: the probability of each class, less 1 at the target, or less its target.
 ///
-/// Logits come as rows of `classes`; targets as one integer per row, of any type that is a
+/// Logits come as rows, of which a number of classes or a [`Shape`] says where they lie; targets as one integer per row, of any type that is a
 /// [`Target`], or as one probability per logit, of the type of the logits (soft labels, for distillation or mixup).
 ///
 /// With all options, each of which is off unless it is called, a row with logits `x` and the target class `t` has
@@ -306,13 +310,18 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(loss, core::f32::consts::LN_2);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss(
+    pub fn loss<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
     ) -> Result<T, Error> {
-        self.reduced(Rows::new([logits], classes)?, targets, RowOutputs::new())
+        let shape = shape.into();
+        self.reduced(
+            (shape, Batch::new([logits], shape)?),
+            targets,
+            RowOutputs::new(),
+        )
     }
 
     /// The reduced loss, and its gradient with respect to the logits, which fills `grad`.
@@ -331,15 +340,16 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(grad, [-0.5, 0.5, 0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad(
+    pub fn loss_and_grad<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
-        grad: &mut [T],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
+        grad: &mut (impl Output<E> + ?Sized),
     ) -> Result<T, Error> {
+        let shape = shape.into();
         self.reduced(
-            RowsMut::new([logits], classes, grad)?,
+            (shape, BatchMut::new([logits], shape, grad)?),
             targets,
             RowOutputs::new(),
         )
@@ -356,14 +366,15 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(x, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_in_place(
+    pub fn loss_and_grad_in_place<E: Element<Real = T>>(
         self,
-        logits: &mut [T],
-        classes: usize,
-        targets: &[impl Target<T>],
+        logits: &mut [E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
     ) -> Result<T, Error> {
+        let shape = shape.into();
         self.reduced(
-            RowsMut::in_place(logits, classes)?,
+            (shape, BatchMut::in_place(logits, shape)?),
             targets,
             RowOutputs::new(),
         )
@@ -385,14 +396,15 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!((lse, best), ([1000.6932], [0]));
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_with(
+    pub fn loss_with<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
         outputs: RowOutputs<'_, T>,
     ) -> Result<T, Error> {
-        self.reduced(Rows::new([logits], classes)?, targets, outputs)
+        let shape = shape.into();
+        self.reduced((shape, Batch::new([logits], shape)?), targets, outputs)
     }
 
     /// [`loss_and_grad`](Self::loss_and_grad), and what else the same sweep finds of each row, as [`loss_with`](Self::loss_with).
@@ -409,15 +421,20 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!((grad, best), ([0.5, -0.5], [0]));
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_with(
+    pub fn loss_and_grad_with<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
-        grad: &mut [T],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
+        grad: &mut (impl Output<E> + ?Sized),
         outputs: RowOutputs<'_, T>,
     ) -> Result<T, Error> {
-        self.reduced(RowsMut::new([logits], classes, grad)?, targets, outputs)
+        let shape = shape.into();
+        self.reduced(
+            (shape, BatchMut::new([logits], shape, grad)?),
+            targets,
+            outputs,
+        )
     }
 
     /// [`loss_and_grad_in_place`](Self::loss_and_grad_in_place), and what else the same sweep finds of each row, as [`loss_with`](Self::loss_with).
@@ -434,14 +451,19 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!((x, best), ([0.5, -0.5], [0]));
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_and_grad_in_place_with(
+    pub fn loss_and_grad_in_place_with<E: Element<Real = T>>(
         self,
-        logits: &mut [T],
-        classes: usize,
-        targets: &[impl Target<T>],
+        logits: &mut [E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
         outputs: RowOutputs<'_, T>,
     ) -> Result<T, Error> {
-        self.reduced(RowsMut::in_place(logits, classes)?, targets, outputs)
+        let shape = shape.into();
+        self.reduced(
+            (shape, BatchMut::in_place(logits, shape)?),
+            targets,
+            outputs,
+        )
     }
 
     /// The loss of each row, unreduced, which fills `losses`.
@@ -456,14 +478,15 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(losses, [core::f32::consts::LN_2, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row(
+    pub fn loss_per_row<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
-        losses: &mut [T],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
+        losses: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
-        self.per_row(Rows::new([logits], classes)?, targets, losses)
+        let shape = shape.into();
+        self.per_row((shape, Batch::new([logits], shape)?), targets, losses)
     }
 
     /// The loss of each row, unreduced, and its gradient: of the row's own loss, so the reduction
@@ -479,15 +502,16 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(grad, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row_and_grad(
+    pub fn loss_per_row_and_grad<E: Element<Real = T>>(
         self,
-        logits: &[T],
-        classes: usize,
-        targets: &[impl Target<T>],
-        losses: &mut [T],
-        grad: &mut [T],
+        logits: &[E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
+        losses: &mut (impl Output<T> + ?Sized),
+        grad: &mut (impl Output<E> + ?Sized),
     ) -> Result<(), Error> {
-        let rows = RowsMut::new([logits], classes, grad)?;
+        let shape = shape.into();
+        let rows = (shape, BatchMut::new([logits], shape, grad)?);
         self.per_row(rows, targets, losses)
     }
 
@@ -503,41 +527,43 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// assert_eq!(x, [-0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn loss_per_row_and_grad_in_place(
+    pub fn loss_per_row_and_grad_in_place<E: Element<Real = T>>(
         self,
-        logits: &mut [T],
-        classes: usize,
-        targets: &[impl Target<T>],
-        losses: &mut [T],
+        logits: &mut [E],
+        shape: impl Into<Shape>,
+        targets: &[impl Target<E>],
+        losses: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
-        self.per_row(RowsMut::in_place(logits, classes)?, targets, losses)
+        let shape = shape.into();
+        self.per_row((shape, BatchMut::in_place(logits, shape)?), targets, losses)
     }
 
-    fn reduced<R: Form<T>>(
+    fn reduced<E: Element<Real = T>, B: Form<E>>(
         self,
-        rows: R,
-        targets: &[impl Target<T>],
+        rows: (Shape, B),
+        targets: &[impl Target<E>],
         outputs: RowOutputs<'_, T>,
     ) -> Result<T, Error> {
         let [sum, divisor] = self.run(rows, targets, outputs, false)?;
         Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
 
-    fn per_row<R: Form<T>>(
+    fn per_row<E: Element<Real = T>, B: Form<E>>(
         self,
-        rows: R,
-        targets: &[impl Target<T>],
-        losses: &mut [T],
+        rows: (Shape, B),
+        targets: &[impl Target<E>],
+        losses: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
+        let losses = losses.or(T::ZERO);
         self.run(rows, targets, RowOutputs::new().losses(losses), true)?;
         Ok(())
     }
 
     /// Checks everything, and runs the kernel. Returns the sum of the losses, and the divisor of their mean. With `is_per_row`, gradients are those of the
     /// rows' own losses.
-    fn run<R: Form<T>, I: Target<T>>(
+    fn run<E: Element<Real = T>, B: Form<E>, I: Target<E>>(
         self,
-        rows: R,
+        (shape, rows): (Shape, B),
         targets: &[I],
         outputs: RowOutputs<'_, T>,
         is_per_row: bool,
@@ -547,7 +573,10 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
         let rows = match targets {
             Given::Classes(targets) => rows.expect_rows(targets.len())?,
             Given::Probs(probs) => {
-                same_length(rows.elements(), probs.len())?;
+                if shape.strides.is_none() {
+                    same_length(rows.elements(), probs.len())?;
+                }
+                same_length(rows.rows(), Batch::new([probs], shape)?.rows())?;
                 match outputs.rows() {
                     // Those of no class are told by them.
                     Some(count) if rows.classes() == 0 => rows.expect_rows(count)?,
@@ -572,22 +601,22 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
                 let answers = Answers { targets, upstream };
                 let sum = if self.is_plain() && !outputs.wanted().any {
                     let data = (rows, answers, outputs.losses);
-                    R::losses(self.exec, self.kernel(classes, scale), data)
+                    B::losses(self.exec, self.kernel(classes, scale), data)
                 } else {
                     let data = (rows, answers, outputs);
-                    R::modified_losses(self.exec, self.kernel(classes, scale), data)
+                    B::modified_losses(self.exec, self.kernel(classes, scale), data)
                 };
                 Ok([sum?, divisor])
             }
             Given::Probs(probs) => {
-                let divisor = self.soft_divisor(probs, classes, is_per_row)?;
+                let divisor = self.soft_divisor(probs, shape, is_per_row)?;
                 let scale = self.grad_scale(divisor, is_per_row);
                 let answers = Answers {
-                    targets: Probs { probs, classes },
+                    targets: Distributions(Batch::new([probs], shape)?),
                     upstream: self.upstream_grad,
                 };
                 let kernel = SoftCrossEntropy(self.kernel(classes, scale));
-                let sum = R::soft_losses(self.exec, kernel, (rows, answers, outputs))?;
+                let sum = B::soft_losses(self.exec, kernel, (rows, answers, outputs))?;
                 Ok([sum, divisor])
             }
         }
@@ -603,16 +632,20 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     /// The divisor of the mean, if there is one: the sum of all targets, each as often as its class weighs.
-    fn soft_divisor(&self, probs: &[T], classes: usize, is_per_row: bool) -> Result<f64, Error> {
+    fn soft_divisor<E: Element<Real = T>>(
+        &self,
+        probs: &[E],
+        shape: Shape,
+        is_per_row: bool,
+    ) -> Result<f64, Error> {
         if is_per_row || self.reduction == Reduction::Sum {
             return Ok(1.0);
         }
         match (self.normaliser, self.class_weights) {
             (Some(divisor), _) => Ok(divisor),
-            (None, Some(weights)) => {
-                T::mass(self.exec, Mass(weights), Rows::new([probs], classes)?)
-            }
-            (None, None) => T::sum(self.exec, Sum, Rows::flat(probs)),
+            (None, Some(weights)) => E::mass(self.exec, Mass(weights), Batch::new([probs], shape)?),
+            (None, None) if shape.strides.is_none() => E::sum(self.exec, Sum, Batch::flat(probs)),
+            (None, None) => E::sum(self.exec, Sum, Batch::new([probs], shape)?),
         }
     }
 
@@ -668,81 +701,63 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
 }
 
 /// What is done with rows: they are read only, or their gradient is written.
-trait Form<T: Real>: Columns<T> {
+trait Form<E: Element>: Split {
+    fn classes(&self) -> usize;
     fn expect_rows(self, rows: usize) -> Result<Self, Error>;
     fn losses(
         exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
-        data: Data<'_, Self, T>,
+        kernel: Kernel<'_, E, true>,
+        data: Data<'_, Self, E::Real>,
     ) -> Result<f64, Error>;
     fn modified_losses(
         exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
-        data: Data<'_, Self, T, RowOutputs<'_, T>>,
+        kernel: Kernel<'_, E, false>,
+        data: Data<'_, Self, E::Real, RowOutputs<'_, E::Real>>,
     ) -> Result<f64, Error>;
     fn soft_losses(
         exec: Exec,
-        kernel: SoftCrossEntropy<'_, T>,
-        data: SoftData<'_, Self, T>,
+        kernel: SoftCrossEntropy<'_, E::Real>,
+        data: SoftBatch<'_, Self, E>,
     ) -> Result<f64, Error>;
 }
 
-impl<T: Real> Form<T> for Rows<'_, T, 1> {
-    fn expect_rows(self, rows: usize) -> Result<Self, Error> {
-        self.expect_rows(rows)
-    }
+/// What computes them.
+type Kernel<'a, E, const PLAIN: bool> =
+    kernel::cross_entropy::CrossEntropy<'a, <E as Element>::Real, PLAIN>;
 
-    fn losses(
-        exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
-        data: Data<'_, Self, T>,
-    ) -> Result<f64, Error> {
-        T::losses(exec, kernel, data)
-    }
-
-    fn modified_losses(
-        exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
-        data: Data<'_, Self, T, RowOutputs<'_, T>>,
-    ) -> Result<f64, Error> {
-        T::modified_losses(exec, kernel, data)
-    }
-
-    fn soft_losses(
-        exec: Exec,
-        kernel: SoftCrossEntropy<'_, T>,
-        data: SoftData<'_, Self, T>,
-    ) -> Result<f64, Error> {
-        T::soft_losses(exec, kernel, data)
-    }
+/// The operations of the table that do it.
+macro_rules! form {
+    ($batch:ident: $losses:ident, $modified_losses:ident, $soft_losses:ident) => {
+        impl<E: Element> Form<E> for $batch<'_, E, 1> {
+            fn classes(&self) -> usize {
+                self.classes()
+            }
+            fn expect_rows(self, rows: usize) -> Result<Self, Error> {
+                self.expect_rows(rows)
+            }
+            fn losses(
+                exec: Exec,
+                kernel: Kernel<'_, E, true>,
+                data: Data<'_, Self, E::Real>,
+            ) -> Result<f64, Error> {
+                E::$losses(exec, kernel, data)
+            }
+            fn modified_losses(
+                exec: Exec,
+                kernel: Kernel<'_, E, false>,
+                data: Data<'_, Self, E::Real, RowOutputs<'_, E::Real>>,
+            ) -> Result<f64, Error> {
+                E::$modified_losses(exec, kernel, data)
+            }
+            fn soft_losses(
+                exec: Exec,
+                kernel: SoftCrossEntropy<'_, E::Real>,
+                data: SoftBatch<'_, Self, E>,
+            ) -> Result<f64, Error> {
+                E::$soft_losses(exec, kernel, data)
+            }
+        }
+    };
 }
-
-impl<T: Real> Form<T> for RowsMut<'_, T, 1> {
-    fn expect_rows(self, rows: usize) -> Result<Self, Error> {
-        self.expect_rows(rows)
-    }
-
-    fn losses(
-        exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, true>,
-        data: Data<'_, Self, T>,
-    ) -> Result<f64, Error> {
-        T::losses_and_grad(exec, kernel, data)
-    }
-
-    fn modified_losses(
-        exec: Exec,
-        kernel: kernel::cross_entropy::CrossEntropy<'_, T, false>,
-        data: Data<'_, Self, T, RowOutputs<'_, T>>,
-    ) -> Result<f64, Error> {
-        T::modified_losses_and_grad(exec, kernel, data)
-    }
-
-    fn soft_losses(
-        exec: Exec,
-        kernel: SoftCrossEntropy<'_, T>,
-        data: SoftData<'_, Self, T>,
-    ) -> Result<f64, Error> {
-        T::soft_losses_and_grad(exec, kernel, data)
-    }
-}
+form!(Batch: losses, modified_losses, soft_losses);
+form!(BatchMut: losses_and_grad, modified_losses_and_grad, soft_losses_and_grad);

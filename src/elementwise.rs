@@ -1,10 +1,11 @@
 //! The exponential and the sigmoid of every element of a slice.
 
-use crate::element::Real;
+use crate::batch::BatchMut;
+use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::elementwise::{Exp, Sigmoid};
-use crate::rows::RowsMut;
+use crate::output::Output;
 
 /// `y_i = exp(x_i)` of a slice.
 ///
@@ -21,7 +22,7 @@ use crate::rows::RowsMut;
 /// assert_eq!(y, [1.0, core::f32::consts::E, 0.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn exp<T: Real>(x: &[T], y: &mut [T]) -> Result<(), Error> {
+pub fn exp<T: Element>(x: &[T], y: &mut (impl Output<T> + ?Sized)) -> Result<(), Error> {
     Exec::new().exp(x, y)
 }
 
@@ -36,7 +37,7 @@ pub fn exp<T: Real>(x: &[T], y: &mut [T]) -> Result<(), Error> {
 /// assert_eq!(x, [1.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn exp_in_place<T: Real>(x: &mut [T]) -> Result<(), Error> {
+pub fn exp_in_place<T: Element>(x: &mut [T]) -> Result<(), Error> {
     Exec::new().exp_in_place(x)
 }
 
@@ -57,7 +58,7 @@ pub fn exp_in_place<T: Real>(x: &mut [T]) -> Result<(), Error> {
 /// assert_eq!(y, [0.5, 1.0, 3.783506e-44]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn sigmoid<T: Real>(x: &[T], y: &mut [T]) -> Result<(), Error> {
+pub fn sigmoid<T: Element>(x: &[T], y: &mut (impl Output<T> + ?Sized)) -> Result<(), Error> {
     Exec::new().sigmoid(x, y)
 }
 
@@ -72,7 +73,7 @@ pub fn sigmoid<T: Real>(x: &[T], y: &mut [T]) -> Result<(), Error> {
 /// assert_eq!(x, [0.5]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn sigmoid_in_place<T: Real>(x: &mut [T]) -> Result<(), Error> {
+pub fn sigmoid_in_place<T: Element>(x: &mut [T]) -> Result<(), Error> {
     Exec::new().sigmoid_in_place(x)
 }
 
@@ -81,31 +82,35 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn exp<T: Real>(self, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        T::exponential(self, Exp, RowsMut::flat(x, y)?)
+    pub fn exp<T: Element>(self, x: &[T], y: &mut (impl Output<T> + ?Sized)) -> Result<(), Error> {
+        T::exponential(self, Exp, BatchMut::flat(x, y)?)
     }
 
     /// [`exp_in_place`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn exp_in_place<T: Real>(self, x: &mut [T]) -> Result<(), Error> {
-        T::exponential(self, Exp, RowsMut::flat_in_place(x))
+    pub fn exp_in_place<T: Element>(self, x: &mut [T]) -> Result<(), Error> {
+        T::exponential(self, Exp, BatchMut::flat_in_place(x))
     }
 
     /// [`sigmoid`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn sigmoid<T: Real>(self, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        T::sigmoid(self, Sigmoid, RowsMut::flat(x, y)?)
+    pub fn sigmoid<T: Element>(
+        self,
+        x: &[T],
+        y: &mut (impl Output<T> + ?Sized),
+    ) -> Result<(), Error> {
+        T::sigmoid(self, Sigmoid, BatchMut::flat(x, y)?)
     }
 
     /// [`sigmoid_in_place`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn sigmoid_in_place<T: Real>(self, x: &mut [T]) -> Result<(), Error> {
-        T::sigmoid(self, Sigmoid, RowsMut::flat_in_place(x))
+    pub fn sigmoid_in_place<T: Element>(self, x: &mut [T]) -> Result<(), Error> {
+        T::sigmoid(self, Sigmoid, BatchMut::flat_in_place(x))
     }
 }

@@ -22,6 +22,20 @@ pub enum Error {
         /// Classes in a row.
         classes: usize,
     },
+    /// Rows would begin closer together than they are long.
+    Stride {
+        /// How far apart they would.
+        stride: usize,
+        /// And have to, at least.
+        least: usize,
+    },
+    /// A row that has to be copied is longer than the room for it, which without the feature `alloc` is some of the stack.
+    Room {
+        /// Elements that are copied.
+        elements: usize,
+        /// Elements that there is room for.
+        room: usize,
+    },
     /// Two slices that belong together differ in length.
     Length {
         /// What the first slice asks for.
@@ -199,8 +213,17 @@ impl fmt::Debug for BackendName {
 }
 
 impl fmt::Display for Error {
+    #[expect(clippy::too_many_lines, reason = "a few for each error")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stride { stride, least } => write!(
+                f,
+                "rows that begin {stride} elements apart, where they take {least}"
+            ),
+            Self::Room { elements, room } => write!(
+                f,
+                "a row that takes {elements} elements of room, where there is room for {room}"
+            ),
             Self::Shape { len, classes } => write!(
                 f,
                 "{len} elements are no whole number of rows of {classes} classes"

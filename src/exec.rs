@@ -1,11 +1,12 @@
 //! Where a call runs: the one home of the choices that do not change its meaning.
 
 use crate::backend::{Backend, Operation};
+use crate::element::Real;
 use crate::error::Error;
 use crate::kernel::partial::Arithmetic;
 use crate::kernel::step::Shared;
 use crate::kernel::tree::Merge;
-use crate::rows::Split;
+use crate::tile::{self, Tiled};
 #[cfg(feature = "rayon")]
 use crate::{parallel, shared};
 
@@ -61,39 +62,57 @@ impl Exec {
     }
 
     /// Runs a kernel over a batch.
-    pub(crate) fn run<D: Split, K>(self, kernel: &K, data: D) -> Result<K::Output, Error>
+    pub(crate) fn run<R: Real, D: Tiled<R>, K>(
+        self,
+        kernel: &K,
+        data: D,
+    ) -> Result<K::Output, Error>
     where
-        K: Operation<D> + Sync,
+        K: Operation<D::Dense> + Sync,
         K::Output: Merge + Send,
     {
-        let backend = self.chosen()?;
+        let backend = self.ready_for(&data)?;
         #[cfg(feature = "rayon")]
         if !self.serial {
             return Ok(parallel::spread(backend, kernel, data));
         }
-        Ok(backend.run(kernel, data))
+        Ok(tile::run(backend, kernel, data))
     }
 
     /// Runs a kernel on the calling thread.
-    pub(crate) fn run_here<D, K: Operation<D>>(
+    pub(crate) fn run_here<R: Real, D: Tiled<R>, K>(
         self,
         kernel: &K,
         data: D,
-    ) -> Result<K::Output, Error> {
-        Ok(self.chosen()?.run(kernel, data))
+    ) -> Result<K::Output, Error>
+    where
+        K: Operation<D::Dense>,
+        K::Output: Merge,
+    {
+        Ok(tile::run(self.ready_for(&data)?, kernel, data))
     }
 
     /// Runs a kernel over a batch; if its rows are few and long, threads share each.
-    pub(crate) fn run_rows<D: Split, K>(self, kernel: &K, data: D) -> Result<K::Output, Error>
+    pub(crate) fn run_rows<R: Real, D: Tiled<R>, K>(
+        self,
+        kernel: &K,
+        data: D,
+    ) -> Result<K::Output, Error>
     where
-        K: Operation<D> + Shared<D> + Sync,
+        K: Operation<D::Dense> + Shared<D::Dense> + Sync,
         K::Output: Merge + Send,
     {
         #[cfg(feature = "rayon")]
         if !self.serial {
-            return Ok(shared::spread(self.chosen()?, kernel, data));
+            return Ok(shared::spread(self.ready_for(&data)?, kernel, data));
         }
         self.run(kernel, data)
+    }
+
+    /// The backend that it runs on.
+    fn ready_for<R: Real>(self, data: &impl Tiled<R>) -> Result<Backend, Error> {
+        tile::check(data)?;
+        self.chosen()
     }
 
     /// What decides the bits of its results.

@@ -31,9 +31,10 @@
 //! | scale, mask, or give a sink to rows of attention scores | [`Softmax`] |
 //! | choose what a fully masked row becomes | [`Softmax`], [`MaskedRows`] |
 //!
-//! Batches are row-major slices: `classes` logits a row, one row after the other. Every operation
+//! Batches are row-major slices: `classes` logits a row, one row after the other; or rows that lie otherwise ([`Shape`]). Elements are [`f32`],
+//! or 16-bit floats ([`Element`]). Every operation
 //! returns a `Result`, checks lengths before it writes, and allocates nothing (the first call reads the
-//! environment; a batch that is spread over threads allocates a little to call them).
+//! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied).
 //!
 //! # The mathematics
 //!
@@ -149,13 +150,22 @@
 //! A call goes straight down. Six files lead `softmax` from its public function to the instruction:
 //! `softmax.rs` (arguments), `kernel/softmax.rs` and `kernel/row.rs` (the passes over a row), `kernel/weights.rs`
 //! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
-//! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `rows.rs` checks shapes, `operations.rs` lists the kernels,
-//! `exec.rs`, `parallel.rs` (rows), `shared.rs` (one row) and `helpers.rs` choose threads, `backend.rs` enters the instruction set.
+//! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `batch.rs` checks shapes, `operations.rs` lists the kernels,
+//! `exec.rs`, `parallel.rs` (rows), `shared.rs` (one row) and `helpers.rs` choose threads, `tile.rs` copies rows that are not dense `f32` ones (by `lines.rs`) to
+//! where they are, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 mod backend;
 mod backward;
+#[expect(
+    unsafe_code,
+    reason = "batches are pointers: source and destination may be one"
+)]
+mod batch;
 mod binary_cross_entropy;
 mod cross_entropy;
 mod element;
@@ -169,9 +179,13 @@ mod exec;
 )]
 mod helpers;
 mod kernel;
+#[expect(unsafe_code, reason = "rows to copy are pointers")]
+mod lines;
 mod logsumexp;
 mod operations;
 mod options;
+#[expect(unsafe_code, reason = "memory that is not initialised")]
+mod output;
 mod outputs;
 #[cfg(feature = "rayon")]
 mod parallel;
@@ -184,6 +198,7 @@ mod row_state;
 mod rows;
 #[cfg(feature = "std")]
 mod scalar;
+mod shape;
 #[cfg(feature = "rayon")]
 mod shared;
 #[expect(
@@ -193,6 +208,8 @@ mod shared;
 mod simd;
 mod softmax;
 mod targets;
+#[expect(unsafe_code, reason = "kernels see copies for as long as these last")]
+mod tile;
 
 pub use backend::Backend;
 pub use backward::{
@@ -207,9 +224,11 @@ pub use error::{BackendName, Error};
 pub use exec::Exec;
 pub use kernel::MaskedRows;
 pub use logsumexp::logsumexp;
+pub use output::Output;
 pub use outputs::RowOutputs;
 pub use reduce::{max, sum};
 pub use row_state::RowState;
+pub use shape::Shape;
 pub use softmax::{Softmax, log_softmax, log_softmax_in_place, softmax, softmax_in_place};
 pub use targets::Target;
 

@@ -3,9 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Backend, Operation};
+use crate::element::Real;
 use crate::helpers;
 use crate::kernel::tree::{Merge, split_point};
 use crate::rows::Split;
+use crate::tile::{self, Tiled};
 
 /// Elements below which a batch stays on the calling thread: some 40 microseconds of softmax.
 ///
@@ -17,33 +19,33 @@ use crate::rows::Split;
 pub(crate) const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 120_000 };
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool.
-pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
+pub(crate) fn spread<R: Real, D: Tiled<R>, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
-    K: Operation<D, Output: Merge + Send> + Sync,
+    K: Operation<D::Dense, Output: Merge + Send> + Sync,
 {
     // As many of softmax take that time.
     let elements = data.elements() / K::LIGHTNESS;
     if elements < SERIAL_BELOW || data.rows() < 2 {
-        return backend.run(kernel, data);
+        return tile::run(backend, kernel, data);
     }
     spread_over(helpers::threads(elements), backend, kernel, data)
 }
 
 /// The same with so many threads.
-pub(crate) fn spread_over<D: Split, K>(
+pub(crate) fn spread_over<R: Real, D: Tiled<R>, K>(
     threads: usize,
     backend: Backend,
     kernel: &K,
     data: D,
 ) -> K::Output
 where
-    K: Operation<D, Output: Merge + Send> + Sync,
+    K: Operation<D::Dense, Output: Merge + Send> + Sync,
 {
     let (elements, rows) = (data.elements() / K::LIGHTNESS, data.rows());
     let part = rows_of_a_part(rows, elements, threads);
     let parts = rows.div_ceil(part);
     if threads < 2 || parts < 2 {
-        return backend.run(kernel, data);
+        return tile::run(backend, kernel, data);
     }
     let queue = Mutex::new(Queue {
         rest: Some(data),
@@ -56,7 +58,7 @@ where
         let mut next = lock(&queue).take();
         while let Some((i, part)) = next {
             elements += part.elements() / K::LIGHTNESS;
-            let result = backend.run(kernel, part);
+            let result = tile::run(backend, kernel, part);
             let mut queue = lock(&queue);
             queue.results[i] = Some(result);
             next = queue.take();
@@ -130,6 +132,7 @@ pub(crate) fn merged<R: Merge>(results: &mut [Option<R>]) -> Option<R> {
 mod tests {
     use super::{MAX_PARTS, SERIAL_BELOW, rows_of_a_part, spread};
     use crate::backend::Backend;
+    use crate::batch::Batch;
     use crate::helpers::tests::wait_until;
     use crate::kernel::tree::Merge;
     use crate::rows::{Pass as _, Rows, Split as _};
@@ -175,7 +178,7 @@ mod tests {
         let x: Vec<f32> = (0..rows * CLASSES).map(|i| (i / CLASSES) as f32).collect();
         let spread = |rows: usize| {
             let x = &x[..rows * CLASSES];
-            let rows = Rows::new([x], CLASSES).unwrap();
+            let rows = Batch::new([x], CLASSES.into()).unwrap();
             spread(Backend::named("portable").unwrap(), &Note, rows).0
         };
         let on = |threads: usize, rows: usize| {
@@ -223,7 +226,7 @@ mod tests {
     fn more_than_one_thread_works() {
         let x = vec![0.0; 2 * SERIAL_BELOW];
         let run = || {
-            let rows = Rows::new([&x[..]], 16).unwrap();
+            let rows = Batch::new([&x[..]], 16.into()).unwrap();
             let backend = Backend::named("portable").unwrap();
             spread(backend, &Meet(AtomicUsize::new(0)), rows);
         };

@@ -1,11 +1,11 @@
 //! The maximum and the sum of a slice.
 
-use crate::element::Real;
+use crate::batch::Batch;
+use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::reduce::{Largest, Max, Sum};
 use crate::kernel::rounded;
-use crate::rows::Rows;
 
 /// The largest element: NaN if there is one, `-inf` for no elements; `+0` is above `-0`.
 ///
@@ -16,7 +16,7 @@ use crate::rows::Rows;
 /// assert_eq!(softlane::max(&[3.0_f32, -1.0])?, 3.0);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn max<T: Real>(x: &[T]) -> Result<T, Error> {
+pub fn max<T: Element>(x: &[T]) -> Result<T::Real, Error> {
     Exec::new().max(x)
 }
 
@@ -32,7 +32,7 @@ pub fn max<T: Real>(x: &[T]) -> Result<T, Error> {
 /// assert_eq!(softlane::sum(&[1e8_f32, 1.0, -1e8])?, 1.0);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn sum<T: Real>(x: &[T]) -> Result<T, Error> {
+pub fn sum<T: Element>(x: &[T]) -> Result<T::Real, Error> {
     Exec::new().sum(x)
 }
 
@@ -41,8 +41,8 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn max<T: Real>(self, x: &[T]) -> Result<T, Error> {
-        let Largest(max) = T::max(self, Max, Rows::flat(x))?;
+    pub fn max<T: Element>(self, x: &[T]) -> Result<T::Real, Error> {
+        let Largest(max) = T::max(self, Max, Batch::flat(x))?;
         Ok(max)
     }
 
@@ -50,7 +50,7 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn sum<T: Real>(self, x: &[T]) -> Result<T, Error> {
-        Ok(rounded(T::sum(self, Sum, Rows::flat(x))?))
+    pub fn sum<T: Element>(self, x: &[T]) -> Result<T::Real, Error> {
+        Ok(rounded(T::sum(self, Sum, Batch::flat(x))?))
     }
 }

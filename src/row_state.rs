@@ -1,13 +1,15 @@
 //! A row in parts: what is known of some of its classes, as plain data that can be merged and sent.
 
-use crate::element::Real;
+use crate::batch::{Batch, BatchMut};
+use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::partial::{
     Arithmetic, MAX_CHUNKS, MAX_NODES, Node, Nodes, PartGrad, PartProbs, PartSums, Whole, count,
 };
 use crate::kernel::weights::{Extent, NONE};
-use crate::rows::{CHUNK, Rows, RowsMut};
+use crate::output::Output;
+use crate::rows::CHUNK;
 use crate::targets::Flat;
 
 /// The most classes that a row in parts has: 2^36, or fewer where `usize` is shorter.
@@ -207,7 +209,7 @@ impl<T: Real> RowState<T> {
     /// assert!(row.update(&[0.0]).is_err());
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn update(&mut self, logits: &[T]) -> Result<(), Error> {
+    pub fn update<E: Element<Real = T>>(&mut self, logits: &[E]) -> Result<(), Error> {
         if logits.is_empty() {
             return Ok(());
         }
@@ -229,7 +231,7 @@ impl<T: Real> RowState<T> {
             given: self.given,
         };
         let flat = flat(self.end, logits.len());
-        let nodes = T::part_sums(self.exec, sums, (Rows::flat(logits), flat))?;
+        let nodes = E::part_sums(self.exec, sums, (Batch::flat(logits), flat))?;
         if let Some(given) = self.given {
             for node in nodes.nodes() {
                 let found = largest(node.extent);
@@ -242,7 +244,7 @@ impl<T: Real> RowState<T> {
         if let Some(target) = self.target
             && (self.end..end).contains(&target)
         {
-            self.logit = canonical(logits[target - self.end]);
+            self.logit = canonical(logits[target - self.end].to_real());
         }
         self.end = end;
         Ok(())
@@ -362,8 +364,12 @@ impl<T: Real> RowState<T> {
     /// assert_eq!(probs, [0.25; 2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn probs(&self, logits: &[T], probs: &mut [T]) -> Result<(), Error> {
-        self.write_probs(logits.len(), RowsMut::flat(logits, probs)?)
+    pub fn probs<E: Element<Real = T>>(
+        &self,
+        logits: &[E],
+        probs: &mut (impl Output<E> + ?Sized),
+    ) -> Result<(), Error> {
+        self.write_probs(logits.len(), BatchMut::flat(logits, probs)?)
     }
 
     /// [`probs`](Self::probs) that takes the place of the logits.
@@ -379,8 +385,8 @@ impl<T: Real> RowState<T> {
     /// assert_eq!(x, [0.25; 4]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn probs_in_place(&self, logits: &mut [T]) -> Result<(), Error> {
-        self.write_probs(logits.len(), RowsMut::flat_in_place(logits))
+    pub fn probs_in_place<E: Element<Real = T>>(&self, logits: &mut [E]) -> Result<(), Error> {
+        self.write_probs(logits.len(), BatchMut::flat_in_place(logits))
     }
 
     /// The gradient of the loss, times `scale`, with respect to the classes from `start` on, of which `logits` are the logits: `p_i`, less 1 at the target, in
@@ -400,14 +406,14 @@ impl<T: Real> RowState<T> {
     /// assert_eq!(grad, [0.5, -1.5, 0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn grad(
+    pub fn grad<E: Element<Real = T>>(
         &self,
         start: usize,
-        logits: &[T],
+        logits: &[E],
         scale: f64,
-        grad: &mut [T],
+        grad: &mut (impl Output<E> + ?Sized),
     ) -> Result<(), Error> {
-        self.write_grad(start, logits.len(), scale, RowsMut::flat(logits, grad)?)
+        self.write_grad(start, logits.len(), scale, BatchMut::flat(logits, grad)?)
     }
 
     /// [`grad`](Self::grad) that takes the place of the logits.
@@ -423,25 +429,34 @@ impl<T: Real> RowState<T> {
     /// assert_eq!(x, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn grad_in_place(&self, start: usize, logits: &mut [T], scale: f64) -> Result<(), Error> {
-        self.write_grad(start, logits.len(), scale, RowsMut::flat_in_place(logits))
+    pub fn grad_in_place<E: Element<Real = T>>(
+        &self,
+        start: usize,
+        logits: &mut [E],
+        scale: f64,
+    ) -> Result<(), Error> {
+        self.write_grad(start, logits.len(), scale, BatchMut::flat_in_place(logits))
     }
 
-    fn write_probs(&self, len: usize, rows: RowsMut<'_, T, 1>) -> Result<(), Error> {
+    fn write_probs<E: Element<Real = T>>(
+        &self,
+        len: usize,
+        rows: BatchMut<'_, E, 1>,
+    ) -> Result<(), Error> {
         let whole = self.whole()?;
         self.check_part(0, len)?;
         if len == 0 {
             return Ok(());
         }
-        T::part_probs(self.exec, PartProbs(whole), (rows, flat(0, len)))
+        E::part_probs(self.exec, PartProbs(whole), (rows, flat(0, len)))
     }
 
-    fn write_grad(
+    fn write_grad<E: Element<Real = T>>(
         &self,
         start: usize,
         len: usize,
         scale: f64,
-        rows: RowsMut<'_, T, 1>,
+        rows: BatchMut<'_, E, 1>,
     ) -> Result<(), Error> {
         let whole = self.whole()?;
         let target = (self.checked_target()?, self.logit);
@@ -454,7 +469,7 @@ impl<T: Real> RowState<T> {
             target,
             scale,
         };
-        T::part_grad(self.exec, grad, (rows, flat(start, len)))
+        E::part_grad(self.exec, grad, (rows, flat(start, len)))
     }
 
     /// The nodes behind those that are here.

@@ -1,9 +1,7 @@
-//! A batch of rows, checked once and then handed down: the only place where shapes are checked, and
-//! where a source and a destination meet.
+//! Dense rows, as the kernels see them: made of pointers once (`batch.rs`), and then handed down.
 //!
 //! A row operation reads one or two sources and writes one destination, which may be one of the
-//! sources (in place). Two Rust slices over the same memory would be undefined behaviour, so both
-//! forms become pointers here, and the kernels see safe methods only.
+//! sources (in place). The kernels see safe methods only.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -12,7 +10,7 @@ use crate::element::Real;
 use crate::error::Error;
 use crate::outputs::RowOutputs;
 use crate::simd::Vector;
-use crate::targets::{Answers, Flat, Probs, Targets};
+use crate::targets::{Answers, Distributions, Flat, Probs, Targets};
 
 /// Elements that are summed together before their sum joins the tree over the chunks of a row. The
 /// bits of every sum depend on it. 16 KiB of `f32`: half of a first-level cache.
@@ -87,7 +85,7 @@ pub trait Peek<T: Real, const N: usize>: Iterator {
 }
 
 /// What makes it sound to see `V::LANES` elements as a `V::Array`.
-const fn assert_layout<V: Vector>() {
+pub const fn assert_layout<V: Vector>() {
     assert!(size_of::<V::Array>() == V::LANES * size_of::<V::Elem>());
     assert!(align_of::<V::Array>() <= align_of::<V::Elem>());
 }
@@ -144,83 +142,59 @@ pub fn same_length(expected: usize, found: usize) -> Result<(), Error> {
     }
 }
 
-impl<'a, T, const N: usize> Rows<'a, T, N> {
-    /// Slices of equal length, cut into rows of `classes`.
+impl<T, const N: usize> Rows<'_, T, N> {
+    /// Pointers to `len` elements each, in `count` rows of `classes`.
     ///
-    /// # Errors
-    /// If the lengths differ or are no multiple of `classes`.
-    pub fn new(src: [&'a [T]; N], classes: usize) -> Result<Self, Error> {
-        let len = src[0].len();
-        for other in src {
-            same_length(len, other.len())?;
-        }
-        Self::from_pointers(src.map(<[T]>::as_ptr), len, classes)
-    }
-
-    /// Pointers to `len` elements each, cut into rows of `classes`.
-    fn from_pointers(src: [*const T; N], len: usize, classes: usize) -> Result<Self, Error> {
-        let rows = match len.checked_rem(classes) {
-            Some(0) => len / classes,
-            None if len == 0 => 0,
-            _ => return Err(Error::Shape { len, classes }),
-        };
-        Ok(Self {
+    /// # Safety
+    /// As many elements lie there, which live as long, and are not written meanwhile but through these rows. All rows have `classes` of
+    /// them, but for the last one, which may have less.
+    pub unsafe fn from_raw(src: [*const T; N], len: usize, classes: usize, count: usize) -> Self {
+        Self {
             src,
             len,
             classes,
-            count: rows,
+            count,
             lifetime: PhantomData,
-        })
+        }
     }
 
-    /// Checks that there are `rows` rows. Empty rows take their number from here.
-    ///
-    /// # Errors
-    /// If there is another number of rows.
-    pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
-        if self.classes == 0 {
-            self.count = rows;
-        }
-        same_length(self.count, rows)?;
-        Ok(self)
+    /// Where the elements of a source are.
+    pub fn pointer(&self, source: usize) -> *const T {
+        self.src[source]
     }
 }
 
 impl<'a, T> Rows<'a, T, 1> {
-    /// A slice of any length as rows of [`CHUNK`] elements, the last one as long as it comes.
-    pub fn flat(src: &'a [T]) -> Self {
+    /// A slice in whole rows of `classes`.
+    pub fn of(src: &'a [T], classes: usize) -> Self {
+        let count = src.len().checked_div(classes).unwrap_or(0);
         Self {
             src: [src.as_ptr()],
-            len: src.len(),
-            classes: CHUNK,
-            count: src.len().div_ceil(CHUNK),
+            len: count * classes,
+            classes,
+            count,
             lifetime: PhantomData,
         }
+    }
+
+    /// All elements.
+    pub fn into_slice(self) -> &'a [T] {
+        // SAFETY: they lie there, and live as long.
+        unsafe { core::slice::from_raw_parts(self.src[0], self.len) }
     }
 }
 
 impl<'a, T, const N: usize> RowsMut<'a, T, N> {
-    /// Slices of equal length, cut into rows of `classes`.
+    /// Rows to read, and where to write.
     ///
-    /// # Errors
-    /// If the lengths differ or are no multiple of `classes`.
-    pub fn new(src: [&'a [T]; N], classes: usize, dst: &'a mut [T]) -> Result<Self, Error> {
-        let src = Rows::new(src, classes)?;
-        same_length(src.len, dst.len())?;
-        Ok(Self {
+    /// # Safety
+    /// There is room for as many elements, which nothing else reaches, but for the source that begins there, if one does.
+    pub unsafe fn from_raw(src: Rows<'a, T, N>, dst: *mut T) -> Self {
+        Self {
             src,
-            dst: dst.as_mut_ptr(),
+            dst,
             lifetime: PhantomData,
-        })
-    }
-
-    /// Checks that there are `rows` rows. Empty rows take their number from here.
-    ///
-    /// # Errors
-    /// If there is another number of rows.
-    pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
-        self.src = self.src.expect_rows(rows)?;
-        Ok(self)
+        }
     }
 
     /// Elements in a row.
@@ -251,73 +225,30 @@ impl<T, const N: usize> Recut for RowsMut<'_, T, N> {
     }
 }
 
-impl<'a, T> RowsMut<'a, T, 1> {
-    /// Rows of `classes`, written over themselves.
-    ///
-    /// # Errors
-    /// If the length is no multiple of `classes`.
-    pub fn in_place(x: &'a mut [T], classes: usize) -> Result<Self, Error> {
-        let len = x.len();
-        // The source is read through the pointer that also writes.
-        let dst = x.as_mut_ptr();
-        Ok(Self {
-            src: Rows::from_pointers([dst], len, classes)?,
-            dst,
-            lifetime: PhantomData,
-        })
-    }
+/// As the tests of the kernels make them.
+#[cfg(all(test, feature = "std"))]
+mod made {
+    use super::{Rows, RowsMut};
+    use crate::batch::{Batch, BatchMut};
+    use crate::element::Real;
+    use crate::error::Error;
 
-    /// A slice of any length as rows of [`CHUNK`] elements, the last one as long as it comes.
-    ///
-    /// # Errors
-    /// If the destination has another length.
-    pub fn flat(src: &'a [T], dst: &'a mut [T]) -> Result<Self, Error> {
-        Ok(Self::new([src], 1, dst)?.in_chunks())
-    }
-
-    /// [`flat`](Self::flat) rows, written over themselves.
-    pub fn flat_in_place(x: &'a mut [T]) -> Self {
-        let len = x.len();
-        let dst = x.as_mut_ptr();
-        Self {
-            src: Rows {
-                src: [dst],
-                len,
-                classes: CHUNK,
-                count: len.div_ceil(CHUNK),
-                lifetime: PhantomData,
-            },
-            dst,
-            lifetime: PhantomData,
+    impl<'a, T: Real, const N: usize> Rows<'a, T, N> {
+        pub fn new(src: [&'a [T]; N], classes: usize) -> Result<Self, Error> {
+            Ok(Batch::new(src, classes.into())?.into_dense())
         }
     }
-}
 
-impl<'a, T> RowsMut<'a, T, 2> {
-    /// Rows of `classes` of two sources, written over the first.
-    ///
-    /// # Errors
-    /// If the lengths differ or are no multiple of `classes`.
-    pub fn over_first(a: &'a mut [T], b: &'a [T], classes: usize) -> Result<Self, Error> {
-        same_length(a.len(), b.len())?;
-        let mut rows = Self::over_second(b, a, classes)?;
-        rows.src.src.reverse();
-        Ok(rows)
+    impl<'a, T: Real> Rows<'a, T, 1> {
+        pub fn flat(src: &'a [T]) -> Self {
+            Batch::flat(src).into_dense()
+        }
     }
 
-    /// Rows of `classes` of two sources, written over the second.
-    ///
-    /// # Errors
-    /// If the lengths differ or are no multiple of `classes`.
-    pub fn over_second(a: &'a [T], b: &'a mut [T], classes: usize) -> Result<Self, Error> {
-        same_length(a.len(), b.len())?;
-        // The second source is read through the pointer that also writes.
-        let dst = b.as_mut_ptr();
-        Ok(Self {
-            src: Rows::from_pointers([a.as_ptr(), dst], a.len(), classes)?,
-            dst,
-            lifetime: PhantomData,
-        })
+    impl<'a, T: Real> RowsMut<'a, T, 1> {
+        pub fn in_place(x: &'a mut [T], classes: usize) -> Result<Self, Error> {
+            Ok(BatchMut::in_place(x, classes.into())?.into_dense())
+        }
     }
 }
 
@@ -434,6 +365,21 @@ impl<T: Sync> Split for Probs<'_, T> {
         let (head, tail) = self.probs.split_at(at);
         let part = |probs| Self { probs, ..self };
         (part(head), part(tail))
+    }
+}
+
+impl<E: Sync> Split for Distributions<'_, E> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn elements(&self) -> usize {
+        self.0.elements()
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let (head, tail) = self.0.split_at(row);
+        (Self(head), Self(tail))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::kernel::step::{Close, Found, OfPart, Open, Shared, Step};
 use crate::kernel::tree::{Merge, split_point};
 use crate::parallel::{self, SERIAL_BELOW, helpers_for, lock, merged};
 use crate::rows::{CHUNK, Columns, Split};
+use crate::tile::Tiled;
 
 /// Elements below which a row stays on one thread.
 const LONG: usize = if SERIAL_BELOW > CHUNK {
@@ -26,14 +27,19 @@ const LONG: usize = if SERIAL_BELOW > CHUNK {
 const MAX_PARTS: usize = 64;
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool: row by row, if they are
-/// long and fewer than the threads.
-pub(crate) fn spread<D: Split, K>(backend: Backend, kernel: &K, data: D) -> K::Output
+/// long and fewer than the threads. (Rows that have to be copied stay on one thread each.)
+pub(crate) fn spread<T: Real, D: Tiled<T>, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
-    K: Operation<D, Output: Merge + Send> + Shared<D> + Sync,
+    K: Operation<D::Dense, Output: Merge + Send> + Shared<D::Dense> + Sync,
 {
     let (elements, rows) = (data.elements(), data.rows());
     match backend.isa() {
-        Some(isa) if rows > 0 && elements / rows >= LONG && kernel.shares(&data) => {
+        Some(isa)
+            if rows > 0
+                && elements / rows >= LONG
+                && data.has_dense_rows()
+                && !data.needs_whole_rows() =>
+        {
             let threads = helpers::threads(elements);
             if rows < threads {
                 few(isa, kernel, data, threads)
@@ -46,13 +52,13 @@ where
 }
 
 /// Runs a kernel over a few rows, one after the other.
-fn few<D: Split, K>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Output
+fn few<T: Real, D: Tiled<T>, K>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Output
 where
-    K: Shared<D, Output: Merge>,
+    K: Shared<D::Dense, Output: Merge>,
 {
     let rows = data.rows();
     if rows == 1 {
-        return one(isa, kernel, data, threads);
+        return one(isa, kernel, data.into_dense(), threads);
     }
     let (head, tail) = data.split_at(split_point(rows));
     let head = few(isa, kernel, head, threads);
@@ -279,6 +285,7 @@ mod tests {
 
     use super::{LONG, MAX_PARTS, Task, Team, chunks_of_a_part, spread};
     use crate::backend::{Backend, Isa};
+    use crate::batch::BatchMut;
     use crate::helpers::tests::wait_until;
     use crate::kernel::logsumexp::LogSumExp;
     use crate::kernel::row::{LeftOut, Ordinary, RowWork};
@@ -400,7 +407,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
         pool.unwrap().install(|| {
             let caller = thread::current().id();
-            let row = RowsMut::in_place(&mut y, LEN).unwrap();
+            let row = BatchMut::in_place(&mut y, LEN.into()).unwrap();
             let backend = Backend::named("portable").unwrap();
             spread(backend, &Act(|| act(caller)), row);
         });

@@ -1,6 +1,7 @@
 //! Softmax and log-softmax of a batch of rows, and their options: those of attention.
 
-use crate::element::Real;
+use crate::batch::BatchMut;
+use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
@@ -10,7 +11,9 @@ use crate::kernel::masks::{Causal, Masks};
 use crate::kernel::scale::{One, Scale};
 use crate::kernel::{self, MaskedRows};
 use crate::options;
-use crate::rows::{FirstRow, RowsMut, Split as _};
+use crate::output::Output;
+use crate::rows::{FirstRow, Split as _};
+use crate::shape::Shape;
 
 /// Softmax and log-softmax with options, forward and backward: what attention does with its scores. The functions [`softmax`],
 /// [`log_softmax`], their in-place forms and backward passes are the same without.
@@ -200,37 +203,55 @@ impl<'a, T: Real> Softmax<'a, T> {
         self
     }
 
-    /// The probabilities of each row of `classes` logits `x`, which fill `y`: [`softmax`] with these options.
+    /// The probabilities of each row of logits `x`, which fill `y`: [`softmax`] with these options.
     ///
     /// # Errors
     /// As there, and [`Error::Option`], [`Error::OptionShape`] or [`Error::OptionRows`] if an option is out of its range or does not fit the
     /// batch: masks are whole rows, and they, the queries of [`causal`](Self::causal) and the rows of all [`sinks`](Self::sinks) come out even in it.
-    pub fn probs(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        self.probs_of(RowsMut::new([x], classes, y)?)
+    pub fn probs<E: Element<Real = T>>(
+        self,
+        x: &[E],
+        shape: impl Into<Shape>,
+        y: &mut (impl Output<E> + ?Sized),
+    ) -> Result<(), Error> {
+        self.probs_of(BatchMut::new([x], shape.into(), y)?)
     }
 
     /// The same, written over the logits: [`softmax_in_place`] with these options.
     ///
     /// # Errors
     /// As [`probs`](Self::probs). `x` is untouched then.
-    pub fn probs_in_place(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        self.probs_of(RowsMut::in_place(x, classes)?)
+    pub fn probs_in_place<E: Element<Real = T>>(
+        self,
+        x: &mut [E],
+        shape: impl Into<Shape>,
+    ) -> Result<(), Error> {
+        self.probs_of(BatchMut::in_place(x, shape.into())?)
     }
 
-    /// The log-probabilities of each row of `classes` logits `x`, which fill `y`: [`log_softmax`] with these options.
+    /// The log-probabilities of each row of logits `x`, which fill `y`: [`log_softmax`] with these options.
     ///
     /// # Errors
     /// As [`probs`](Self::probs).
-    pub fn log_probs(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        self.log_probs_of(RowsMut::new([x], classes, y)?)
+    pub fn log_probs<E: Element<Real = T>>(
+        self,
+        x: &[E],
+        shape: impl Into<Shape>,
+        y: &mut (impl Output<E> + ?Sized),
+    ) -> Result<(), Error> {
+        self.log_probs_of(BatchMut::new([x], shape.into(), y)?)
     }
 
     /// The same, written over the logits: [`log_softmax_in_place`] with these options.
     ///
     /// # Errors
     /// As [`probs`](Self::probs). `x` is untouched then.
-    pub fn log_probs_in_place(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        self.log_probs_of(RowsMut::in_place(x, classes)?)
+    pub fn log_probs_in_place<E: Element<Real = T>>(
+        self,
+        x: &mut [E],
+        shape: impl Into<Shape>,
+    ) -> Result<(), Error> {
+        self.log_probs_of(BatchMut::in_place(x, shape.into())?)
     }
 
     /// The gradient with respect to the logits, from the probabilities `y` that [`probs`](Self::probs) gave with the same options and the
@@ -252,27 +273,27 @@ impl<'a, T: Real> Softmax<'a, T> {
     /// assert_eq!(dx, [0.5, -0.5, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn probs_backward(
+    pub fn probs_backward<E: Element<Real = T>>(
         self,
-        y: &[T],
-        dy: &[T],
-        classes: usize,
-        dx: &mut [T],
+        y: &[E],
+        dy: &[E],
+        shape: impl Into<Shape>,
+        dx: &mut (impl Output<E> + ?Sized),
     ) -> Result<(), Error> {
-        self.probs_backward_of(RowsMut::new([y, dy], classes, dx)?)
+        self.probs_backward_of(BatchMut::new([y, dy], shape.into(), dx)?)
     }
 
     /// The same, written over the gradient `dy`.
     ///
     /// # Errors
     /// As [`probs_backward`](Self::probs_backward). `dy` is untouched then.
-    pub fn probs_backward_in_place(
+    pub fn probs_backward_in_place<E: Element<Real = T>>(
         self,
-        y: &[T],
-        dy: &mut [T],
-        classes: usize,
+        y: &[E],
+        dy: &mut [E],
+        shape: impl Into<Shape>,
     ) -> Result<(), Error> {
-        self.probs_backward_of(RowsMut::over_second(y, dy, classes)?)
+        self.probs_backward_of(BatchMut::over_second(y, dy, shape.into())?)
     }
 
     /// The gradient with respect to the logits, from the log-probabilities `y` that [`log_probs`](Self::log_probs) gave with the same options
@@ -294,90 +315,96 @@ impl<'a, T: Real> Softmax<'a, T> {
     /// assert_eq!(dx, [0.0, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn log_probs_backward(
+    pub fn log_probs_backward<E: Element<Real = T>>(
         self,
-        y: &[T],
-        dy: &[T],
-        classes: usize,
-        dx: &mut [T],
+        y: &[E],
+        dy: &[E],
+        shape: impl Into<Shape>,
+        dx: &mut (impl Output<E> + ?Sized),
     ) -> Result<(), Error> {
-        self.log_probs_backward_of(RowsMut::new([y, dy], classes, dx)?)
+        self.log_probs_backward_of(BatchMut::new([y, dy], shape.into(), dx)?)
     }
 
     /// The same, written over the gradient `dy`.
     ///
     /// # Errors
     /// As [`probs_backward`](Self::probs_backward). `dy` is untouched then.
-    pub fn log_probs_backward_in_place(
+    pub fn log_probs_backward_in_place<E: Element<Real = T>>(
         self,
-        y: &[T],
-        dy: &mut [T],
-        classes: usize,
+        y: &[E],
+        dy: &mut [E],
+        shape: impl Into<Shape>,
     ) -> Result<(), Error> {
-        self.log_probs_backward_of(RowsMut::over_second(y, dy, classes)?)
+        self.log_probs_backward_of(BatchMut::over_second(y, dy, shape.into())?)
     }
 
     // The kernels are in the table in `operations.rs`, which hands on to `Exec::run`. Options that are off cost nothing: kernels
     // without them are others.
 
-    fn probs_of(self, rows: RowsMut<'_, T, 1>) -> Result<(), Error> {
+    fn probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
         self.check(&rows)?;
         let masked_rows = self.masked_rows;
         if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
             let scale = self.folded_scale();
             let kernel = self.masked(kernel::softmax::Softmax { masked_rows, scale });
-            return T::masked_softmax(self.exec, kernel, (rows, FirstRow(0)));
+            return E::masked_softmax(self.exec, kernel, (rows, FirstRow(0)));
         }
         if self.is_scaled() {
             let scale = self.folded_scale();
             let kernel = kernel::softmax::Softmax { masked_rows, scale };
-            return T::scaled_softmax(self.exec, kernel, rows);
+            return E::scaled_softmax(self.exec, kernel, rows);
         }
         let scale = One;
         let kernel = kernel::softmax::Softmax { masked_rows, scale };
-        T::softmax(self.exec, kernel, rows)
+        E::softmax(self.exec, kernel, rows)
     }
 
-    fn log_probs_of(self, rows: RowsMut<'_, T, 1>) -> Result<(), Error> {
+    fn log_probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
         self.check(&rows)?;
         let masked_rows = self.masked_rows;
         if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
             let scale = self.folded_scale();
             let kernel = self.masked(kernel::log_softmax::LogSoftmax { masked_rows, scale });
-            return T::masked_log_softmax(self.exec, kernel, (rows, FirstRow(0)));
+            return E::masked_log_softmax(self.exec, kernel, (rows, FirstRow(0)));
         }
         if self.is_scaled() {
             let scale = self.folded_scale();
             let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
-            return T::scaled_log_softmax(self.exec, kernel, rows);
+            return E::scaled_log_softmax(self.exec, kernel, rows);
         }
         let scale = One;
         let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
-        T::log_softmax(self.exec, kernel, rows)
+        E::log_softmax(self.exec, kernel, rows)
     }
 
-    fn probs_backward_of(self, rows: RowsMut<'_, T, 2>) -> Result<(), Error> {
+    fn probs_backward_of<E: Element<Real = T>>(
+        self,
+        rows: BatchMut<'_, E, 2>,
+    ) -> Result<(), Error> {
         self.check(&rows)?;
         if self.is_by_row() || self.is_scaled() {
             let (masks, scale) = (self.masks(), self.grad_scale());
             let kernel = MaskedBackward { masks, scale };
-            return T::masked_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
+            return E::masked_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
-        T::softmax_backward(self.exec, SoftmaxBackward, rows)
+        E::softmax_backward(self.exec, SoftmaxBackward, rows)
     }
 
-    fn log_probs_backward_of(self, rows: RowsMut<'_, T, 2>) -> Result<(), Error> {
+    fn log_probs_backward_of<E: Element<Real = T>>(
+        self,
+        rows: BatchMut<'_, E, 2>,
+    ) -> Result<(), Error> {
         self.check(&rows)?;
         if self.is_by_row() || self.is_scaled() {
             let (masks, scale) = (self.masks(), self.grad_scale());
             let kernel = MaskedBackward { masks, scale };
-            return T::masked_log_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
+            return E::masked_log_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
-        T::log_softmax_backward(self.exec, LogSoftmaxBackward, rows)
+        E::log_softmax_backward(self.exec, LogSoftmaxBackward, rows)
     }
 
     /// Checks the options.
-    fn check<const N: usize>(&self, batch: &RowsMut<'_, T, N>) -> Result<(), Error> {
+    fn check<E: Element, const N: usize>(&self, batch: &BatchMut<'_, E, N>) -> Result<(), Error> {
         let (rows, classes) = (batch.rows(), batch.classes());
         if let Some(scale) = self.logit_scale {
             options::scale::<T>("logit_scale", scale)?;
@@ -450,7 +477,7 @@ impl<'a, T: Real> Softmax<'a, T> {
 
 /// The probabilities `y_i = exp(x_i) / sum_j exp(x_j)` of each row of logits.
 ///
-/// `x` holds rows of `classes` logits, one after the other; `y` is as long.
+/// `x` holds rows of logits, as `shape` says: a number of classes, if they lie one after the other, or a [`Shape`]. `y` is as long.
 ///
 /// Each probability is within 2.9 ULP of the exact one for every finite row (2.2 unless the largest is a
 /// power of two), those below 2^-122 within 0.5 more: see the crate's documentation for the method. Two
@@ -470,8 +497,12 @@ impl<'a, T: Real> Softmax<'a, T> {
 /// assert_eq!(y[4], 3.783506e-44); // e^-100: a subnormal number
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-    Softmax::new().probs(x, classes, y)
+pub fn softmax<T: Element>(
+    x: &[T],
+    shape: impl Into<Shape>,
+    y: &mut (impl Output<T> + ?Sized),
+) -> Result<(), Error> {
+    Softmax::new().probs(x, shape, y)
 }
 
 /// [`softmax`] that writes the probabilities over the logits.
@@ -486,13 +517,13 @@ pub fn softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Erro
 /// assert_eq!(x, [0.5; 4]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn softmax_in_place<T: Real>(x: &mut [T], classes: usize) -> Result<(), Error> {
-    Softmax::new().probs_in_place(x, classes)
+pub fn softmax_in_place<T: Element>(x: &mut [T], shape: impl Into<Shape>) -> Result<(), Error> {
+    Softmax::new().probs_in_place(x, shape)
 }
 
 /// The log-probabilities `y_i = x_i - ln sum_j exp(x_j)` of each row of logits.
 ///
-/// `x` holds rows of `classes` logits, one after the other; `y` is as long.
+/// `x` holds rows of logits, as `shape` says: a number of classes, if they lie one after the other, or a [`Shape`]. `y` is as long.
 ///
 /// Each is within 1.6 ULP of the exact one, near 0 too: where a probability is above 1/2, its
 /// logarithm is `-ln(1 + (sum of the other weights) / (its own))`, and the others are summed
@@ -509,8 +540,12 @@ pub fn softmax_in_place<T: Real>(x: &mut [T], classes: usize) -> Result<(), Erro
 /// assert_eq!(y, [-2.0611537e-9, -20.0]); // `x - ln sum` gives 0 and -20
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-    Softmax::new().log_probs(x, classes, y)
+pub fn log_softmax<T: Element>(
+    x: &[T],
+    shape: impl Into<Shape>,
+    y: &mut (impl Output<T> + ?Sized),
+) -> Result<(), Error> {
+    Softmax::new().log_probs(x, shape, y)
 }
 
 /// [`log_softmax`] that writes the log-probabilities over the logits.
@@ -525,8 +560,8 @@ pub fn log_softmax<T: Real>(x: &[T], classes: usize, y: &mut [T]) -> Result<(), 
 /// assert_eq!(x, [0.0]);
 /// # Ok::<(), softlane::Error>(())
 /// ```
-pub fn log_softmax_in_place<T: Real>(x: &mut [T], classes: usize) -> Result<(), Error> {
-    Softmax::new().log_probs_in_place(x, classes)
+pub fn log_softmax_in_place<T: Element>(x: &mut [T], shape: impl Into<Shape>) -> Result<(), Error> {
+    Softmax::new().log_probs_in_place(x, shape)
 }
 
 impl Exec {
@@ -534,31 +569,49 @@ impl Exec {
     ///
     /// # Errors
     /// As there.
-    pub fn softmax<T: Real>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        Softmax::new().exec(self).probs(x, classes, y)
+    pub fn softmax<T: Element>(
+        self,
+        x: &[T],
+        shape: impl Into<Shape>,
+        y: &mut (impl Output<T> + ?Sized),
+    ) -> Result<(), Error> {
+        Softmax::new().exec(self).probs(x, shape, y)
     }
 
     /// [`softmax_in_place`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn softmax_in_place<T: Real>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        Softmax::new().exec(self).probs_in_place(x, classes)
+    pub fn softmax_in_place<T: Element>(
+        self,
+        x: &mut [T],
+        shape: impl Into<Shape>,
+    ) -> Result<(), Error> {
+        Softmax::new().exec(self).probs_in_place(x, shape)
     }
 
     /// [`log_softmax`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax<T: Real>(self, x: &[T], classes: usize, y: &mut [T]) -> Result<(), Error> {
-        Softmax::new().exec(self).log_probs(x, classes, y)
+    pub fn log_softmax<T: Element>(
+        self,
+        x: &[T],
+        shape: impl Into<Shape>,
+        y: &mut (impl Output<T> + ?Sized),
+    ) -> Result<(), Error> {
+        Softmax::new().exec(self).log_probs(x, shape, y)
     }
 
     /// [`log_softmax_in_place`] here.
     ///
     /// # Errors
     /// As there.
-    pub fn log_softmax_in_place<T: Real>(self, x: &mut [T], classes: usize) -> Result<(), Error> {
-        Softmax::new().exec(self).log_probs_in_place(x, classes)
+    pub fn log_softmax_in_place<T: Element>(
+        self,
+        x: &mut [T],
+        shape: impl Into<Shape>,
+    ) -> Result<(), Error> {
+        Softmax::new().exec(self).log_probs_in_place(x, shape)
     }
 }

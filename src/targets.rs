@@ -1,7 +1,8 @@
 //! Targets, as the kernels see them: the index of a class, of any integer type, or nothing for an ignored row; or the
 //! probability of each class.
 
-use crate::element::Real;
+use crate::batch::Batch;
+use crate::element::{Element, Real};
 use crate::error::Error;
 #[cfg(doc)]
 use crate::rows::CHUNK;
@@ -40,8 +41,8 @@ pub enum Given<'a, T, I> {
     Probs(&'a [T]),
 }
 
-impl<T: Real> Target<T> for T {}
-impl<T: Real> sealed::Given<T> for T {
+impl<T: Element> Target<T> for T {}
+impl<T: Element> sealed::Given<T> for T {
     type Integer = usize;
     fn given(targets: &[T]) -> Given<'_, T, usize> {
         Given::Probs(targets)
@@ -101,8 +102,8 @@ macro_rules! integers {
         }
 
         $(
-            impl<T: Real> Target<T> for $integer {}
-            impl<T: Real> sealed::Given<T> for $integer {
+            impl<T: Element> Target<T> for $integer {}
+            impl<T: Element> sealed::Given<T> for $integer {
                 type Integer = Self;
                 fn given(targets: &[Self]) -> Given<'_, T, Self> {
                     Given::Classes(targets)
@@ -152,6 +153,10 @@ pub struct Probs<'a, T> {
     /// Of a row.
     pub classes: usize,
 }
+
+/// The same as it lies in memory.
+#[derive(Debug)]
+pub struct Distributions<'a, E>(pub Batch<'a, E, 1>);
 
 impl<'a, T> Probs<'a, T> {
     /// Those of a row.

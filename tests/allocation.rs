@@ -32,6 +32,7 @@ fn each<'a>(calls: impl IntoIterator<Item = &'a Call>, exec: Exec, rows: usize, 
     let mut per_row = vec![0.0_f32; rows];
     for call in calls {
         let sources = Sources {
+            shape: None,
             classes,
             x: &x,
             y: &labels,

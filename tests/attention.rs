@@ -1085,8 +1085,8 @@ fn options_out_of_range_are_errors_that_name_them() {
     }
     named(new().sinks(&[0.0; 2], usize::MAX), "sinks", usize::MAX);
     // Rows of nothing have masks of nothing.
-    let mut y = [];
-    let error = new().mask(&[0.0]).probs(&[], 0, &mut y).unwrap_err();
+    let mut y = [0.0_f32; 0];
+    let error = new().mask(&[0.0]).probs::<f32>(&[], 0, &mut y).unwrap_err();
     assert!(
         matches!(error, Error::OptionShape { len: 1, .. }),
         "{error:?}"

@@ -50,7 +50,9 @@ fn available_in_order_and_by_name() {
 fn available_is_what_the_processor_has() {
     #[cfg(target_arch = "x86_64")]
     {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         assert_eq!(names().contains(&"avx2"), avx2);
         let avx512 = is_x86_feature_detected!("avx512f");
         assert_eq!(names().contains(&"avx512"), avx512);
@@ -83,6 +85,7 @@ fn run(call: &Call, exec: Exec) -> (Vec<bool>, Result<(), Error>) {
         .reads
         .of(&[1.0, -1.0, 0.5, 0.0], &[1.0, 0.0, 0.5, 0.25]);
     let sources = Sources {
+        shape: None,
         classes: 2,
         x,
         y,

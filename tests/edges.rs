@@ -627,15 +627,15 @@ fn mean_without_divisor() {
             }
             let options = BinaryCrossEntropy::new().exec(exec).empty_mean(empty);
             let losses = [
-                options.loss(&[], 3, &[]),
-                options.loss_and_grad(&[], 3, &[], &mut []),
-                options.loss_and_grad_in_place(&mut [], 3, &[]),
-                options.loss(&[], 0, &[]),
+                options.loss::<f32>(&[], 3, &[]),
+                options.loss_and_grad(&[], 3, &[], &mut [0.0_f32; 0]),
+                options.loss_and_grad_in_place::<f32>(&mut [], 3, &[]),
+                options.loss::<f32>(&[], 0, &[]),
             ];
             let context = format_args!("{exec:?}, no elements, {empty:?}");
             assert_bits(&losses.map(Result::unwrap), &[expected; 4], context);
             let sum = options.reduction(Reduction::Sum);
-            let loss: f32 = sum.loss(&[], 3, &[]).unwrap();
+            let loss = sum.loss::<f32>(&[], 3, &[]).unwrap();
             assert_bits(&[loss], &[0.0], context);
         }
     }
@@ -695,7 +695,8 @@ fn zero_classes() {
     for exec in execs() {
         for rows in [1, 3, 100_000] {
             let context = format_args!("{exec:?}, {rows} rows");
-            let (lse, result) = guarded(&blank(rows), 0, |lse| exec.logsumexp(&[], 0, lse));
+            let (lse, result) =
+                guarded(&blank(rows), 0, |lse| exec.logsumexp(&[0.0_f32; 0], 0, lse));
             result.unwrap();
             assert_bits(&lse, &vec![-INF; rows], context);
 

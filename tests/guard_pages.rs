@@ -182,6 +182,7 @@ impl Memory {
         let per_row = self.per_row.slice(rows, placement, PER_ROW);
         per_row.fill(UNTOUCHED);
         let sources = Sources {
+            shape: None,
             classes,
             x: x.slice(len, placement, X),
             y: y.slice(len, placement, Y),

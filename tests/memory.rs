@@ -21,6 +21,7 @@ fn every_call(rows: usize, classes: usize, kind: &str, exec: Exec) {
         let mut per_row: Box<[f32]> = vec![0.0; rows].into();
         let mut out: Box<[f32]> = call.out_before(x).into();
         let sources = Sources {
+            shape: None,
             classes,
             x: &Box::<[f32]>::from(x.as_slice()),
             y: &Box::<[f32]>::from(y.as_slice()),

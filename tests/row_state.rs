@@ -615,9 +615,9 @@ fn scalar_is_within_the_error_of_its_formula() {
 fn rows_of_nothing() {
     for exec in Backend::available().map(|backend| Exec::new().backend(backend)) {
         let mut row = RowState::<f32>::new(0, Some(0)).unwrap().exec(exec);
-        row.update(&[]).unwrap();
+        row.update::<f32>(&[]).unwrap();
         assert_eq!(row.log_sum_exp(), Ok(f32::NEG_INFINITY));
-        assert_eq!(row.probs(&[], &mut []), Ok(()));
+        assert_eq!(row.probs(&[], &mut [0.0_f32; 0]), Ok(()));
         let (target, classes) = (0, 0);
         let error = Error::Target {
             row: 0,

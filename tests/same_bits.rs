@@ -63,6 +63,7 @@ impl Owned {
 
     fn batch(&self) -> Sources<'_> {
         Sources {
+            shape: None,
             classes: self.classes,
             x: &self.x,
             y: &self.y,
@@ -73,6 +74,7 @@ impl Owned {
     fn row(&self, i: usize) -> Sources<'_> {
         let elements = i * self.classes..(i + 1) * self.classes;
         Sources {
+            shape: None,
             classes: self.classes,
             x: &self.x[elements.clone()],
             y: &self.y[elements],
@@ -683,6 +685,7 @@ fn at_any_address() {
                     let moved = |from: &[f32]| [&vec![0.0; input][..], from].concat();
                     let (x, y) = (moved(&owned.x), moved(&owned.y));
                     let batch = Sources {
+                        shape: None,
                         x: &x[input..],
                         y: &y[input..],
                         ..owned.batch()

@@ -39,7 +39,7 @@ fn within_other_work_of_a_pool() {
         let run: Vec<(usize, Vec<f32>)> = pool.unwrap().install(|| {
             let task = |_| {
                 let mut y = vec![0.0; x.len()];
-                softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                softlane::softmax(&x, CLASSES, &mut y[..]).unwrap();
                 (rayon::current_num_threads(), y)
             };
             (0..2 * threads + 1).into_par_iter().map(task).collect()
@@ -64,7 +64,7 @@ fn while_a_lock_is_held() {
             (0..20).into_par_iter().for_each(|_| {
                 let mut y = lock.lock().unwrap();
                 y.fill(0.0);
-                softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                softlane::softmax(&x, CLASSES, &mut y[..]).unwrap();
                 assert_eq!(*y, serial);
             });
         });
@@ -87,7 +87,7 @@ fn from_threads_of_no_pool() {
             scope.spawn(|| {
                 for _ in 0..4 {
                     let mut y = vec![0.0; x.len()];
-                    softlane::softmax(&x, CLASSES, &mut y).unwrap();
+                    softlane::softmax(&x, CLASSES, &mut y[..]).unwrap();
                     assert_eq!(y, serial);
                     assert_eq!(loss(Exec::new()).unwrap().to_bits(), serial_loss);
                 }
@@ -110,7 +110,7 @@ fn without_threads() {
     }
     let (x, serial) = batch();
     let mut y = vec![0.0; x.len()];
-    softlane::softmax(&x, CLASSES, &mut y).unwrap();
+    softlane::softmax(&x, CLASSES, &mut y[..]).unwrap();
     assert_eq!(y, serial);
     // There really is no pool.
     ThreadPoolBuilder::new().build().unwrap_err();

@@ -871,10 +871,6 @@ where
     type Rows = R;
     type Rest = O;
 
-    fn shares(&self, (_, _, outputs): &Data<'a, R, T, O>) -> bool {
-        !outputs.wanted().argmax
-    }
-
     fn open(
         &self,
         (mut row, answers, mut outputs): Data<'a, R, T, O>,

@@ -36,7 +36,7 @@ use super::row::{Apart, Beside, Ordinary, RowWork};
 use super::scale::{One, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
-use super::tree::Merge as _;
+use super::tree::Merge;
 use super::weights::{Extent, NONE, extent, has_nan, weigh};
 use super::{log, rounded};
 use crate::element::Real;
@@ -235,6 +235,13 @@ impl<T: Real> Nodes<T> {
             }
         }
         total
+    }
+}
+
+impl<T: Real> Merge for Nodes<T> {
+    fn merge(mut self, right: Self) -> Self {
+        self.append(&right);
+        self
     }
 }
 

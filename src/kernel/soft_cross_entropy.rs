@@ -323,7 +323,7 @@ where
             return None;
         }
         let shifts = block.read_shifts(simd, rows, &kernel.0.scale)?;
-        let targets = Rows::new([self.answers.targets.from(first)], rows.classes()).ok()?;
+        let targets = Rows::of(self.answers.targets.from(first), rows.classes());
         block.read_beside(simd, &targets);
         let top = block.top(simd, shifts.max);
         let (zero, one) = (V::splat(simd, V::Elem::ZERO), V::splat(simd, V::Elem::ONE));
@@ -900,10 +900,6 @@ where
             losses.fill(T::ZERO);
         }
         Err(0.0)
-    }
-
-    fn shares(&self, (_, _, outputs): &SoftData<'a, R, T>) -> bool {
-        !outputs.wanted().argmax
     }
 
     #[inline(always)]

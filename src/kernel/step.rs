@@ -21,11 +21,6 @@ pub trait Shared<D>: Kernel<D> {
     /// What goes with the row.
     type Rest;
 
-    /// Whether threads can share the rows of a batch, with all that is wanted of them.
-    fn shares(&self, _: &D) -> bool {
-        true
-    }
-
     /// What there is to do with a batch of one row. Or what comes of it, if there is nothing to share.
     fn open(&self, data: D) -> Result<Open<D, Self>, Self::Output>;
 

@@ -34,7 +34,6 @@ impl<const N: usize> Merge for [f64; N] {
 }
 
 /// Leaves on the left of a tree over `leaves`, of which there are at least two.
-#[cfg(any(feature = "rayon", all(test, feature = "std")))]
 pub fn split_point(leaves: usize) -> usize {
     1 << (leaves - 1).ilog2()
 }

@@ -2,9 +2,9 @@
 
 use core::arch::x86_64::{__m256, __m256d, __m256i};
 
-use super::{Kernel, Simd, impl_vector};
+use super::{Kernel, Simd, conversions, impl_vector};
 
-/// Proof that this processor has AVX2 and FMA. The private field keeps others from making one.
+/// Proof that this processor has AVX2, FMA and F16C. The private field keeps others from making one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
@@ -12,29 +12,36 @@ impl Avx2 {
     /// The token, where the processor has the features.
     #[cfg(feature = "std")]
     pub(crate) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        // SAFETY: both features were just detected.
+        // The last one every processor with the first has.
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        // SAFETY: the features were just detected.
         found.then(|| unsafe { Self::new() })
     }
 
     /// The token, where the target has the features.
     #[cfg(not(feature = "std"))]
     pub(crate) fn detect() -> Option<Self> {
-        let found = cfg!(all(target_feature = "avx2", target_feature = "fma"));
-        // SAFETY: the whole program is compiled for both features.
+        let found = cfg!(all(
+            target_feature = "avx2",
+            target_feature = "fma",
+            target_feature = "f16c"
+        ));
+        // SAFETY: the whole program is compiled for these features.
         found.then(|| unsafe { Self::new() })
     }
 
     /// Safe to call where the features are enabled, which the compiler checks.
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn new() -> Self {
         Self(())
     }
 
-    /// Runs a kernel compiled for AVX2 and FMA.
+    /// Runs a kernel compiled for these.
     #[inline]
     pub(crate) fn run<D, K: Kernel<D>>(self, kernel: &K, data: D) -> K::Output {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn entry<D, K: Kernel<D>>(simd: Avx2, kernel: &K, data: D) -> K::Output {
             kernel.simd(simd, data)
         }
@@ -45,6 +52,7 @@ impl Avx2 {
 
 impl Simd for Avx2 {
     type F32 = F32x16;
+    conversions!(F32x16);
 }
 
 /// Lanes 0 to 7 and 8 to 15.
@@ -69,6 +77,12 @@ const REGISTERS: usize = if cfg!(miri) { 32 } else { 8 };
 impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: REGISTERS, fused: true);
 
 mod op {
+    #[cfg(feature = "half")]
+    use core::arch::x86_64::{
+        __m128i, __m256i, _MM_FROUND_TO_NEAREST_INT, _mm256_and_si256, _mm256_cvtepu16_epi32,
+        _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_packus_epi32, _mm256_permute4x64_epi64,
+        _mm256_set_m128i, _mm256_srli_epi32, _mm256_storeu_si256,
+    };
     use core::arch::x86_64::{
         __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_sd,
         _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_loadu_si128, _mm_max_ps,
@@ -93,7 +107,7 @@ mod op {
     macro_rules! lanewise {
         ($($(#[$doc:meta])* $name:ident = $intrinsic:ident($($arg:ident),+);)*) => {$(
             #[inline]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             pub(super) fn $name($($arg: F32x16),+) -> F32x16 {
                 F32x16($intrinsic($($arg.0),+), $intrinsic($($arg.1),+))
             }
@@ -112,14 +126,14 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn splat(_: Avx2, x: f32) -> F32x16 {
         let x = _mm256_set1_ps(x);
         F32x16(x, x)
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn load(_: Avx2, src: &[f32; 16]) -> F32x16 {
         let p = src.as_ptr();
         // SAFETY: `src` has sixteen elements; the loads ask for no alignment.
@@ -127,7 +141,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn load_or(_: Avx2, src: &[f32], fill: f32) -> F32x16 {
         let Mask(lo, hi) = prefix(src.len());
         let p = src.as_ptr();
@@ -144,7 +158,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn store(x: F32x16, dst: &mut [f32; 16]) {
         let p = dst.as_mut_ptr();
         // SAFETY: `dst` has sixteen elements; the stores ask for no alignment.
@@ -155,7 +169,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn store_prefix(x: F32x16, dst: &mut [f32]) {
         let (mut p, count) = (dst.as_mut_ptr(), dst.len().min(16));
         // By parts that get smaller, as masked stores take AMD's processors dozens of operations.
@@ -188,7 +202,7 @@ mod op {
 
     /// The first `count` lanes (all sixteen, if there are more).
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn prefix(count: usize) -> Mask {
         let count = _mm256_set1_epi32(i32::from(count.min(16) as u8));
         let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -200,14 +214,14 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn abs(x: F32x16) -> F32x16 {
         let sign = _mm256_set1_ps(-0.0);
         F32x16(_mm256_andnot_ps(sign, x.0), _mm256_andnot_ps(sign, x.1))
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn exponent(x: F32x16) -> F32x16 {
         F32x16(
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x.0))),
@@ -216,7 +230,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn table(_: Avx2, entries: &[f32; 8]) -> Table {
         // SAFETY: there are eight entries; the load asks for no alignment.
         let entries = _mm256_castps_si256(unsafe { _mm256_loadu_ps(entries.as_ptr()) });
@@ -225,13 +239,13 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn power(z: F32x16, table: Table) -> F32x16 {
         F32x16(power_of(z.0, table), power_of(z.1, table))
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn power_of(z: __m256, table: Table) -> __m256 {
         let z = _mm256_castps_si256(z);
         // The lookup takes the three lowest bits of an index.
@@ -240,7 +254,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn lt(a: F32x16, b: F32x16) -> Mask {
         Mask(
             _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0),
@@ -249,7 +263,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn eq(a: F32x16, b: F32x16) -> Mask {
         Mask(
             _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0),
@@ -258,7 +272,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn is_nan(x: F32x16) -> Mask {
         Mask(
             _mm256_cmp_ps::<_CMP_UNORD_Q>(x.0, x.0),
@@ -267,13 +281,13 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn or(a: Mask, b: Mask) -> Mask {
         Mask(_mm256_or_ps(a.0, b.0), _mm256_or_ps(a.1, b.1))
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn lane(_: Avx2, i: usize) -> Mask {
         let i = _mm256_set1_epi32(i32::from(i as u8));
         let lo = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -285,7 +299,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn lanes_from(_: Avx2, i: usize) -> Mask {
         let all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
         let Mask(lo, hi) = prefix(i);
@@ -293,7 +307,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn lanes_of(_: Avx2, flags: &[bool; 16]) -> Mask {
         // SAFETY: `flags` has sixteen bytes; the load asks for no alignment.
         let flags = unsafe { _mm_loadu_si128(flags.as_ptr().cast()) };
@@ -305,7 +319,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn select(mask: Mask, yes: F32x16, no: F32x16) -> F32x16 {
         F32x16(
             _mm256_blendv_ps(no.0, yes.0, mask.0),
@@ -314,19 +328,19 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn bits(mask: Mask) -> u32 {
         (_mm256_movemask_ps(mask.0) | _mm256_movemask_ps(mask.1) << 8).cast_unsigned()
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn first(x: F32x16) -> f32 {
         _mm256_cvtss_f32(x.0)
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn reduce_max(x: F32x16) -> f32 {
         let x = _mm256_max_ps(x.0, x.1);
         let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
@@ -335,13 +349,13 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_zero(_: Avx2) -> Sum {
         Sum([_mm256_setzero_pd(); 4])
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn quarters(x: F32x16) -> [__m256d; 4] {
         [
             _mm256_cvtps_pd(_mm256_castps256_ps128(x.0)),
@@ -352,7 +366,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn prefetch(_: Avx2, p: *const f32) {
         #[allow(unused_unsafe, reason = "older compilers want it")]
         // SAFETY: a prefetch of any address is allowed.
@@ -362,7 +376,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn load_columns(_: Avx2, src: &[f32], stride: u16, columns: &mut [F32x16; 4]) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= src.len(), "columns beyond the rows");
@@ -380,7 +394,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn store_columns(columns: &[F32x16; 4], dst: &mut [f32], stride: u16) {
         let stride = usize::from(stride);
         assert!(15 * stride + 4 <= dst.len(), "columns beyond the rows");
@@ -405,7 +419,7 @@ mod op {
 
     /// Transposes each half of four registers.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn transpose([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
         let [ab, cd] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
         let [ab, cd] = [ab, cd].map(|x| _mm256_castps_pd(x));
@@ -421,7 +435,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn narrow(simd: Avx2, x: &[f64; 16]) -> F32x16 {
         // SAFETY: `x` has sixteen elements; the loads ask for no alignment.
         let four = |i: usize| unsafe { _mm256_loadu_pd(x.as_ptr().add(i)) };
@@ -429,7 +443,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_narrow(_: Avx2, sum: Sum) -> F32x16 {
         let four = |i: usize| _mm256_cvtpd_ps(sum.0[i]);
         let eight =
@@ -438,7 +452,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_scale(sum: Sum, factor: f64) -> Sum {
         let factor = _mm256_set1_pd(factor);
         let quarter = |i: usize| _mm256_mul_pd(sum.0[i], factor);
@@ -446,13 +460,13 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn widen(x: F32x16) -> [f64; 16] {
         sum_lanes(Sum(quarters(x)))
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_lanes(sum: Sum) -> [f64; 16] {
         let mut lanes = [0.0; 16];
         for (i, quarter) in sum.0.into_iter().enumerate() {
@@ -463,7 +477,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_merge(a: Sum, b: Sum) -> Sum {
         let (a, b) = (a.0, b.0);
         Sum([
@@ -475,7 +489,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_add(sum: Sum, x: F32x16) -> Sum {
         let (s, x) = (sum.0, quarters(x));
         Sum([
@@ -487,7 +501,7 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_add_product(sum: Sum, a: F32x16, b: F32x16) -> Sum {
         let (s, a, b) = (sum.0, quarters(a), quarters(b));
         Sum([
@@ -499,11 +513,85 @@ mod op {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_total(sum: Sum) -> f64 {
         let s = sum.0;
         let s = _mm256_add_pd(_mm256_add_pd(s[0], s[2]), _mm256_add_pd(s[1], s[3]));
         let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
         _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn widen_f16(_: Avx2, src: &[u16; 16]) -> F32x16 {
+        let [lo, hi] = halves(src);
+        F32x16(_mm256_cvtph_ps(lo), _mm256_cvtph_ps(hi))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn narrow_f16(x: F32x16, dst: &mut [u16; 16]) {
+        let lo = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x.0);
+        let hi = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x.1);
+        put(_mm256_set_m128i(hi, lo), dst);
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn widen_bf16(_: Avx2, src: &[u16; 16]) -> F32x16 {
+        let [lo, hi] = halves(src);
+        let lo = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(lo));
+        let hi = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(hi));
+        F32x16(_mm256_castsi256_ps(lo), _mm256_castsi256_ps(hi))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn narrow_bf16(x: F32x16, dst: &mut [u16; 16]) {
+        let (lo, hi) = (nearest_bf16(x.0), nearest_bf16(x.1));
+        // In each half of the register, four of the one and four of the other.
+        let packed = _mm256_packus_epi32(lo, hi);
+        put(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed), dst);
+    }
+
+    /// The bits of the nearest `bf16`: half of what is cut off is added, and a tie goes to the even one.
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn nearest_bf16(x: __m256) -> __m256i {
+        let bits = _mm256_castps_si256(x);
+        let last = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let half = _mm256_add_epi32(last, _mm256_set1_epi32(0x7FFF));
+        let rounded = _mm256_castsi256_ps(_mm256_add_epi32(bits, half));
+        let nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FC0_0000));
+        let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+        let rounded = _mm256_blendv_ps(rounded, nan, is_nan);
+        _mm256_srli_epi32::<16>(_mm256_castps_si256(rounded))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn halves(src: &[u16; 16]) -> [__m128i; 2] {
+        let (lo, hi) = src.split_at(8);
+        // SAFETY: each half has eight numbers.
+        unsafe {
+            [
+                _mm_loadu_si128(lo.as_ptr().cast()),
+                _mm_loadu_si128(hi.as_ptr().cast()),
+            ]
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn put(x: __m256i, dst: &mut [u16; 16]) {
+        // SAFETY: there are sixteen numbers.
+        unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), x) }
     }
 }

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::{__m512, __m512d, __m512i, __mmask16};
 
-use super::{Kernel, Simd, impl_vector};
+use super::{Kernel, Simd, conversions, impl_vector};
 
 /// Proof that this processor has AVX-512F. The private field keeps others from making one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl Avx512 {
 
 impl Simd for Avx512 {
     type F32 = F32x16;
+    conversions!(F32x16);
 }
 
 /// Lanes 0 to 15.
@@ -71,6 +72,12 @@ pub struct Table(__m512i);
 impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, registers: 32, fused: true);
 
 mod op {
+    #[cfg(feature = "half")]
+    use core::arch::x86_64::{
+        __m256i, _MM_FROUND_TO_NEAREST_INT, _mm256_loadu_si256, _mm256_storeu_si256,
+        _mm512_and_si512, _mm512_cvtepi32_epi16, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+        _mm512_cvtps_ph, _mm512_mask_mov_epi32, _mm512_set1_epi32, _mm512_srli_epi32,
+    };
     use core::arch::x86_64::{
         __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd,
         _mm_add_sd, _mm_cvtsd_f64, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
@@ -412,5 +419,57 @@ mod op {
         let s = _mm256_add_pd(_mm512_castpd512_pd256(s), _mm512_extractf64x4_pd::<1>(s));
         let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
         _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn widen_f16(_: Avx512, src: &[u16; 16]) -> F32x16 {
+        F32x16(_mm512_cvtph_ps(sixteen(src)))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn narrow_f16(x: F32x16, dst: &mut [u16; 16]) {
+        put(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x.0), dst);
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn widen_bf16(_: Avx512, src: &[u16; 16]) -> F32x16 {
+        let bits = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(sixteen(src)));
+        F32x16(_mm512_castsi512_ps(bits))
+    }
+
+    /// Half of what is cut off is added, and a tie goes to the even one.
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn narrow_bf16(x: F32x16, dst: &mut [u16; 16]) {
+        let bits = _mm512_castps_si512(x.0);
+        let last = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let half = _mm512_add_epi32(last, _mm512_set1_epi32(0x7FFF));
+        let rounded = _mm512_add_epi32(bits, half);
+        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x.0, x.0);
+        let rounded = _mm512_mask_mov_epi32(rounded, is_nan, _mm512_set1_epi32(0x7FC0_0000));
+        put(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded)), dst);
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sixteen(src: &[u16; 16]) -> __m256i {
+        // SAFETY: there are sixteen numbers.
+        unsafe { _mm256_loadu_si256(src.as_ptr().cast()) }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn put(x: __m256i, dst: &mut [u16; 16]) {
+        // SAFETY: there are sixteen numbers.
+        unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), x) }
     }
 }

@@ -30,7 +30,20 @@ pub(crate) mod portable;
 /// An instruction set that this processor was found to support: holding one is the proof.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen lanes of `f32`.
-    type F32: Vector<Elem = f32, Simd = Self>;
+    type F32: Vector<Elem = f32, Array = [f32; 16], Simd = Self>;
+
+    /// The bits of sixteen `f16` as `f32`, exactly.
+    #[cfg(feature = "half")]
+    fn widen_f16(self, src: &[u16; 16]) -> Self::F32;
+    /// Rounds to the nearest `f16`, subnormal numbers included; NaN is the canonical one, if it was that of `f32`.
+    #[cfg(feature = "half")]
+    fn narrow_f16(self, x: Self::F32, dst: &mut [u16; 16]);
+    /// As [`widen_f16`](Self::widen_f16), of `bf16`.
+    #[cfg(feature = "half")]
+    fn widen_bf16(self, src: &[u16; 16]) -> Self::F32;
+    /// As [`narrow_f16`](Self::narrow_f16), of `bf16`. (Not by the BF16 instructions, which flush subnormal numbers.)
+    #[cfg(feature = "half")]
+    fn narrow_bf16(self, x: Self::F32, dst: &mut [u16; 16]);
 }
 
 /// Work on data `D`, written once over any instruction set.
@@ -226,6 +239,35 @@ macro_rules! impl_vector {
 }
 pub(crate) use impl_vector;
 
+/// The conversions of [`Simd`], which call the functions of their names in `op`.
+#[cfg(feature = "half")]
+macro_rules! conversions {
+    ($f32:ident) => {
+        #[inline(always)]
+        fn widen_f16(self, src: &[u16; 16]) -> $f32 {
+            $crate::simd::forward!(op::widen_f16(self, src))
+        }
+        #[inline(always)]
+        fn narrow_f16(self, x: $f32, dst: &mut [u16; 16]) {
+            $crate::simd::forward!(op::narrow_f16(x, dst));
+        }
+        #[inline(always)]
+        fn widen_bf16(self, src: &[u16; 16]) -> $f32 {
+            $crate::simd::forward!(op::widen_bf16(self, src))
+        }
+        #[inline(always)]
+        fn narrow_bf16(self, x: $f32, dst: &mut [u16; 16]) {
+            $crate::simd::forward!(op::narrow_bf16(x, dst));
+        }
+    };
+}
+/// Nothing to convert.
+#[cfg(not(feature = "half"))]
+macro_rules! conversions {
+    ($f32:ident) => {};
+}
+pub(crate) use conversions;
+
 /// Methods that call the function of their name in `op`.
 macro_rules! forward {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {$(
@@ -275,6 +317,8 @@ mod tests {
             sums::<S::F32>(simd);
             conversions::<S::F32>(simd);
             masks::<S::F32>(simd);
+            #[cfg(feature = "half")]
+            halves(simd);
         }
     }
 
@@ -361,6 +405,50 @@ mod tests {
         for ((wide, x), lane) in narrow.widen().into_iter().zip(x).zip(lanes(narrow)) {
             assert_eq!(lane.to_bits(), (x as f32).to_bits(), "{x:e}");
             assert_eq!(wide.to_bits(), f64::from(lane).to_bits(), "{x:e}");
+        }
+    }
+
+    /// All 16-bit floats, and the numbers next to each, and to what lies half way to the following one.
+    #[cfg(feature = "half")]
+    fn halves<S: Simd>(simd: S) {
+        use half::{bf16, f16};
+
+        let quiet = |x: f32| if x.is_nan() { f32::NAN } else { x };
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        for bits in all.as_chunks::<16>().0 {
+            let (wide_f16, wide_bf16) = (lanes(simd.widen_f16(bits)), lanes(simd.widen_bf16(bits)));
+            for (i, &bits) in bits.iter().enumerate() {
+                let (f16, bf16) = (f16::from_bits(bits), bf16::from_bits(bits));
+                for (found, want) in [(wide_f16[i], f16.to_f32()), (wide_bf16[i], bf16.to_f32())] {
+                    assert_eq!(quiet(found).to_bits(), quiet(want).to_bits(), "{bits:x}");
+                }
+            }
+        }
+        let near = |x: u32| [x.wrapping_sub(1), x, x.wrapping_add(1)];
+        let mut x: Vec<f32> = Vec::new();
+        for bits in 0..=u16::MAX {
+            let from_f16 = f16::from_bits(bits).to_f32();
+            // Half of its last bit more: of a subnormal one, too.
+            let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
+            let half_way = f32::midpoint(from_f16, next);
+            let from_bf16 = u32::from(bits) << 16;
+            for bits in [
+                from_f16.to_bits(),
+                half_way.to_bits(),
+                from_bf16,
+                from_bf16 | 0x8000,
+            ] {
+                x.extend(near(bits).map(|bits| quiet(f32::from_bits(bits))));
+            }
+        }
+        for x in x.as_chunks().0 {
+            let (mut to_f16, mut to_bf16) = ([0; 16], [0; 16]);
+            simd.narrow_f16(S::F32::load(simd, x), &mut to_f16);
+            simd.narrow_bf16(S::F32::load(simd, x), &mut to_bf16);
+            for ((&x, to_f16), to_bf16) in x.iter().zip(to_f16).zip(to_bf16) {
+                assert_eq!(to_f16, f16::from_f32(x).to_bits(), "{x:e}");
+                assert_eq!(to_bf16, bf16::from_f32(x).to_bits(), "{x:e}");
+            }
         }
     }
 

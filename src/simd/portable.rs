@@ -3,7 +3,7 @@
 
 use wide::{f32x4, f32x16, f64x8, u32x16};
 
-use super::{Kernel, Simd, impl_vector};
+use super::{Kernel, Simd, conversions, impl_vector};
 
 /// The token of a backend that every processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ impl Portable {
 
 impl Simd for Portable {
     type F32 = F32x16;
+    conversions!(F32x16);
 }
 
 /// Whether `wide` fuses its multiply-add on the compiler's target.
@@ -337,5 +338,86 @@ mod op {
         let s = (sum.0 + sum.1).to_array();
         let s: [f64; 4] = core::array::from_fn(|i| s[i] + s[i + 4]);
         (s[0] + s[2]) + (s[1] + s[3])
+    }
+
+    /// The exponent of an `f16`, moved to where that of an `f32` is, is too small by this factor; so are subnormal numbers.
+    #[cfg(feature = "half")]
+    const F16_BIAS: f32 = 5_192_296_858_534_827_628_530_496_329_220_096.0; // 2^112
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    pub(super) fn widen_f16(_: Portable, src: &[u16; 16]) -> F32x16 {
+        let mut lanes = [0.0; 16];
+        for (lane, &bits) in lanes.iter_mut().zip(src) {
+            let bits = u32::from(bits);
+            let magnitude = (bits & 0x7FFF) << 13_u32;
+            let finite = f32::from_bits(magnitude) * F16_BIAS;
+            // Infinity and NaN, which is quiet then.
+            let quiet = if magnitude > 0x0F80_0000 {
+                0x0040_0000
+            } else {
+                0
+            };
+            let is_special = magnitude >= 0x0F80_0000;
+            let special = magnitude | 0x7F80_0000 | quiet;
+            let magnitude = if is_special {
+                special
+            } else {
+                finite.to_bits()
+            };
+            *lane = f32::from_bits(magnitude | (bits & 0x8000) << 16_u32);
+        }
+        F32x16(f32x16::new(lanes))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    pub(super) fn narrow_f16(x: F32x16, dst: &mut [u16; 16]) {
+        // The numbers from which on the result is infinite, and is normal.
+        const LARGE: u32 = 0x4780_0000; // 2^16
+        const NORMAL: u32 = 0x3880_0000; // 2^-14
+        for (half, x) in dst.iter_mut().zip(x.0.to_array()) {
+            let sign = x.to_bits() >> 16_u32 & 0x8000;
+            let magnitude = x.to_bits() & 0x7FFF_FFFF;
+            // Half of what is cut off is added, and a tie goes to the even one.
+            let last = magnitude >> 13_u32 & 1;
+            let normal = magnitude
+                .wrapping_sub(112 << 23_u32)
+                .wrapping_add(0xFFF + last)
+                >> 13_u32;
+            // 0.5 has the last bit of the subnormal numbers of `f16`: this sum rounds to a multiple of it.
+            let small = (f32::from_bits(magnitude) + 0.5)
+                .to_bits()
+                .wrapping_sub(0.5_f32.to_bits());
+            let special = if magnitude > 0x7F80_0000 {
+                0x7E00
+            } else {
+                0x7C00
+            };
+            let finite = if magnitude < NORMAL { small } else { normal };
+            let bits = if magnitude < LARGE { finite } else { special };
+            *half = (sign | bits) as u16;
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    pub(super) fn widen_bf16(_: Portable, src: &[u16; 16]) -> F32x16 {
+        let mut lanes = [0.0; 16];
+        for (lane, &bits) in lanes.iter_mut().zip(src) {
+            *lane = f32::from_bits(u32::from(bits) << 16_u32);
+        }
+        F32x16(f32x16::new(lanes))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    pub(super) fn narrow_bf16(x: F32x16, dst: &mut [u16; 16]) {
+        for (half, x) in dst.iter_mut().zip(x.0.to_array()) {
+            // Half of what is cut off is added, and a tie goes to the even one.
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7FFF + (bits >> 16_u32 & 1)) >> 16_u32;
+            *half = if x.is_nan() { 0x7FC0 } else { rounded as u16 };
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use Gives::{Number, Out, Over, PerRow};
 use Reads::{Labels, LogProbabilities, Logits, Probabilities, Targets};
 use softlane::{
-    BinaryCrossEntropy, CrossEntropy, Error, Exec, MaskedRows, Reduction, RowOutputs, Softmax,
+    BinaryCrossEntropy, CrossEntropy, Element, Error, Exec, MaskedRows, Reduction, RowOutputs,
+    Shape, Softmax,
 };
 
 use super::guard::{UNTOUCHED, guarded};
@@ -87,23 +88,88 @@ impl Reads {
 
 /// What a call is given to read. What it does not use may be anything.
 #[derive(Clone, Copy, Debug)]
-pub struct Sources<'a> {
+pub struct Sources<'a, E = f32> {
     pub classes: usize,
-    pub x: &'a [f32],
-    pub y: &'a [f32],
+    /// Where the rows are, if not one after the other.
+    pub shape: Option<Shape>,
+    pub x: &'a [E],
+    pub y: &'a [E],
     /// One a row.
     pub targets: &'a [i64],
 }
 
+impl<E> Sources<'_, E> {
+    /// Where the rows are.
+    fn shape(&self) -> Shape {
+        self.shape.unwrap_or(self.classes.into())
+    }
+}
+
+/// A type of elements, as the tests see it.
+pub trait Tested: Element<Real = f32> {
+    /// The nearest one.
+    fn rounded(x: f32) -> Self;
+    fn to_f32(self) -> f32;
+    fn bits(self) -> u32;
+    /// Calls `f` with a slice for losses, of which `out` has the nearest elements then.
+    fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [f32]) -> R) -> R {
+        let mut losses = vec![UNTOUCHED; out.len()];
+        let returned = f(&mut losses);
+        for (out, &loss) in out.iter_mut().zip(&losses) {
+            if loss.to_bits() != UNTOUCHED.to_bits() {
+                *out = Self::rounded(loss);
+            }
+        }
+        returned
+    }
+}
+
+impl Tested for f32 {
+    fn rounded(x: f32) -> Self {
+        x
+    }
+    fn to_f32(self) -> f32 {
+        self
+    }
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+    fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [f32]) -> R) -> R {
+        f(out)
+    }
+}
+
+/// A type of the crate `half`.
+#[cfg(feature = "half")]
+macro_rules! half {
+    ($half:ident) => {
+        impl Tested for half::$half {
+            fn rounded(x: f32) -> Self {
+                Self::from_f32(x)
+            }
+            fn to_f32(self) -> f32 {
+                self.to_f32()
+            }
+            fn bits(self) -> u32 {
+                self.to_bits().into()
+            }
+        }
+    };
+}
+#[cfg(feature = "half")]
+half!(f16);
+#[cfg(feature = "half")]
+half!(bf16);
+
 /// Where it puts its results.
 #[derive(Debug)]
-pub struct Destinations<'a> {
+pub struct Destinations<'a, E = f32> {
     /// What is returned.
     pub number: &'a mut f32,
     /// One a row.
     pub per_row: &'a mut [f32],
     /// As long as `x`, whose elements it holds if they are written over.
-    pub out: &'a mut [f32],
+    pub out: &'a mut [E],
 }
 
 /// A result, and where it is to be found.
@@ -121,31 +187,31 @@ pub enum Gives {
 pub type Results = Vec<(Output, Vec<f32>)>;
 
 /// Calls a method of `T`.
-type Method<T> = fn(T, Sources<'_>, Destinations<'_>) -> Result<(), Error>;
+type Method<T, E> = fn(T, Sources<'_, E>, Destinations<'_, E>) -> Result<(), Error>;
 
 /// What is called, with which options.
 #[derive(Clone, Copy, Debug)]
-enum Form {
-    Exec(Method<Exec>),
-    Softmax(Softmax<'static>, Method<Softmax<'static>>),
-    CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>>),
+enum Form<E> {
+    Exec(Method<Exec, E>),
+    Softmax(Softmax<'static>, Method<Softmax<'static>, E>),
+    CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>, E>),
     Binary(
         BinaryCrossEntropy<'static>,
-        Method<BinaryCrossEntropy<'static>>,
+        Method<BinaryCrossEntropy<'static>, E>,
     ),
 }
 
 /// One form of an operation.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct Call<E = f32> {
     /// The path of what is called.
     pub name: String,
     pub reads: Reads,
     pub gives: Vec<Gives>,
-    form: Form,
+    form: Form<E>,
 }
 
-fn call(name: &str, reads: Reads, gives: &[Gives], form: Form) -> Call {
+fn call<E>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> {
     Call {
         name: name.to_owned(),
         reads,
@@ -154,9 +220,9 @@ fn call(name: &str, reads: Reads, gives: &[Gives], form: Form) -> Call {
     }
 }
 
-impl Call {
+impl<E> Call<E> {
     /// Calls it.
-    pub fn run(&self, exec: Exec, s: Sources<'_>, d: Destinations<'_>) -> Result<(), Error> {
+    pub fn run(&self, exec: Exec, s: Sources<'_, E>, d: Destinations<'_, E>) -> Result<(), Error> {
         match self.form {
             Form::Exec(method) => method(exec, s, d),
             Form::Softmax(options, method) => method(options.exec(exec), s, d),
@@ -165,6 +231,20 @@ impl Call {
         }
     }
 
+    /// The results that it gives.
+    pub fn outputs(&self) -> impl Iterator<Item = Output> {
+        self.gives.iter().map(|gives| match *gives {
+            Number(output) | PerRow(output) | Out(output) | Over(output) => output,
+        })
+    }
+
+    /// Whether it writes over `x`.
+    pub fn is_in_place(&self) -> bool {
+        self.gives.iter().any(|gives| matches!(gives, Over(_)))
+    }
+}
+
+impl Call {
     /// Calls it with outputs in the midst of guard values, `offset` elements off the place where they
     /// would begin otherwise. Returns what each holds afterwards, and how the call ended.
     pub fn guarded(
@@ -199,23 +279,15 @@ impl Call {
 
     /// What [`Destinations::out`] is to hold before.
     pub fn out_before(&self, x: &[f32]) -> Vec<f32> {
-        let in_place = self.gives.iter().any(|gives| matches!(gives, Over(_)));
-        if in_place {
+        if self.is_in_place() {
             x.to_vec()
         } else {
             vec![UNTOUCHED; x.len()]
         }
     }
-
-    /// The results that it gives.
-    pub fn outputs(&self) -> impl Iterator<Item = Output> {
-        self.gives.iter().map(|gives| match *gives {
-            Number(output) | PerRow(output) | Out(output) | Over(output) => output,
-        })
-    }
 }
 
-impl fmt::Display for Call {
+impl<E> fmt::Display for Call<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.form {
@@ -228,7 +300,10 @@ impl fmt::Display for Call {
 }
 
 /// All of them, but for the functions.
-pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
+pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(all);
+
+/// The same, of a type of elements.
+pub fn all<E: Tested>() -> Vec<Call<E>> {
     let mut calls = methods();
     for masked_rows in [MaskedRows::Nan, MaskedRows::Zero] {
         let mean = CrossEntropy::new().masked_rows(masked_rows);
@@ -247,7 +322,7 @@ pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     calls.extend(binary(sum, SUM_BINARY_LOSS, SUM_BINARY_GRADIENT));
     calls.push(element_losses());
     calls
-});
+}
 
 /// Those that give a result.
 pub fn giving(output: Output) -> impl Iterator<Item = &'static Call> {
@@ -261,7 +336,7 @@ fn keep(number: &mut f32, returned: Result<f32, Error>) -> Result<(), Error> {
     Ok(())
 }
 
-fn methods() -> Vec<Call> {
+fn methods<E: Tested>() -> Vec<Call<E>> {
     let call = |name, reads, gives, method| call(name, reads, &[gives], Form::Exec(method));
     vec![
         call("Exec::max", Logits, Number(MAX), |e, s, d| {
@@ -284,56 +359,56 @@ fn methods() -> Vec<Call> {
             |e, _, d| e.sigmoid_in_place(d.out),
         ),
         call("Exec::softmax", Logits, Out(SOFTMAX), |e, s, d| {
-            e.softmax(s.x, s.classes, d.out)
+            e.softmax(s.x, s.shape(), d.out)
         }),
         call(
             "Exec::softmax_in_place",
             Logits,
             Over(SOFTMAX),
-            |e, s, d| e.softmax_in_place(d.out, s.classes),
+            |e, s, d| e.softmax_in_place(d.out, s.shape()),
         ),
         call("Exec::log_softmax", Logits, Out(LOG_SOFTMAX), |e, s, d| {
-            e.log_softmax(s.x, s.classes, d.out)
+            e.log_softmax(s.x, s.shape(), d.out)
         }),
         call(
             "Exec::log_softmax_in_place",
             Logits,
             Over(LOG_SOFTMAX),
-            |e, s, d| e.log_softmax_in_place(d.out, s.classes),
+            |e, s, d| e.log_softmax_in_place(d.out, s.shape()),
         ),
         call("Exec::logsumexp", Logits, PerRow(LOG_SUM_EXP), |e, s, d| {
-            e.logsumexp(s.x, s.classes, d.per_row)
+            e.logsumexp(s.x, s.shape(), d.per_row)
         }),
         call(
             "Exec::softmax_backward",
             Probabilities,
             Out(SOFTMAX_BACKWARD),
-            |e, s, d| e.softmax_backward(s.y, s.x, s.classes, d.out),
+            |e, s, d| e.softmax_backward(s.y, s.x, s.shape(), d.out),
         ),
         call(
             "Exec::softmax_backward_in_place",
             Probabilities,
             Over(SOFTMAX_BACKWARD),
-            |e, s, d| e.softmax_backward_in_place(s.y, d.out, s.classes),
+            |e, s, d| e.softmax_backward_in_place(s.y, d.out, s.shape()),
         ),
         call(
             "Exec::log_softmax_backward",
             LogProbabilities,
             Out(LOG_SOFTMAX_BACKWARD),
-            |e, s, d| e.log_softmax_backward(s.y, s.x, s.classes, d.out),
+            |e, s, d| e.log_softmax_backward(s.y, s.x, s.shape(), d.out),
         ),
         call(
             "Exec::log_softmax_backward_in_place",
             LogProbabilities,
             Over(LOG_SOFTMAX_BACKWARD),
-            |e, s, d| e.log_softmax_backward_in_place(s.y, d.out, s.classes),
+            |e, s, d| e.log_softmax_backward_in_place(s.y, d.out, s.shape()),
         ),
     ]
 }
 
 /// The functions of the crate: each is the method of [`Exec`] of its name, on the active backend.
 pub fn functions() -> Vec<Call> {
-    let function = |name: &str| -> Method<Exec> {
+    let function = |name: &str| -> Method<Exec, f32> {
         match name {
             "max" => |_, s, d| keep(d.number, softlane::max(s.x)),
             "sum" => |_, s, d| keep(d.number, softlane::sum(s.x)),
@@ -341,20 +416,20 @@ pub fn functions() -> Vec<Call> {
             "exp_in_place" => |_, _, d| softlane::exp_in_place(d.out),
             "sigmoid" => |_, s, d| softlane::sigmoid(s.x, d.out),
             "sigmoid_in_place" => |_, _, d| softlane::sigmoid_in_place(d.out),
-            "softmax" => |_, s, d| softlane::softmax(s.x, s.classes, d.out),
-            "softmax_in_place" => |_, s, d| softlane::softmax_in_place(d.out, s.classes),
-            "log_softmax" => |_, s, d| softlane::log_softmax(s.x, s.classes, d.out),
-            "log_softmax_in_place" => |_, s, d| softlane::log_softmax_in_place(d.out, s.classes),
-            "logsumexp" => |_, s, d| softlane::logsumexp(s.x, s.classes, d.per_row),
-            "softmax_backward" => |_, s, d| softlane::softmax_backward(s.y, s.x, s.classes, d.out),
+            "softmax" => |_, s, d| softlane::softmax(s.x, s.shape(), d.out),
+            "softmax_in_place" => |_, s, d| softlane::softmax_in_place(d.out, s.shape()),
+            "log_softmax" => |_, s, d| softlane::log_softmax(s.x, s.shape(), d.out),
+            "log_softmax_in_place" => |_, s, d| softlane::log_softmax_in_place(d.out, s.shape()),
+            "logsumexp" => |_, s, d| softlane::logsumexp(s.x, s.shape(), d.per_row),
+            "softmax_backward" => |_, s, d| softlane::softmax_backward(s.y, s.x, s.shape(), d.out),
             "softmax_backward_in_place" => {
-                |_, s, d| softlane::softmax_backward_in_place(s.y, d.out, s.classes)
+                |_, s, d| softlane::softmax_backward_in_place(s.y, d.out, s.shape())
             }
             "log_softmax_backward" => {
-                |_, s, d| softlane::log_softmax_backward(s.y, s.x, s.classes, d.out)
+                |_, s, d| softlane::log_softmax_backward(s.y, s.x, s.shape(), d.out)
             }
             "log_softmax_backward_in_place" => {
-                |_, s, d| softlane::log_softmax_backward_in_place(s.y, d.out, s.classes)
+                |_, s, d| softlane::log_softmax_backward_in_place(s.y, d.out, s.shape())
             }
             _ => unreachable!("no function softlane::{name}"),
         }
@@ -370,65 +445,69 @@ pub fn functions() -> Vec<Call> {
     functions.collect()
 }
 
-fn softmax(options: Softmax<'static>) -> Vec<Call> {
+fn softmax<E: Tested>(options: Softmax<'static>) -> Vec<Call<E>> {
     let form = |method| Form::Softmax(options, method);
     let call_on = |name, reads, gives, method| call(name, reads, &[gives], form(method));
     let call = |name, gives, method| call_on(name, Logits, gives, method);
     vec![
         call("Softmax::probs", Out(SOFTMAX), |o, s, d| {
-            o.probs(s.x, s.classes, d.out)
+            o.probs(s.x, s.shape(), d.out)
         }),
         call("Softmax::probs_in_place", Over(SOFTMAX), |o, s, d| {
-            o.probs_in_place(d.out, s.classes)
+            o.probs_in_place(d.out, s.shape())
         }),
         call("Softmax::log_probs", Out(LOG_SOFTMAX), |o, s, d| {
-            o.log_probs(s.x, s.classes, d.out)
+            o.log_probs(s.x, s.shape(), d.out)
         }),
         call(
             "Softmax::log_probs_in_place",
             Over(LOG_SOFTMAX),
-            |o, s, d| o.log_probs_in_place(d.out, s.classes),
+            |o, s, d| o.log_probs_in_place(d.out, s.shape()),
         ),
         call_on(
             "Softmax::probs_backward",
             Probabilities,
             Out(SOFTMAX_BACKWARD),
-            |o, s, d| o.probs_backward(s.y, s.x, s.classes, d.out),
+            |o, s, d| o.probs_backward(s.y, s.x, s.shape(), d.out),
         ),
         call_on(
             "Softmax::probs_backward_in_place",
             Probabilities,
             Over(SOFTMAX_BACKWARD),
-            |o, s, d| o.probs_backward_in_place(s.y, d.out, s.classes),
+            |o, s, d| o.probs_backward_in_place(s.y, d.out, s.shape()),
         ),
         call_on(
             "Softmax::log_probs_backward",
             LogProbabilities,
             Out(LOG_SOFTMAX_BACKWARD),
-            |o, s, d| o.log_probs_backward(s.y, s.x, s.classes, d.out),
+            |o, s, d| o.log_probs_backward(s.y, s.x, s.shape(), d.out),
         ),
         call_on(
             "Softmax::log_probs_backward_in_place",
             LogProbabilities,
             Over(LOG_SOFTMAX_BACKWARD),
-            |o, s, d| o.log_probs_backward_in_place(s.y, d.out, s.classes),
+            |o, s, d| o.log_probs_backward_in_place(s.y, d.out, s.shape()),
         ),
     ]
 }
 
 /// The reduced loss of rows, and its gradient.
-fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
+fn cross_entropy<E: Tested>(
+    options: CrossEntropy<'static>,
+    loss: Output,
+    gradient: Output,
+) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Targets, gives, Form::CrossEntropy(options, method))
     };
     vec![
         call("CrossEntropy::loss", &[Number(loss)], |o, s, d| {
-            keep(d.number, o.loss(s.x, s.classes, s.targets))
+            keep(d.number, o.loss(s.x, s.shape(), s.targets))
         }),
         call(
             "CrossEntropy::loss_and_grad",
             &[Number(loss), Out(gradient)],
-            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.classes, s.targets, d.out)),
+            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.shape(), s.targets, d.out)),
         ),
         call(
             "CrossEntropy::loss_and_grad_in_place",
@@ -436,7 +515,7 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
             |o, s, d| {
                 keep(
                     d.number,
-                    o.loss_and_grad_in_place(d.out, s.classes, s.targets),
+                    o.loss_and_grad_in_place(d.out, s.shape(), s.targets),
                 )
             },
         ),
@@ -445,7 +524,7 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
             &[Number(loss), PerRow(ROW_LOSS)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                keep(d.number, o.loss_with(s.x, s.classes, s.targets, outputs))
+                keep(d.number, o.loss_with(s.x, s.shape(), s.targets, outputs))
             },
         ),
         call(
@@ -453,7 +532,7 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
             &[Number(loss), PerRow(ROW_LOSS), Out(gradient)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                let returned = o.loss_and_grad_with(s.x, s.classes, s.targets, d.out, outputs);
+                let returned = o.loss_and_grad_with(s.x, s.shape(), s.targets, d.out, outputs);
                 keep(d.number, returned)
             },
         ),
@@ -462,7 +541,7 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
             &[Number(loss), PerRow(ROW_LOSS), Over(gradient)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                let returned = o.loss_and_grad_in_place_with(d.out, s.classes, s.targets, outputs);
+                let returned = o.loss_and_grad_in_place_with(d.out, s.shape(), s.targets, outputs);
                 keep(d.number, returned)
             },
         ),
@@ -470,30 +549,34 @@ fn cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output)
 }
 
 /// The same with distributions.
-fn soft_cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
+fn soft_cross_entropy<E: Tested>(
+    options: CrossEntropy<'static>,
+    loss: Output,
+    gradient: Output,
+) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Labels, gives, Form::CrossEntropy(options, method))
     };
     vec![
         call("CrossEntropy::loss", &[Number(loss)], |o, s, d| {
-            keep(d.number, o.loss(s.x, s.classes, s.y))
+            keep(d.number, o.loss(s.x, s.shape(), s.y))
         }),
         call(
             "CrossEntropy::loss_and_grad",
             &[Number(loss), Out(gradient)],
-            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.classes, s.y, d.out)),
+            |o, s, d| keep(d.number, o.loss_and_grad(s.x, s.shape(), s.y, d.out)),
         ),
         call(
             "CrossEntropy::loss_and_grad_in_place",
             &[Number(loss), Over(gradient)],
-            |o, s, d| keep(d.number, o.loss_and_grad_in_place(d.out, s.classes, s.y)),
+            |o, s, d| keep(d.number, o.loss_and_grad_in_place(d.out, s.shape(), s.y)),
         ),
         call(
             "CrossEntropy::loss_with",
             &[Number(loss), PerRow(SOFT_ROW_LOSS)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                keep(d.number, o.loss_with(s.x, s.classes, s.y, outputs))
+                keep(d.number, o.loss_with(s.x, s.shape(), s.y, outputs))
             },
         ),
         call(
@@ -501,7 +584,7 @@ fn soft_cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Ou
             &[Number(loss), PerRow(SOFT_ROW_LOSS), Out(gradient)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                let returned = o.loss_and_grad_with(s.x, s.classes, s.y, d.out, outputs);
+                let returned = o.loss_and_grad_with(s.x, s.shape(), s.y, d.out, outputs);
                 keep(d.number, returned)
             },
         ),
@@ -510,14 +593,14 @@ fn soft_cross_entropy(options: CrossEntropy<'static>, loss: Output, gradient: Ou
             &[Number(loss), PerRow(SOFT_ROW_LOSS), Over(gradient)],
             |o, s, d| {
                 let outputs = RowOutputs::new().losses(d.per_row);
-                let returned = o.loss_and_grad_in_place_with(d.out, s.classes, s.y, outputs);
+                let returned = o.loss_and_grad_in_place_with(d.out, s.shape(), s.y, outputs);
                 keep(d.number, returned)
             },
         ),
     ]
 }
 
-fn soft_row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
+fn soft_row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Labels, gives, Form::CrossEntropy(options, method))
     };
@@ -525,23 +608,23 @@ fn soft_row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
         call(
             "CrossEntropy::loss_per_row",
             &[PerRow(SOFT_ROW_LOSS)],
-            |o, s, d| o.loss_per_row(s.x, s.classes, s.y, d.per_row),
+            |o, s, d| o.loss_per_row(s.x, s.shape(), s.y, d.per_row),
         ),
         call(
             "CrossEntropy::loss_per_row_and_grad",
             &[PerRow(SOFT_ROW_LOSS), Out(SOFT_ROW_GRADIENT)],
-            |o, s, d| o.loss_per_row_and_grad(s.x, s.classes, s.y, d.per_row, d.out),
+            |o, s, d| o.loss_per_row_and_grad(s.x, s.shape(), s.y, d.per_row, d.out),
         ),
         call(
             "CrossEntropy::loss_per_row_and_grad_in_place",
             &[PerRow(SOFT_ROW_LOSS), Over(SOFT_ROW_GRADIENT)],
-            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.classes, s.y, d.per_row),
+            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.shape(), s.y, d.per_row),
         ),
     ]
 }
 
 /// The loss of each row, and its gradient.
-fn row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
+fn row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Targets, gives, Form::CrossEntropy(options, method))
     };
@@ -549,23 +632,27 @@ fn row_losses(options: CrossEntropy<'static>) -> Vec<Call> {
         call(
             "CrossEntropy::loss_per_row",
             &[PerRow(ROW_LOSS)],
-            |o, s, d| o.loss_per_row(s.x, s.classes, s.targets, d.per_row),
+            |o, s, d| o.loss_per_row(s.x, s.shape(), s.targets, d.per_row),
         ),
         call(
             "CrossEntropy::loss_per_row_and_grad",
             &[PerRow(ROW_LOSS), Out(ROW_GRADIENT)],
-            |o, s, d| o.loss_per_row_and_grad(s.x, s.classes, s.targets, d.per_row, d.out),
+            |o, s, d| o.loss_per_row_and_grad(s.x, s.shape(), s.targets, d.per_row, d.out),
         ),
         call(
             "CrossEntropy::loss_per_row_and_grad_in_place",
             &[PerRow(ROW_LOSS), Over(ROW_GRADIENT)],
-            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.classes, s.targets, d.per_row),
+            |o, s, d| o.loss_per_row_and_grad_in_place(d.out, s.shape(), s.targets, d.per_row),
         ),
     ]
 }
 
 /// The reduced loss of elements, and its gradient.
-fn binary(options: BinaryCrossEntropy<'static>, loss: Output, gradient: Output) -> Vec<Call> {
+fn binary<E: Tested>(
+    options: BinaryCrossEntropy<'static>,
+    loss: Output,
+    gradient: Output,
+) -> Vec<Call<E>> {
     let call =
         |name, gives: &[Gives], method| call(name, Labels, gives, Form::Binary(options, method));
     vec![
@@ -585,9 +672,12 @@ fn binary(options: BinaryCrossEntropy<'static>, loss: Output, gradient: Output) 
     ]
 }
 
-fn element_losses() -> Call {
-    let method: Method<BinaryCrossEntropy<'static>> =
-        |o, s, d| o.loss_per_element(s.x, s.classes, s.y, d.out);
+fn element_losses<E: Tested>() -> Call<E> {
+    let method: Method<BinaryCrossEntropy<'static>, E> = |o, s, d| {
+        E::with_losses(d.out, |losses| {
+            o.loss_per_element(s.x, s.classes, s.y, losses)
+        })
+    };
     let form = Form::Binary(BinaryCrossEntropy::new(), method);
     let gives = [Out(BINARY_LOSS)];
     call("BinaryCrossEntropy::loss_per_element", Labels, &gives, form)

@@ -54,6 +54,7 @@ fn sources(b: &Batch, reads: Reads) -> Sources<'_> {
         Reads::LogProbabilities => (&b.dy, &b.log_y),
     };
     Sources {
+        shape: None,
         classes: b.classes,
         x,
         y,

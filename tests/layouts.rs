@@ -1,0 +1,517 @@
+//! Rows wherever they lie, and of whatever type of elements, give what `f32` rows of the same numbers give that lie one after the other: the
+//! same bits, or those of the nearest element.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![expect(clippy::float_cmp, reason = "results are the same bits, or exact")]
+
+mod common;
+
+use core::mem::MaybeUninit;
+
+use common::calls::{Call, Destinations, Gives, Sources, Tested, all};
+use common::inputs::{CLASSES, Rng};
+use softlane::{Backend, CrossEntropy, Error, Exec, Shape, Softmax};
+
+/// Rows and classes.
+const SIZES: &[(usize, usize)] = &[
+    (0, 3),
+    (1, 1),
+    (3, 1),
+    (40, 2),
+    (12, 3),
+    (20, 10),
+    (36, 17),
+    (6, 64),
+    (18, 65),
+    (6, 255),
+    (6, 256),
+    (4, 1000),
+    (2, 4096),
+    (3, 5003),
+    (2, 9000),
+    (2, 17_001),
+];
+
+/// Ways for rows to lie in what is read and in what is written.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    classes: usize,
+    inner: usize,
+    /// Between the last element of a row, or of `inner` of them, and the first of the next.
+    gaps: [usize; 2],
+}
+
+impl Place {
+    fn shape(self) -> Shape {
+        let slab = self.classes * self.inner;
+        let shape = Shape::axis(self.classes, self.inner);
+        if self.gaps == [0, 0] {
+            shape
+        } else {
+            shape.strides(slab + self.gaps[0], slab + self.gaps[1])
+        }
+    }
+
+    /// Elements of a slice of so many rows.
+    fn len(self, rows: usize, gap: usize) -> usize {
+        (rows / self.inner) * (self.classes * self.inner + gap)
+    }
+
+    /// Where an element of a row is.
+    fn index(self, row: usize, class: usize, gap: usize) -> usize {
+        let (outer, inner) = (row / self.inner, row % self.inner);
+        outer * (self.classes * self.inner + gap) + class * self.inner + inner
+    }
+
+    /// Rows that lie one after the other, put there, and in all other places something that no result is.
+    fn put<E: Tested>(self, rows: &[E], gap: usize) -> Vec<E> {
+        let count = rows.len().checked_div(self.classes).unwrap_or(0);
+        let mut there = vec![unlike::<E>(); self.len(count, gap)];
+        for (i, &x) in rows.iter().enumerate() {
+            there[self.index(i / self.classes, i % self.classes, gap)] = x;
+        }
+        there
+    }
+
+    /// And taken from there, what is in other places as it was.
+    fn take<E: Tested>(self, mut there: Vec<E>, rows: usize, gap: usize, context: &str) -> Vec<E> {
+        let mut taken = Vec::new();
+        for i in 0..rows * self.classes {
+            let at = self.index(i / self.classes, i % self.classes, gap);
+            taken.push(there[at]);
+            there[at] = unlike();
+        }
+        let changed = there.iter().position(|x| x.bits() != unlike::<E>().bits());
+        assert_eq!(changed, None, "between rows: {context}");
+        taken
+    }
+}
+
+/// A NaN with a payload.
+fn unlike<E: Tested>() -> E {
+    E::rounded(f32::from_bits(0x7FD5_A000))
+}
+
+/// Ways for so many rows.
+fn places(rows: usize, classes: usize) -> Vec<Place> {
+    let mut places = Vec::new();
+    for inner in [1, 2, 3, 4, 6, 20] {
+        if rows.is_multiple_of(inner) {
+            for gaps in [[0, 0], [1, 0], [0, 5], [3, 2]] {
+                places.push(Place {
+                    classes,
+                    inner,
+                    gaps,
+                });
+            }
+        }
+    }
+    places
+}
+
+/// Whether a call takes a shape, and not a number of labels.
+fn takes_shape<E>(call: &Call<E>) -> bool {
+    let of_slices = [
+        "max",
+        "sum",
+        "exp",
+        "exp_in_place",
+        "sigmoid",
+        "sigmoid_in_place",
+    ];
+    let is_of_slice = of_slices
+        .iter()
+        .any(|name| call.name == format!("Exec::{name}"));
+    !is_of_slice && !call.name.starts_with("Binary")
+}
+
+/// Whether it has the divisor of a mean over distributions, which is added up in another order.
+fn has_divisor<E>(call: &Call<E>) -> bool {
+    let is_mean = |output: common::calls::Output| {
+        output.name.contains("distributions") && output.name.contains("mean")
+    };
+    call.outputs().any(is_mean)
+}
+
+/// What a call reads, and what comes of it.
+struct Batch<E> {
+    x: Vec<E>,
+    y: Vec<E>,
+    targets: Vec<i64>,
+}
+
+struct Results<E> {
+    number: f32,
+    per_row: Vec<f32>,
+    out: Vec<E>,
+}
+
+fn batch<E: Tested>(rows: usize, classes: usize, seed: u64) -> Batch<E> {
+    let mut rng = Rng::new(seed);
+    let mut x = Vec::new();
+    for row in 0..rows {
+        let kind = (7 * row + seed as usize) % CLASSES.len();
+        x.extend(CLASSES[kind].row(rng.bits(), classes));
+    }
+    Batch {
+        x: x.into_iter().map(E::rounded).collect(),
+        y: (0..rows * classes)
+            .map(|_| E::rounded(rng.uniform() as f32))
+            .collect(),
+        targets: (0..rows)
+            .map(|_| i64::try_from(rng.below(classes)).unwrap())
+            .collect(),
+    }
+}
+
+/// Runs a call.
+fn run<E: Tested>(
+    call: &Call<E>,
+    exec: Exec,
+    b: &Batch<E>,
+    classes: usize,
+    place: Option<Place>,
+) -> Results<E> {
+    let rows = b.targets.len();
+    let dense = Place {
+        classes,
+        inner: 1,
+        gaps: [0, 0],
+    };
+    let at = place.unwrap_or(dense);
+    let [read, mut written] = at.gaps;
+    if call.is_in_place() {
+        written = read;
+    }
+    let (x, y) = call.reads.of(&b.x, &b.y);
+    let (x, y) = (at.put(x, read), at.put(y, read));
+    let mut number = 0.0;
+    let mut per_row = vec![f32::NAN; rows];
+    let mut out = if call.is_in_place() {
+        x.clone()
+    } else {
+        vec![unlike(); at.len(rows, written)]
+    };
+    let sources = Sources {
+        classes,
+        shape: place.map(Place::shape),
+        x: &x,
+        y: &y,
+        targets: &b.targets,
+    };
+    let destinations = Destinations {
+        number: &mut number,
+        per_row: &mut per_row,
+        out: &mut out,
+    };
+    let context = || format!("{call}, {exec:?}, {rows} x {classes}, {place:?}");
+    call.run(exec, sources, destinations)
+        .unwrap_or_else(|error| panic!("{error}: {}", context()));
+    let writes = call
+        .gives
+        .iter()
+        .any(|gives| matches!(gives, Gives::Out(_) | Gives::Over(_)));
+    let out = if writes {
+        at.take(out, rows, written, &context())
+    } else {
+        Vec::new()
+    };
+    Results {
+        number,
+        per_row,
+        out,
+    }
+}
+
+/// Compares a call, with rows in all these places, with that of `f32` rows one after the other.
+fn compare<E: Tested>(
+    call: &Call<E>,
+    of_f32: &Call,
+    exec: Exec,
+    (rows, classes): (usize, usize),
+    places: impl IntoIterator<Item = Option<Place>>,
+) {
+    let b = batch::<E>(rows, classes, (rows + classes) as u64);
+    let wide = |x: &[E]| x.iter().map(|x| x.to_f32()).collect();
+    let want = Batch {
+        x: wide(&b.x),
+        y: wide(&b.y),
+        targets: b.targets.clone(),
+    };
+    let want = run(of_f32, exec.serial(), &want, classes, None);
+    for place in places {
+        let found = run(call, exec, &b, classes, place);
+        let context = || format!("{call}, {exec:?}, {rows} x {classes}, {place:?}");
+        // Sums over the batch in another order, by as many roundings.
+        let is_scalar = exec == exec.backend(Backend::named("scalar").unwrap());
+        let last = match (place.is_some() && has_divisor(call), is_scalar) {
+            (true, true) => rows * classes,
+            (true, false) => 1,
+            (false, _) => 0,
+        };
+        let differs = |a: u32, b: u32, last: usize| a.abs_diff(b) as usize > last;
+        let (number, expected) = (found.number, want.number);
+        let last_of_number = if is_scalar { last.max(rows) } else { last };
+        let wrong = differs(number.to_bits(), expected.to_bits(), last_of_number);
+        assert!(!wrong, "{number:e} for {expected:e}: {}", context());
+        for (row, (found, want)) in found.per_row.iter().zip(&want.per_row).enumerate() {
+            let same = found.to_bits() == want.to_bits();
+            assert!(same, "row {row}: {found:e} for {want:e}: {}", context());
+        }
+        for (i, (found, want)) in found.out.iter().zip(&want.out).enumerate() {
+            let want = E::rounded(*want);
+            let wrong = differs(found.bits(), want.bits(), last);
+            assert!(!wrong, "element {i}: {found:?} for {want:?}: {}", context());
+        }
+    }
+}
+
+/// Every call, wherever the rows lie.
+fn everywhere<E: Tested>() {
+    for (call, of_f32) in all::<E>().iter().zip(&all::<f32>()) {
+        for backend in Backend::available() {
+            let exec = Exec::new().backend(backend).serial();
+            for &(rows, classes) in SIZES {
+                let mut everywhere = vec![None];
+                if takes_shape(call) {
+                    everywhere.extend(places(rows, classes).into_iter().map(Some));
+                }
+                compare(call, of_f32, exec, (rows, classes), everywhere);
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_rows_everywhere() {
+    everywhere::<f32>();
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn f16_rows_everywhere() {
+    everywhere::<half::f16>();
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn bf16_rows_everywhere() {
+    everywhere::<half::bf16>();
+}
+
+/// More than a thread does alone.
+#[test]
+fn on_many_threads() {
+    fn one<E: Tested>() {
+        for (call, of_f32) in all::<E>().iter().zip(&all::<f32>()) {
+            for size in [(3000, 100), (2, 130_000)] {
+                let mut everywhere = vec![None];
+                if takes_shape(call) {
+                    for (inner, gaps) in [(1, [4, 4]), (2, [0, 0])] {
+                        everywhere.push(Some(Place {
+                            classes: size.1,
+                            inner,
+                            gaps,
+                        }));
+                    }
+                }
+                compare(call, of_f32, Exec::new(), size, everywhere);
+            }
+        }
+    }
+    one::<f32>();
+    #[cfg(feature = "half")]
+    one::<half::f16>();
+    #[cfg(feature = "half")]
+    one::<half::bf16>();
+}
+
+/// The same probability for each of so many, a subnormal `f16`; and sums of them.
+#[cfg(feature = "half")]
+#[test]
+fn many_equal_elements() {
+    use half::{bf16, f16};
+
+    const MANY: usize = 65_536;
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend);
+        let mut y = vec![f16::ZERO; MANY];
+        exec.softmax(&vec![f16::from_f32(3.0); MANY], MANY, &mut y)
+            .unwrap();
+        assert!(
+            y.iter().all(|&y| y == f16::from_f32(1.0 / MANY as f32)),
+            "{backend:?}"
+        );
+        let mut y = vec![bf16::ZERO; MANY];
+        exec.softmax(&vec![bf16::from_f32(-3.0); MANY], MANY, &mut y)
+            .unwrap();
+        assert!(
+            y.iter().all(|&y| y == bf16::from_f32(1.0 / MANY as f32)),
+            "{backend:?}"
+        );
+        assert_eq!(
+            exec.sum(&vec![f16::from_f32(3.0); MANY]),
+            Ok(3.0 * MANY as f32),
+            "{backend:?}"
+        );
+        assert_eq!(
+            exec.max(&vec![bf16::from_f32(3.0); MANY]),
+            Ok(3.0),
+            "{backend:?}"
+        );
+    }
+}
+
+/// `f32` losses of half rows, not rounded to their type.
+#[cfg(feature = "half")]
+#[test]
+fn losses_of_half_rows_are_f32() {
+    use half::f16;
+    use softlane::BinaryCrossEntropy;
+
+    let x = [20.0_f32, 0.0, 1.0, 2.0];
+    let half = x.map(f16::from_f32);
+    let loss = CrossEntropy::new().loss(&half, 4, &[0]).unwrap();
+    assert_eq!(loss, CrossEntropy::new().loss(&x, 4, &[0]).unwrap());
+    assert!((2.28e-8..2.3e-8).contains(&loss), "{loss:e}");
+    let (mut found, mut want) = ([0.0_f32; 4], [0.0_f32; 4]);
+    let (zeros, half_zeros) = ([0.0_f32; 4], [f16::ZERO; 4]);
+    let binary = BinaryCrossEntropy::new();
+    binary
+        .loss_per_element(&half, 1, &half_zeros, &mut found)
+        .unwrap();
+    binary.loss_per_element(&x, 1, &zeros, &mut want).unwrap();
+    assert_eq!(found, want);
+}
+
+/// Masks and sinks go by the number of a row, wherever it lies.
+#[test]
+fn options_go_by_the_number_of_a_row() {
+    const KEYS: usize = 40;
+    let b = batch::<f32>(24, KEYS, 5);
+    let mask: Vec<f32> = (0..6 * KEYS).map(|i| (i % 7) as f32 * 0.3).collect();
+    let flags: Vec<bool> = (0..12 * KEYS).map(|i| i % 5 != 0).collect();
+    let sinks = [0.5, 1.0, -3.0];
+    let options = Softmax::new()
+        .logit_scale(0.7)
+        .mask(&mask)
+        .bool_mask(&flags)
+        .causal(8, 30)
+        .sinks(&sinks, 4);
+    for backend in Backend::available() {
+        let options = options.exec(Exec::new().backend(backend));
+        let mut want = vec![0.0; b.x.len()];
+        options.probs(&b.x, KEYS, &mut want).unwrap();
+        for place in places(24, KEYS) {
+            let x = place.put(&b.x, place.gaps[0]);
+            let mut y = vec![unlike(); place.len(24, place.gaps[1])];
+            options.probs(&x, place.shape(), &mut y).unwrap();
+            let y = place.take(y, 24, place.gaps[1], "attention");
+            assert!(
+                y.iter()
+                    .zip(&want)
+                    .all(|(y, want)| y.to_bits() == want.to_bits()),
+                "{backend:?}, {place:?}"
+            );
+        }
+    }
+}
+
+/// What follows the last row may be left out.
+#[test]
+fn the_last_gap_is_optional() {
+    let mut y = [9.0_f32; 7];
+    let shape = Shape::rows(2).stride(5);
+    softlane::softmax(&[0.0, 0.0, 7.0, 7.0, 7.0, 3.0, 3.0], shape, &mut y).unwrap();
+    assert_eq!(y, [0.5, 0.5, 9.0, 9.0, 9.0, 0.5, 0.5]);
+    // One row of two.
+    let mut y = [9.0_f32; 4];
+    softlane::softmax_in_place(&mut y, Shape::rows(2).stride(5)).unwrap();
+    assert_eq!(y, [0.5, 0.5, 9.0, 9.0]);
+}
+
+#[test]
+fn wrong_shapes() {
+    let mut y = [9.0_f32; 12];
+    let x = [1.0_f32; 12];
+    let mut error = |shape: Shape| {
+        let error = softlane::softmax(&x, shape, &mut y).unwrap_err();
+        assert!(
+            y.iter().all(|&y| y.to_bits() == 9.0_f32.to_bits()),
+            "{shape:?}"
+        );
+        error
+    };
+    let shape = |classes| Error::Shape { len: 12, classes };
+    assert_eq!(error(5.into()), shape(5));
+    assert_eq!(error(Shape::axis(3, 8)), shape(3));
+    assert_eq!(error(Shape::axis(usize::MAX, 3)), shape(usize::MAX));
+    assert_eq!(error(0.into()), shape(0));
+    assert_eq!(error(Shape::axis(3, 0)), shape(3));
+    let stride = Error::Stride {
+        stride: 5,
+        least: 6,
+    };
+    assert_eq!(error(Shape::axis(3, 2).stride(5)), stride);
+    assert_eq!(error(Shape::rows(6).strides(6, 5)), stride);
+    // The second row is a short one.
+    assert_eq!(error(Shape::rows(4).stride(9)), shape(4));
+    // Two rows are read, and four written.
+    assert_eq!(
+        error(Shape::rows(3).strides(6, 3)),
+        Error::Length {
+            expected: 2,
+            found: 4
+        }
+    );
+    // No room for the gaps.
+    assert_eq!(
+        error(Shape::rows(4).strides(4, 5)),
+        Error::Shape {
+            len: 12,
+            classes: 4
+        }
+    );
+    assert_eq!(
+        softlane::softmax(&x, 3, &mut y[..11]),
+        Err(Error::Length {
+            expected: 12,
+            found: 11
+        })
+    );
+    // Rows without classes, of which there are any number.
+    let mut lse = [9.0_f32; 3];
+    softlane::logsumexp(&[0.0_f32; 0], Shape::axis(0, 3), &mut lse).unwrap();
+    assert_eq!(lse, [f32::NEG_INFINITY; 3]);
+}
+
+/// Outputs that are not initialised hold every result afterwards.
+#[test]
+fn outputs_that_are_not_initialised() {
+    let b = batch::<f32>(20, 10, 3);
+    let mut want = vec![0.0; 200];
+    softlane::softmax(&b.x, 10, &mut want).unwrap();
+    let mut memory: Vec<f32> = Vec::with_capacity(200);
+    softlane::softmax(&b.x, 10, &mut memory.spare_capacity_mut()[..200]).unwrap();
+    // SAFETY: all of them have been written.
+    unsafe { memory.set_len(200) };
+    assert_eq!(memory, want);
+
+    let mut lse = [MaybeUninit::uninit(); 20];
+    softlane::logsumexp(&b.x, 10, &mut lse).unwrap();
+    let mut grad = [MaybeUninit::<f32>::uninit(); 200];
+    CrossEntropy::new()
+        .loss_and_grad(&b.x, 10, &b.targets, &mut grad)
+        .unwrap();
+    let (mut want_lse, mut want_grad) = ([0.0; 20], [0.0; 200]);
+    softlane::logsumexp(&b.x, 10, &mut want_lse).unwrap();
+    CrossEntropy::new()
+        .loss_and_grad(&b.x, 10, &b.targets, &mut want_grad)
+        .unwrap();
+    // SAFETY: all of them have been written.
+    let (lse, grad) = unsafe { (lse.map(|x| x.assume_init()), grad.map(|x| x.assume_init())) };
+    assert_eq!((lse, grad), (want_lse, want_grad));
+}
