@@ -31,6 +31,9 @@ struct Process {
     /// Whether this process was forked from one that had made a choice: then rayon's global pool may have lost its threads.
     is_child: bool,
     choice: RwLock<Choice>,
+    /// Whether there is a global pool, all of whose threads have begun.
+    #[cfg(feature = "rayon")]
+    has_global_pool: std::sync::OnceLock<bool>,
 }
 
 /// That in the process which asked last. What belongs to an earlier one is never looked at again, nor dropped: threads that
@@ -52,6 +55,8 @@ fn here() -> &'static Process {
             id,
             is_child,
             choice: RwLock::new(default(is_child)),
+            #[cfg(feature = "rayon")]
+            has_global_pool: std::sync::OnceLock::new(),
         }));
         match PROCESS.compare_exchange(current, new, AcqRel, Acquire) {
             Ok(_) => current = new,
@@ -83,11 +88,13 @@ pub fn on_threads<R: Send>(
     if elements < SERIAL_BELOW {
         return Ok(work(Exec::new().serial())?);
     }
-    let choice = here().choice.read();
+    let here = here();
+    let choice = here.choice.read();
     let choice = choice.unwrap_or_else(PoisonError::into_inner).clone();
     let result = match choice {
-        Choice::Default => work(Exec::new()),
-        Choice::Serial => work(Exec::new().serial()),
+        #[cfg(feature = "rayon")]
+        Choice::Default if *here.has_global_pool.get_or_init(begin) => work(Exec::new()),
+        Choice::Default | Choice::Serial => work(Exec::new().serial()),
         #[cfg(feature = "rayon")]
         Choice::Pool(pool) => pool.install(|| work(Exec::new())),
     };
@@ -112,13 +119,30 @@ pub fn set(count: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Begins the threads of the global pool, if the system has any. A fork while they begin might leave locks of the C library or of rayon held in the child, for ever; so
+/// this returns when all have begun, and so does [`pool`].
+#[cfg(feature = "rayon")]
+fn begin() -> bool {
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        Ok(()) => {
+            rayon::broadcast(|_| ());
+            true
+        }
+        // The system's errors have a source. The other is that somebody tried before.
+        Err(error) => std::error::Error::source(&error).is_none(),
+    }
+}
+
 #[cfg(feature = "rayon")]
 fn pool(count: usize) -> Result<Choice, Failure> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)
         .thread_name(|i| format!("softlane-{i}"))
         .build()
-        .map(|pool| Choice::Pool(pool.into()))
+        .map(|pool| {
+            pool.broadcast(|_| ());
+            Choice::Pool(pool.into())
+        })
         .map_err(|error| Failure::Threads {
             count,
             reason: error.to_string(),

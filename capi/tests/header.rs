@@ -176,3 +176,14 @@ fn the_header_declares_every_function_of_every_type() {
         assert_eq!(functions, FUNCTIONS.into(), "{of}");
     }
 }
+
+/// The version of the library is that of the crate.
+#[test]
+fn versions() {
+    let version = |manifest: &str| {
+        let manifest = read(manifest);
+        let line = manifest.lines().find(|line| line.starts_with("version = "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(version("Cargo.toml"), version("../Cargo.toml"));
+}

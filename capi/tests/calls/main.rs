@@ -125,6 +125,25 @@ fn results_are_those_of_rust() {
     results::<f32>();
 }
 
+/// All three arrays of a backward pass may be one.
+#[test]
+fn backward_passes_over_themselves() {
+    let numbers = [0.5_f32, 0.25, 0.25, 0.125, 0.75, 0.125];
+    for call in [
+        library::f32::softlane_softmax_backward_f32,
+        library::f32::softlane_log_softmax_backward_f32,
+    ] {
+        let (mut apart, mut all) = ([9.0_f32; 6], numbers);
+        let y = numbers.as_ptr();
+        assert_eq!(unsafe { call(y, y, apart.as_mut_ptr(), 2, 3) }, SOFTLANE_OK);
+        let all = all.as_mut_ptr();
+        assert_eq!(unsafe { call(all, all, all, 2, 3) }, SOFTLANE_OK);
+        let all = unsafe { all.cast::<[f32; 6]>().read() };
+        assert_eq!(bytes(&all), bytes(&apart));
+        assert_ne!(bytes(&all), bytes(&numbers));
+    }
+}
+
 /// Calls with pointers that are changed, and checks that nothing is written.
 #[track_caller]
 fn refused<T: Number>(

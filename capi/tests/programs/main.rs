@@ -6,19 +6,40 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::SystemTime;
 
 const DIRECTORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Where programs are written to.
 const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// Where the static and the shared library are: cargo makes none for tests. What they consist of it has made, with these options.
+/// Where the static and the shared library are: those that `cargo test` makes as an example of this package. If it was told to make less, and they are
+/// missing or older than their sources, cargo makes others, for which it may compile everything once more.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let program = env::current_exe().unwrap();
+    let examples = program.ancestors().nth(2).unwrap().join("examples");
+    let made = [examples.join("libsoftlane.a"), examples.join(shared_name())];
+    let sources = [
+        "../src",
+        "src",
+        "../Cargo.toml",
+        "../Cargo.lock",
+        "Cargo.toml",
+    ];
+    let sources = sources.map(|path| newest(&Path::new(DIRECTORY).join(path)));
+    let is_current = |library: &PathBuf| {
+        let time = fs::metadata(library).and_then(|data| data.modified());
+        time.is_ok_and(|time| sources.iter().all(|&source| source <= time))
+    };
+    if made.iter().all(is_current) {
+        return examples;
+    }
     let profile = if cfg!(debug_assertions) {
         "test"
     } else {
@@ -26,31 +47,47 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     };
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--lib", "--offline", "--profile", profile])
+        .args(["build", "--example", "softlane", "--offline"])
+        .args(["--profile", profile, "--message-format=json"])
         .args([
             "--manifest-path",
             concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
         ])
-        .args(["--message-format=json", "--target-dir"])
+        .arg("--target-dir")
         .arg(Path::new(SCRATCH).parent().unwrap());
-    if !cfg!(feature = "rayon") {
+    if !HAS_THREADS {
         command.args(["--no-default-features", "--features", "std"]);
     }
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let (text, errors) = (
+        String::from_utf8(output.stdout),
+        String::from_utf8_lossy(&output.stderr),
     );
-    let static_library = text
+    assert!(output.status.success(), "{errors}");
+    let text = text.unwrap();
+    let library = text
         .split('"')
         .find(|word| word.ends_with("/libsoftlane.a"));
-    Path::new(static_library.unwrap())
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(library.unwrap()).parent().unwrap().to_owned()
 });
+
+/// When a file was last changed, or any in a directory.
+fn newest(path: &Path) -> SystemTime {
+    let own = fs::metadata(path).unwrap().modified().unwrap();
+    let files = fs::read_dir(path).into_iter().flatten();
+    files
+        .map(|file| newest(&file.unwrap().path()))
+        .fold(own, SystemTime::max)
+}
+
+/// The file name of the shared library.
+fn shared_name() -> String {
+    format!(
+        "{}softlane{}",
+        env::consts::DLL_PREFIX,
+        env::consts::DLL_SUFFIX
+    )
+}
 
 /// Says what is not tested here. Not captured by the harness.
 fn skip(what: &str) {
@@ -156,6 +193,10 @@ fn compile(source: &str, language: Language, link: Link) -> Option<PathBuf> {
 /// Runs a command that is to succeed, and returns what it prints.
 #[track_caller]
 fn run(command: &mut Command) -> String {
+    // Where cargo has put directories, in which a library of an earlier time may be.
+    command
+        .env_remove("LD_LIBRARY_PATH")
+        .env_remove("DYLD_FALLBACK_LIBRARY_PATH");
     let Output {
         status,
         stdout,
@@ -189,7 +230,7 @@ fn programs_in_c_and_cpp() {
 /// Each function is one that the programs call, and the tests from Rust.
 #[test]
 fn programs_call_every_function() {
-    let read = |path: &str| std::fs::read_to_string(Path::new(DIRECTORY).join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(Path::new(DIRECTORY).join(path)).unwrap();
     let header = read("include/softlane.h");
     let rust =
         ["main.rs", "table.rs", "options.rs"].map(|file| read(&format!("tests/calls/{file}")));
@@ -307,7 +348,7 @@ fn python(module: &str) -> Option<String> {
 }
 
 fn shared_library() -> PathBuf {
-    LIBRARY.join(format!("libsoftlane{}", env::consts::DLL_SUFFIX))
+    LIBRARY.join(shared_name())
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <softlane.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
+/* What the process is at, for who wonders where it hangs. */
+static volatile int at_line;
+
+static void hangs(int signal) {
+    char text[] = "hangs after line 000\n";
+    (void)signal;
+    text[17] = (char)('0' + at_line / 100 % 10);
+    text[18] = (char)('0' + at_line / 10 % 10);
+    text[19] = (char)('0' + at_line % 10);
+    _exit(write(2, text, sizeof text - 1) > 0 ? 14 : 15);
+}
+
 #define CHECK(condition) \
     do { \
+        at_line = __LINE__; \
         if (!(condition)) { \
             fprintf(stderr, "line %d: %s; last error: %s\n", __LINE__, #condition, softlane_last_error()); \
             _exit(1); \
@@ -59,6 +73,7 @@ static void child(int depth) {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        signal(SIGALRM, hangs);
         alarm(60);
         for (i = 0; i < 3; ++i) {
             compute();
