@@ -63,7 +63,7 @@ typedef struct softlane_cross_entropy {
      */
     size_t struct_size;
     /**
-     * w: as many numbers as there are classes, of the type of the losses; finite, and not negative. NULL: all 1.
+     * w: as many numbers as there are classes, of the type of losses; finite, and not negative. NULL: all 1.
      */
     const void *class_weights;
     /**
@@ -95,7 +95,7 @@ typedef struct softlane_cross_entropy {
      */
     double normaliser;
     /**
-     * What the gradient of each row is multiplied by besides: as many numbers as there are rows, of the type of the losses. NULL: all 1.
+     * What the gradient of each row is multiplied by besides: as many numbers as there are rows, of the type of losses. NULL: all 1.
      */
     const void *upstream_grad;
     /**
@@ -118,7 +118,7 @@ typedef struct softlane_binary_cross_entropy {
      */
     size_t struct_size;
     /**
-     * q: what the loss of a yes is multiplied by, a number for each label of a row, of the type of the losses; finite, and not negative. NULL: all 1.
+     * q: what the loss of a yes is multiplied by, a number for each label of a row, of the type of losses; finite, and not negative. NULL: all 1.
      */
     const void *pos_weights;
     /**
@@ -161,7 +161,7 @@ typedef struct softlane_softmax_options {
      */
     double logit_scale;
     /**
-     * m: what is added to the logits then, mask_rows * classes elements of their type, such as -inf for a class that takes no part. NULL: nothing.
+     * m: what is added to the logits then, mask_rows * classes numbers of the type of losses, such as -inf for a class that takes no part. NULL: nothing.
      */
     const void *mask;
     /**
@@ -185,7 +185,7 @@ typedef struct softlane_softmax_options {
      */
     size_t causal_offset;
     /**
-     * b: logits of a class that is in no row but takes its share of the probability, sinks_len elements. NULL: none.
+     * b: logits of a class that is in no row but takes its share of the probability, sinks_len numbers of the type of losses. NULL: none.
      */
     const void *sinks;
     /**
@@ -341,12 +341,12 @@ softlane_status softlane_sigmoid_f32(const float *x,
                                      size_t n);
 
 /**
- * *result is the largest of n elements: NaN if there is one, -inf for no elements; +0 is above -0.
+ * *max is the largest of n elements: NaN if there is one, -inf for no elements; +0 is above -0.
  */
-softlane_status softlane_max_f32(const float *x, size_t n, float *result);
+softlane_status softlane_max_f32(const float *x, size_t n, float *max);
 
 /**
- * *result is the sum of n elements, rounded once, 0 for none. Infinities and NaN flow through; partial sums do not overflow.
+ * *sum is the sum of n elements, rounded once, 0 for none. Infinities and NaN flow through; partial sums do not overflow.
  */
 softlane_status softlane_sum_f32(const float *x,
                                  size_t n,

@@ -1,5 +1,5 @@
 //! The functions of rows of `f32`. The test `header` derives those of the other types from this file: the element type is
-//! written `f32`, and so is that of results, of which the name is `loss`, `lse` or `sum`.
+//! written `f32`, and so is that of results, of which the name is `loss`, `lse`, `max` or `sum`.
 #![allow(
     clippy::missing_safety_doc,
     reason = "the header says what it asks for"
@@ -34,18 +34,18 @@ pub unsafe extern "C" fn softlane_sigmoid_f32(
     unsafe { slices::sigmoid::<f32>(x, y, n) }
 }
 
-/// *result is the largest of n elements: NaN if there is one, -inf for no elements; +0 is above -0.
+/// *max is the largest of n elements: NaN if there is one, -inf for no elements; +0 is above -0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn softlane_max_f32(
     x: *const f32,
     n: usize,
-    result: *mut f32,
+    max: *mut f32,
 ) -> softlane_status {
     // SAFETY: the caller keeps to what the header asks for.
-    unsafe { slices::max::<f32>(x, n, result) }
+    unsafe { slices::max::<f32>(x, n, max) }
 }
 
-/// *result is the sum of n elements, rounded once, 0 for none. Infinities and NaN flow through; partial sums do not overflow.
+/// *sum is the sum of n elements, rounded once, 0 for none. Infinities and NaN flow through; partial sums do not overflow.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn softlane_sum_f32(
     x: *const f32,

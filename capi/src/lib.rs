@@ -26,5 +26,8 @@ pub mod softmax;
 pub mod status;
 pub mod threads;
 
-/// What rows are made of, in every body. Results are made of `T::Real`.
+/// What rows are made of, in every body. (With an element type that results are not computed in, this becomes `softlane::Element`.)
 pub use softlane::Real as Element;
+
+/// What losses, other results of rows, weights and masks are made of.
+pub type Real<T> = <T as softlane::Element>::Real;

@@ -30,7 +30,7 @@ pub const SOFTLANE_ZERO: i32 = 1;
 pub struct softlane_cross_entropy {
     /// sizeof(softlane_cross_entropy). An earlier version of the struct is smaller: what it lacks has its default.
     pub struct_size: usize,
-    /// w: as many numbers as there are classes, of the type of the losses; finite, and not negative. NULL: all 1.
+    /// w: as many numbers as there are classes, of the type of losses; finite, and not negative. NULL: all 1.
     pub class_weights: *const c_void,
     /// e: the share of the target that is spread over all classes, from 0 to 1. Default 0.
     pub label_smoothing: f64,
@@ -46,7 +46,7 @@ pub struct softlane_cross_entropy {
     pub logit_scale: f64,
     /// The divisor of the mean, above 0, in place of the sum of the weights of the targets. Default 0: that sum.
     pub normaliser: f64,
-    /// What the gradient of each row is multiplied by besides: as many numbers as there are rows, of the type of the losses. NULL: all 1.
+    /// What the gradient of each row is multiplied by besides: as many numbers as there are rows, of the type of losses. NULL: all 1.
     pub upstream_grad: *const c_void,
     /// What a row of -inf alone gives: SOFTLANE_NAN (default), or SOFTLANE_ZERO: loss +inf, gradient -1 at the target and 0
     /// elsewhere.
@@ -61,7 +61,7 @@ pub struct softlane_cross_entropy {
 pub struct softlane_binary_cross_entropy {
     /// sizeof(softlane_binary_cross_entropy). An earlier version of the struct is smaller: what it lacks has its default.
     pub struct_size: usize,
-    /// q: what the loss of a yes is multiplied by, a number for each label of a row, of the type of the losses; finite, and not negative. NULL: all 1.
+    /// q: what the loss of a yes is multiplied by, a number for each label of a row, of the type of losses; finite, and not negative. NULL: all 1.
     pub pos_weights: *const c_void,
     /// w: what the loss is multiplied by, as pos_weights. NULL: all 1.
     pub label_weights: *const c_void,
@@ -86,7 +86,7 @@ pub struct softlane_softmax_options {
     pub struct_size: usize,
     /// s: what every logit is multiplied by. Above 0. Default 1.
     pub logit_scale: f64,
-    /// m: what is added to the logits then, mask_rows * classes elements of their type, such as -inf for a class that takes no part. NULL: nothing.
+    /// m: what is added to the logits then, mask_rows * classes numbers of the type of losses, such as -inf for a class that takes no part. NULL: nothing.
     pub mask: *const c_void,
     /// Row r of the batch has row r modulo mask_rows of mask; they come out even in the batch.
     pub mask_rows: usize,
@@ -98,7 +98,7 @@ pub struct softlane_softmax_options {
     pub causal_queries: usize,
     /// 0 is is_causal of PyTorch; classes - causal_queries lets the last query see the last class. Default 0.
     pub causal_offset: usize,
-    /// b: logits of a class that is in no row but takes its share of the probability, sinks_len elements. NULL: none.
+    /// b: logits of a class that is in no row but takes its share of the probability, sinks_len numbers of the type of losses. NULL: none.
     pub sinks: *const c_void,
     /// How many there are.
     pub sinks_len: usize,
@@ -234,7 +234,7 @@ impl softlane_cross_entropy {
         memory: &mut Memory<'a>,
         rows: usize,
         classes: usize,
-    ) -> Result<(CrossEntropy<'a, T>, bool), Failure> {
+    ) -> Result<(CrossEntropy<'a, T::Real>, bool), Failure> {
         zero(self.reserved)?;
         let reduction = reduction(self.reduction)?;
         let mut loss = CrossEntropy::new()
@@ -267,7 +267,7 @@ impl softlane_binary_cross_entropy {
         memory: &mut Memory<'a>,
         labels: usize,
         elements: usize,
-    ) -> Result<(BinaryCrossEntropy<'a, T>, bool), Failure> {
+    ) -> Result<(BinaryCrossEntropy<'a, T::Real>, bool), Failure> {
         let reduction = reduction(self.reduction)?;
         let mut loss = BinaryCrossEntropy::new()
             .reduction(reduction.unwrap_or(Reduction::Sum))
@@ -295,13 +295,13 @@ impl softlane_softmax_options {
         &self,
         memory: &mut Memory<'a>,
         classes: usize,
-    ) -> Result<Softmax<'a, T>, Failure> {
+    ) -> Result<Softmax<'a, T::Real>, Failure> {
         zero(self.reserved)?;
         let mut softmax = Softmax::new().masked_rows(masked_rows(self.masked_rows)?);
         if is_not(self.logit_scale, 1.0) {
             softmax = softmax.logit_scale(self.logit_scale);
         }
-        let len = super::memory::elements::<T>(self.mask_rows, classes)?;
+        let len = super::memory::elements::<T::Real>(self.mask_rows, classes)?;
         if let Some(mask) = memory.option("mask", self.mask, len)? {
             softmax = softmax.mask(mask);
         }

@@ -57,12 +57,12 @@ unsafe fn each<T: Element>(
 ///
 /// # Safety
 /// What the header asks for.
-pub unsafe fn max<T: Element>(x: *const T, n: usize, result: *mut T) -> softlane_status {
+pub unsafe fn max<T: Element>(x: *const T, n: usize, max: *mut T::Real) -> softlane_status {
     // SAFETY: the header asks for as much.
     let mut memory = unsafe { Memory::new() };
     run(|| {
-        let (x, result) = (memory.read("x", x, n)?, memory.write("result", result, 1)?);
-        result[0] = on_threads(n, |exec| exec.max(x))?;
+        let (x, max) = (memory.read("x", x, n)?, memory.write("max", max, 1)?);
+        max[0] = on_threads(n, |exec| exec.max(x))?;
         Ok(())
     })
 }
@@ -71,12 +71,12 @@ pub unsafe fn max<T: Element>(x: *const T, n: usize, result: *mut T) -> softlane
 ///
 /// # Safety
 /// What the header asks for.
-pub unsafe fn sum<T: Element>(x: *const T, n: usize, result: *mut T::Real) -> softlane_status {
+pub unsafe fn sum<T: Element>(x: *const T, n: usize, sum: *mut T::Real) -> softlane_status {
     // SAFETY: the header asks for as much.
     let mut memory = unsafe { Memory::new() };
     run(|| {
-        let (x, result) = (memory.read("x", x, n)?, memory.write("result", result, 1)?);
-        result[0] = on_threads(n, |exec| exec.sum(x))?;
+        let (x, sum) = (memory.read("x", x, n)?, memory.write("sum", sum, 1)?);
+        sum[0] = on_threads(n, |exec| exec.sum(x))?;
         Ok(())
     })
 }
@@ -87,7 +87,7 @@ pub unsafe fn sum<T: Element>(x: *const T, n: usize, result: *mut T::Real) -> so
 /// What the header asks for.
 pub unsafe fn logsumexp<T: Element>(
     x: *const T,
-    results: *mut T::Real,
+    lse: *mut T::Real,
     rows: usize,
     classes: usize,
 ) -> softlane_status {
@@ -96,7 +96,7 @@ pub unsafe fn logsumexp<T: Element>(
     run(|| {
         let n = elements::<T>(rows, classes)?;
         let x = memory.read("x", x, n)?;
-        let results = memory.write("results", results, rows)?;
-        on_threads(n, |exec| exec.logsumexp(x, classes, results))
+        let lse = memory.write("lse", lse, rows)?;
+        on_threads(n, |exec| exec.logsumexp(x, classes, lse))
     })
 }

@@ -4,22 +4,22 @@ use std::borrow::Cow;
 
 use softlane::{Error, Softmax};
 
-use super::Element;
 use super::call::run;
 use super::failure::Failure;
 use super::memory::{Memory, Pair, elements, is_same};
 use super::options::softlane_softmax_options;
 use super::status::softlane_status;
 use super::threads::on_threads;
+use super::{Element, Real};
 
 /// A function of Rust, from `x` to `y`.
-type Apart<'a, T> = fn(Softmax<'a, T>, &[T], usize, &mut [T]) -> Result<(), Error>;
+type Apart<'a, T> = fn(Softmax<'a, Real<T>>, &[T], usize, &mut [T]) -> Result<(), Error>;
 /// The same, over `x`.
-type InPlace<'a, T> = fn(Softmax<'a, T>, &mut [T], usize) -> Result<(), Error>;
+type InPlace<'a, T> = fn(Softmax<'a, Real<T>>, &mut [T], usize) -> Result<(), Error>;
 /// A function of Rust, from `y` and `dy` to `dx`.
-type Backward<'a, T> = fn(Softmax<'a, T>, &[T], &[T], usize, &mut [T]) -> Result<(), Error>;
+type Backward<'a, T> = fn(Softmax<'a, Real<T>>, &[T], &[T], usize, &mut [T]) -> Result<(), Error>;
 /// The same, over `dy`.
-type OverDy<'a, T> = fn(Softmax<'a, T>, &[T], &mut [T], usize) -> Result<(), Error>;
+type OverDy<'a, T> = fn(Softmax<'a, Real<T>>, &[T], &mut [T], usize) -> Result<(), Error>;
 
 /// Probabilities.
 ///

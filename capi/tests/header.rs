@@ -14,6 +14,8 @@ struct Type {
     name: &'static str,
     /// That of its results.
     real: &'static str,
+    /// What its documentation says to readers of C: `double`, or `bits of f16`.
+    in_c: &'static str,
     /// What its file has to `use`, if anything.
     import: &'static str,
 }
@@ -82,11 +84,11 @@ fn derived(source: &str, to: &Type) -> String {
         let function = function.and_then(|(_, rest)| rest.split_once("_f32("));
         let mut lines = Vec::new();
         if let Some((function, _)) = function {
-            lines.push(format!("/// As softlane_{function}_f32, for {name}."));
+            lines.push(format!("/// As softlane_{function}_f32, for {}.", to.in_c));
         }
         let code = block.lines().filter(|line| !line.starts_with("//"));
         lines.extend(code.map(|line| {
-            let is_result = ["loss: ", "lse: ", "sum: "];
+            let is_result = ["loss: ", "lse: ", "max: ", "sum: "];
             let is_result = is_result.map(|result| format!("{result}*mut f32"));
             let reals = is_result.iter().fold(line.to_owned(), |line, result| {
                 line.replace(result, &result.replace("f32", "REAL"))
@@ -116,15 +118,17 @@ fn what_is_derived() {
     let to = Type {
         name: "bf16",
         real: "f32",
+        in_c: "bits of bf16",
         import: "half::bf16",
     };
     let expected = "//! The functions of rows of `bf16`, derived from `f32.rs` by the test `header`.\n#![a]\n\nuse core::b;\n\n\
-        use half::bf16;\n\nuse super::c;\n\n/// As softlane_e_f32, for bf16.\n#[d]\nfn softlane_e_bf16(\n    x: *const bf16,\n    \
+        use half::bf16;\n\nuse super::c;\n\n/// As softlane_e_f32, for bits of bf16.\n#[d]\nfn softlane_e_bf16(\n    x: *const bf16,\n    \
         y: *mut bf16,\n    loss: *mut f32,\n) {\n    // SAFETY: f.\n    e::<bf16>(x)\n}\n";
     assert_eq!(derived(source, &to), expected);
     let double = Type {
         name: "f64",
         real: "f64",
+        in_c: "double",
         import: "",
     };
     let functions = |text: &str| text.matches("pub unsafe extern \"C\" fn softlane_").count();

@@ -49,7 +49,7 @@ type Losses<T, I, O, R> = unsafe extern "C" fn(
 pub struct Api<T: Element> {
     pub exp: Map<T>,
     pub sigmoid: Map<T>,
-    pub max: Reduce<T, T>,
+    pub max: Reduce<T, T::Real>,
     pub sum: Reduce<T, T::Real>,
     pub softmax: Rows<T, T>,
     pub log_softmax: Rows<T, T>,
@@ -166,9 +166,7 @@ pub enum Len {
 pub struct Case<T: Number> {
     pub name: &'static str,
     pub reads: &'static [Slot],
-    /// `Out` has all elements, but if this is one of `max`.
     pub writes: &'static [Slot],
-    pub out_len: Len,
     pub loss_len: Len,
     /// Sources in whose place `Out` may be.
     pub over: &'static [Slot],
@@ -185,7 +183,6 @@ pub fn cases<T: Number>() -> Vec<Case<T>> {
             name,
             reads,
             writes: &[Out],
-            out_len: Len::All,
             loss_len: Len::One,
             over: reads,
             call,
@@ -281,16 +278,14 @@ fn reductions<T: Number>() -> [Case<T>; 3] {
     let max = Case {
         name: "max",
         reads: &[X],
-        writes: &[Out],
-        out_len: Len::One,
+        writes: &[Loss],
         loss_len: Len::One,
         over: &[],
-        call: |p, [r, c]| unsafe { (T::API.max)(p.of(X), r * c, p.of(Out)) },
-        rust: |d: &Data<T>, y, _| y[0] = Exec::new().max(&d.x).unwrap(),
+        call: |p, [r, c]| unsafe { (T::API.max)(p.of(X), r * c, p.of(Loss)) },
+        rust: |d: &Data<T>, _, y| y[0] = Exec::new().max(&d.x).unwrap(),
     };
     let sum = Case {
         name: "sum",
-        writes: &[Loss],
         call: |p, [r, c]| unsafe { (T::API.sum)(p.of(X), r * c, p.of(Loss)) },
         rust: |d: &Data<T>, _, y| y[0] = Exec::new().sum(&d.x).unwrap(),
         ..max
@@ -299,7 +294,6 @@ fn reductions<T: Number>() -> [Case<T>; 3] {
         name: "logsumexp",
         reads: &[X],
         writes: &[Loss],
-        out_len: Len::One,
         loss_len: Len::Rows,
         over: &[],
         call: |p, [r, c]| unsafe { (T::API.logsumexp)(p.of(X), p.of(Loss), r, c) },
@@ -398,7 +392,6 @@ fn losses<T: Number>() -> Vec<Case<T>> {
                 name,
                 reads,
                 writes,
-                out_len: Len::All,
                 loss_len,
                 over: &[X],
                 call,
@@ -508,7 +501,7 @@ impl Arena {
             contents[0].len(),
             contents[1].len(),
             contents[2].len(),
-            len(case.out_len) * size_of::<T>(),
+            n * size_of::<T>(),
             len(case.loss_len) * size_of::<T::Real>(),
         ];
         let mut words = vec![GUARD; WIDTH];
