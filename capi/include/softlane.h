@@ -525,6 +525,254 @@ softlane_status softlane_binary_cross_entropy_f32(const float *logits,
                                                   float *loss,
                                                   float *grad);
 
+/**
+ * As softlane_exp_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_exp_f16(const uint16_t *x, uint16_t *y, size_t n);
+
+/**
+ * As softlane_sigmoid_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_sigmoid_f16(const uint16_t *x, uint16_t *y, size_t n);
+
+/**
+ * As softlane_max_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_max_f16(const uint16_t *x, size_t n, float *max);
+
+/**
+ * As softlane_sum_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_sum_f16(const uint16_t *x, size_t n, float *sum);
+
+/**
+ * As softlane_softmax_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_softmax_f16(const uint16_t *x, uint16_t *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_log_softmax_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_log_softmax_f16(const uint16_t *x, uint16_t *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_logsumexp_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_logsumexp_f16(const uint16_t *x, float *lse, size_t rows, size_t classes);
+
+/**
+ * As softlane_softmax_backward_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_softmax_backward_f16(const uint16_t *y,
+                                              const uint16_t *dy,
+                                              uint16_t *dx,
+                                              size_t rows,
+                                              size_t classes);
+
+/**
+ * As softlane_log_softmax_backward_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_log_softmax_backward_f16(const uint16_t *y,
+                                                  const uint16_t *dy,
+                                                  uint16_t *dx,
+                                                  size_t rows,
+                                                  size_t classes);
+
+/**
+ * As softlane_softmax_with_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_softmax_with_f16(const uint16_t *x,
+                                          uint16_t *y,
+                                          size_t rows,
+                                          size_t classes,
+                                          const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_with_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_log_softmax_with_f16(const uint16_t *x,
+                                              uint16_t *y,
+                                              size_t rows,
+                                              size_t classes,
+                                              const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_softmax_backward_with_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_softmax_backward_with_f16(const uint16_t *y,
+                                                   const uint16_t *dy,
+                                                   uint16_t *dx,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_backward_with_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_log_softmax_backward_with_f16(const uint16_t *y,
+                                                       const uint16_t *dy,
+                                                       uint16_t *dx,
+                                                       size_t rows,
+                                                       size_t classes,
+                                                       const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_cross_entropy_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_cross_entropy_f16(const uint16_t *logits,
+                                           const int64_t *targets,
+                                           size_t rows,
+                                           size_t classes,
+                                           const struct softlane_cross_entropy *options,
+                                           float *loss,
+                                           uint16_t *grad);
+
+/**
+ * As softlane_cross_entropy_soft_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_cross_entropy_soft_f16(const uint16_t *logits,
+                                                const uint16_t *target_probs,
+                                                size_t rows,
+                                                size_t classes,
+                                                const struct softlane_cross_entropy *options,
+                                                float *loss,
+                                                uint16_t *grad);
+
+/**
+ * As softlane_binary_cross_entropy_f32, for bits of f16 (IEEE 754 binary16).
+ */
+softlane_status softlane_binary_cross_entropy_f16(const uint16_t *logits,
+                                                  const uint16_t *targets,
+                                                  size_t rows,
+                                                  size_t labels,
+                                                  const struct softlane_binary_cross_entropy *options,
+                                                  float *loss,
+                                                  uint16_t *grad);
+
+/**
+ * As softlane_exp_f32, for bits of bf16.
+ */
+softlane_status softlane_exp_bf16(const uint16_t *x, uint16_t *y, size_t n);
+
+/**
+ * As softlane_sigmoid_f32, for bits of bf16.
+ */
+softlane_status softlane_sigmoid_bf16(const uint16_t *x, uint16_t *y, size_t n);
+
+/**
+ * As softlane_max_f32, for bits of bf16.
+ */
+softlane_status softlane_max_bf16(const uint16_t *x, size_t n, float *max);
+
+/**
+ * As softlane_sum_f32, for bits of bf16.
+ */
+softlane_status softlane_sum_bf16(const uint16_t *x, size_t n, float *sum);
+
+/**
+ * As softlane_softmax_f32, for bits of bf16.
+ */
+softlane_status softlane_softmax_bf16(const uint16_t *x, uint16_t *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_log_softmax_f32, for bits of bf16.
+ */
+softlane_status softlane_log_softmax_bf16(const uint16_t *x, uint16_t *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_logsumexp_f32, for bits of bf16.
+ */
+softlane_status softlane_logsumexp_bf16(const uint16_t *x, float *lse, size_t rows, size_t classes);
+
+/**
+ * As softlane_softmax_backward_f32, for bits of bf16.
+ */
+softlane_status softlane_softmax_backward_bf16(const uint16_t *y,
+                                               const uint16_t *dy,
+                                               uint16_t *dx,
+                                               size_t rows,
+                                               size_t classes);
+
+/**
+ * As softlane_log_softmax_backward_f32, for bits of bf16.
+ */
+softlane_status softlane_log_softmax_backward_bf16(const uint16_t *y,
+                                                   const uint16_t *dy,
+                                                   uint16_t *dx,
+                                                   size_t rows,
+                                                   size_t classes);
+
+/**
+ * As softlane_softmax_with_f32, for bits of bf16.
+ */
+softlane_status softlane_softmax_with_bf16(const uint16_t *x,
+                                           uint16_t *y,
+                                           size_t rows,
+                                           size_t classes,
+                                           const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_with_f32, for bits of bf16.
+ */
+softlane_status softlane_log_softmax_with_bf16(const uint16_t *x,
+                                               uint16_t *y,
+                                               size_t rows,
+                                               size_t classes,
+                                               const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_softmax_backward_with_f32, for bits of bf16.
+ */
+softlane_status softlane_softmax_backward_with_bf16(const uint16_t *y,
+                                                    const uint16_t *dy,
+                                                    uint16_t *dx,
+                                                    size_t rows,
+                                                    size_t classes,
+                                                    const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_backward_with_f32, for bits of bf16.
+ */
+softlane_status softlane_log_softmax_backward_with_bf16(const uint16_t *y,
+                                                        const uint16_t *dy,
+                                                        uint16_t *dx,
+                                                        size_t rows,
+                                                        size_t classes,
+                                                        const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_cross_entropy_f32, for bits of bf16.
+ */
+softlane_status softlane_cross_entropy_bf16(const uint16_t *logits,
+                                            const int64_t *targets,
+                                            size_t rows,
+                                            size_t classes,
+                                            const struct softlane_cross_entropy *options,
+                                            float *loss,
+                                            uint16_t *grad);
+
+/**
+ * As softlane_cross_entropy_soft_f32, for bits of bf16.
+ */
+softlane_status softlane_cross_entropy_soft_bf16(const uint16_t *logits,
+                                                 const uint16_t *target_probs,
+                                                 size_t rows,
+                                                 size_t classes,
+                                                 const struct softlane_cross_entropy *options,
+                                                 float *loss,
+                                                 uint16_t *grad);
+
+/**
+ * As softlane_binary_cross_entropy_f32, for bits of bf16.
+ */
+softlane_status softlane_binary_cross_entropy_bf16(const uint16_t *logits,
+                                                   const uint16_t *targets,
+                                                   size_t rows,
+                                                   size_t labels,
+                                                   const struct softlane_binary_cross_entropy *options,
+                                                   float *loss,
+                                                   uint16_t *grad);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

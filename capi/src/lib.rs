@@ -13,9 +13,11 @@
     reason = "names of C: the header is made from them"
 )]
 
+pub mod bf16;
 pub mod binary_cross_entropy;
 pub mod call;
 pub mod cross_entropy;
+pub mod f16;
 pub mod f32;
 pub mod failure;
 pub mod general;
@@ -26,8 +28,8 @@ pub mod softmax;
 pub mod status;
 pub mod threads;
 
-/// What rows are made of, in every body. (With an element type that results are not computed in, this becomes `softlane::Element`.)
-pub use softlane::Real as Element;
+/// What rows are made of, in every body.
+pub use softlane::Element;
 
 /// What losses, other results of rows, weights and masks are made of.
-pub type Real<T> = <T as softlane::Element>::Real;
+pub type Real<T> = <T as Element>::Real;

@@ -21,7 +21,20 @@ struct Type {
 }
 
 /// All of them. What joins here gets its functions from `f32.rs`; in `lib.rs`, it is a module.
-const TYPES: [Type; 0] = [];
+const TYPES: [Type; 2] = [
+    Type {
+        name: "f16",
+        real: "f32",
+        in_c: "bits of f16 (IEEE 754 binary16)",
+        import: "half::f16",
+    },
+    Type {
+        name: "bf16",
+        real: "f32",
+        in_c: "bits of bf16",
+        import: "half::bf16",
+    },
+];
 
 /// Sources in the order of the header. Those of the types come last.
 const SOURCES: [&str; 3] = ["status", "general", "options"];

@@ -112,6 +112,8 @@ fn results<T: Number>() {
 #[test]
 fn results_are_those_of_rust() {
     results::<f32>();
+    results::<half::f16>();
+    results::<half::bf16>();
 }
 
 /// All three arrays of a backward pass may be one.
@@ -223,6 +225,8 @@ fn pointers<T: Number>() {
 #[test]
 fn pointers_that_cannot_be() {
     pointers::<f32>();
+    pointers::<half::f16>();
+    pointers::<half::bf16>();
 }
 
 /// The functions that have lengths instead of shapes.

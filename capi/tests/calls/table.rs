@@ -6,14 +6,13 @@ use core::ptr::null;
 
 use softlane::{BinaryCrossEntropy, CrossEntropy, Exec, Reduction, Target};
 
-use super::library::Element;
-use super::library::f32;
 use super::library::options::{
     SOFTLANE_MEAN, SOFTLANE_NONE, SOFTLANE_SUM, softlane_binary_cross_entropy,
     softlane_binary_cross_entropy_default, softlane_cross_entropy, softlane_cross_entropy_default,
     softlane_softmax_options,
 };
 use super::library::status::softlane_status;
+use super::library::{self, Element};
 use Slot::{Loss, Out, Targets, X, Y};
 
 type Map<T> = unsafe extern "C" fn(*const T, *mut T, usize) -> softlane_status;
@@ -75,29 +74,85 @@ pub trait Number: Element {
 
 impl Number for f32 {
     const API: Api<Self> = Api {
-        exp: f32::softlane_exp_f32,
-        sigmoid: f32::softlane_sigmoid_f32,
-        max: f32::softlane_max_f32,
-        sum: f32::softlane_sum_f32,
-        softmax: f32::softlane_softmax_f32,
-        log_softmax: f32::softlane_log_softmax_f32,
-        logsumexp: f32::softlane_logsumexp_f32,
-        softmax_backward: f32::softlane_softmax_backward_f32,
-        log_softmax_backward: f32::softlane_log_softmax_backward_f32,
-        softmax_with: f32::softlane_softmax_with_f32,
-        log_softmax_with: f32::softlane_log_softmax_with_f32,
-        softmax_backward_with: f32::softlane_softmax_backward_with_f32,
-        log_softmax_backward_with: f32::softlane_log_softmax_backward_with_f32,
-        cross_entropy: f32::softlane_cross_entropy_f32,
-        cross_entropy_soft: f32::softlane_cross_entropy_soft_f32,
-        binary_cross_entropy: f32::softlane_binary_cross_entropy_f32,
+        exp: library::f32::softlane_exp_f32,
+        sigmoid: library::f32::softlane_sigmoid_f32,
+        max: library::f32::softlane_max_f32,
+        sum: library::f32::softlane_sum_f32,
+        softmax: library::f32::softlane_softmax_f32,
+        log_softmax: library::f32::softlane_log_softmax_f32,
+        logsumexp: library::f32::softlane_logsumexp_f32,
+        softmax_backward: library::f32::softlane_softmax_backward_f32,
+        log_softmax_backward: library::f32::softlane_log_softmax_backward_f32,
+        softmax_with: library::f32::softlane_softmax_with_f32,
+        log_softmax_with: library::f32::softlane_log_softmax_with_f32,
+        softmax_backward_with: library::f32::softlane_softmax_backward_with_f32,
+        log_softmax_backward_with: library::f32::softlane_log_softmax_backward_with_f32,
+        cross_entropy: library::f32::softlane_cross_entropy_f32,
+        cross_entropy_soft: library::f32::softlane_cross_entropy_soft_f32,
+        binary_cross_entropy: library::f32::softlane_binary_cross_entropy_f32,
     };
     const NAME: &'static str = "f32";
     fn of(x: f64) -> Self {
         x as Self
     }
-    fn real(x: f64) -> Self {
-        x as Self
+    fn real(x: f64) -> f32 {
+        x as f32
+    }
+}
+
+impl Number for half::f16 {
+    const API: Api<Self> = Api {
+        exp: library::f16::softlane_exp_f16,
+        sigmoid: library::f16::softlane_sigmoid_f16,
+        max: library::f16::softlane_max_f16,
+        sum: library::f16::softlane_sum_f16,
+        softmax: library::f16::softlane_softmax_f16,
+        log_softmax: library::f16::softlane_log_softmax_f16,
+        logsumexp: library::f16::softlane_logsumexp_f16,
+        softmax_backward: library::f16::softlane_softmax_backward_f16,
+        log_softmax_backward: library::f16::softlane_log_softmax_backward_f16,
+        softmax_with: library::f16::softlane_softmax_with_f16,
+        log_softmax_with: library::f16::softlane_log_softmax_with_f16,
+        softmax_backward_with: library::f16::softlane_softmax_backward_with_f16,
+        log_softmax_backward_with: library::f16::softlane_log_softmax_backward_with_f16,
+        cross_entropy: library::f16::softlane_cross_entropy_f16,
+        cross_entropy_soft: library::f16::softlane_cross_entropy_soft_f16,
+        binary_cross_entropy: library::f16::softlane_binary_cross_entropy_f16,
+    };
+    const NAME: &'static str = "f16";
+    fn of(x: f64) -> Self {
+        Self::from_f64(x)
+    }
+    fn real(x: f64) -> f32 {
+        x as f32
+    }
+}
+
+impl Number for half::bf16 {
+    const API: Api<Self> = Api {
+        exp: library::bf16::softlane_exp_bf16,
+        sigmoid: library::bf16::softlane_sigmoid_bf16,
+        max: library::bf16::softlane_max_bf16,
+        sum: library::bf16::softlane_sum_bf16,
+        softmax: library::bf16::softlane_softmax_bf16,
+        log_softmax: library::bf16::softlane_log_softmax_bf16,
+        logsumexp: library::bf16::softlane_logsumexp_bf16,
+        softmax_backward: library::bf16::softlane_softmax_backward_bf16,
+        log_softmax_backward: library::bf16::softlane_log_softmax_backward_bf16,
+        softmax_with: library::bf16::softlane_softmax_with_bf16,
+        log_softmax_with: library::bf16::softlane_log_softmax_with_bf16,
+        softmax_backward_with: library::bf16::softlane_softmax_backward_with_bf16,
+        log_softmax_backward_with: library::bf16::softlane_log_softmax_backward_with_bf16,
+        cross_entropy: library::bf16::softlane_cross_entropy_bf16,
+        cross_entropy_soft: library::bf16::softlane_cross_entropy_soft_bf16,
+        binary_cross_entropy: library::bf16::softlane_binary_cross_entropy_bf16,
+    };
+    const NAME: &'static str = "bf16";
+    fn of(x: f64) -> Self {
+        Self::from_f64(x)
+    }
+    fn real(x: f64) -> f32 {
+        x as f32
     }
 }
 

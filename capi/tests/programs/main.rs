@@ -172,6 +172,9 @@ fn compile(source: &str, language: Language, link: Link) -> Option<PathBuf> {
         .arg("-xnone")
         .arg("-o")
         .arg(&program);
+    if !HAS_THREADS {
+        command.arg("-DWITHOUT_THREADS");
+    }
     match link {
         Link::Static => command.arg(library.join("libsoftlane.a")),
         Link::Shared => {
