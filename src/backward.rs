@@ -12,7 +12,7 @@ use crate::shape::Shape;
 /// [`softmax`](crate::softmax) gave and the gradient `dy` with respect to them: `dx_i = y_i (dy_i -
 /// sum_j y_j dy_j)`.
 ///
-/// All three hold rows and have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
+/// All three hold as many rows, and those that are read have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
 ///
 /// The error is at most 1.5 ULP of the larger of `y_i dy_i` and `y_i sum_j y_j dy_j` (2 below
 /// `2^-124`), for probabilities `y`: a product and a difference are rounded once each. The sum is taken
@@ -61,7 +61,7 @@ pub fn softmax_backward_in_place<T: Element>(
 /// [`log_softmax`](crate::log_softmax) gave and the gradient `dy` with respect to them: `dx_i =
 /// dy_i - e^y_i sum_j dy_j`.
 ///
-/// All three hold rows and have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
+/// All three hold as many rows, and those that are read have one length; `shape` is a number of classes, if rows lie one after the other, or a [`Shape`].
 ///
 /// The error is at most 2.8 ULP of the larger of `dy_i` and `e^y_i sum_j dy_j`: the exponential has
 /// 1.3 units of `2^-24`, and two additions are rounded. A probability `e^y_i` below the normal numbers counts

@@ -79,7 +79,7 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
     /// The same batch, if it is dense, as one flat slice, in rows of [`CHUNK`] elements, the last one as long as it comes.
     #[must_use]
     pub fn in_chunks(mut self) -> Self {
-        debug_assert!(
+        assert!(
             self.layout.is_dense() && self.layout.first == 0,
             "rows with gaps"
         );
@@ -90,6 +90,11 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
     /// Elements in a row.
     pub fn classes(&self) -> usize {
         self.layout.classes
+    }
+
+    /// How many elements of room copies of a row take; of no rows, none.
+    pub fn room_of_a_row(&self) -> usize {
+        N * self.layout.classes.min(self.layout.len)
     }
 }
 
@@ -123,8 +128,11 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
             }
             Some([_, stride]) => {
                 let there = Layout::new(shape, Some(stride), dst.len())?;
-                same_length(src.layout.count, there.count)?;
-                stride
+                let (read, written) = (src.layout.count, there.count);
+                if read != written {
+                    return Err(Error::Rows { read, written });
+                }
+                there.stride
             }
         };
         Ok(Self {
@@ -148,7 +156,7 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
     /// The same batch, if it is dense, as one flat slice, in rows of [`CHUNK`] elements, the last one as long as it comes.
     #[must_use]
     pub fn in_chunks(mut self) -> Self {
-        debug_assert!(self.stride == self.src.layout.stride, "rows with gaps");
+        assert!(self.stride == self.src.layout.stride, "rows with gaps");
         self.src = self.src.in_chunks();
         self.stride = CHUNK;
         self
@@ -157,6 +165,11 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
     /// Elements in a row.
     pub fn classes(&self) -> usize {
         self.src.layout.classes
+    }
+
+    /// How many elements of room copies of a row take; of no rows, none.
+    pub fn room_of_a_row(&self) -> usize {
+        self.src.room_of_a_row()
     }
 }
 
@@ -308,11 +321,14 @@ impl<'a, E: Element, const N: usize> Batch<'a, E, N> {
     pub unsafe fn gather(&self, isa: Isa, room: &mut Room<'_, E::Real>) -> Rows<'a, E::Real, N> {
         let src = core::array::from_fn(|source| {
             let copies = room.take(self.layout.len);
-            let src = copies.as_ptr().cast();
+            // They are read, and perhaps written, through this pointer, so it comes before the slice that they are copied to.
+            let p = copies.as_mut_ptr();
+            // SAFETY: the same memory, of which the slice is not used again.
+            let copies = unsafe { core::slice::from_raw_parts_mut(p, self.layout.len) };
             // SAFETY: the rows of the layout lie within the slice that the source was made from, which lives for `'a`.
             let lines = unsafe { Lines::new(self.src[source], self.layout) };
             isa.run(&Gather, (lines, copies));
-            src
+            p.cast::<E::Real>().cast_const()
         });
         let Layout {
             classes,

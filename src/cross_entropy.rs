@@ -644,7 +644,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
         match (self.normaliser, self.class_weights) {
             (Some(divisor), _) => Ok(divisor),
             (None, Some(weights)) => E::mass(self.exec, Mass(weights), Batch::new([probs], shape)?),
-            (None, None) if shape.strides.is_none() => E::sum(self.exec, Sum, Batch::flat(probs)),
+            (None, None) if shape.is_dense() => E::sum(self.exec, Sum, Batch::flat(probs)),
             (None, None) => E::sum(self.exec, Sum, Batch::new([probs], shape)?),
         }
     }

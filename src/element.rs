@@ -16,7 +16,8 @@ use sealed::Float;
 /// crate `half`. Sealed.
 ///
 /// Rows of 16-bit floats are computed in `f32`, as [`f32`] rows of the same numbers would be, and results that replace elements are
-/// rounded once more: to within 0.501 ULP of the exact value, subnormal numbers included.
+/// rounded once more, subnormal numbers included: where an error in `f32` is counted in ULP of the result, of which a 16-bit ULP is 8192 or more, to within
+/// 0.501 ULP of the exact value.
 pub trait Element: Copy + PartialEq + Debug + Send + Sync + 'static + Operations {
     /// The type that they are computed in: that of losses, log-sum-exps and class weights.
     type Real: Real;

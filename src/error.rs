@@ -22,6 +22,24 @@ pub enum Error {
         /// Classes in a row.
         classes: usize,
     },
+    /// The elements do not divide into rows that lie like that.
+    Layout {
+        /// Elements given.
+        len: usize,
+        /// Classes in a row.
+        classes: usize,
+        /// Rows that lie beside each other.
+        inner: usize,
+        /// How far apart rows begin, or `inner` of them.
+        stride: usize,
+    },
+    /// There are more or fewer rows where results go.
+    Rows {
+        /// Rows that are read.
+        read: usize,
+        /// Rows that are written.
+        written: usize,
+    },
     /// Rows would begin closer together than they are long.
     Stride {
         /// How far apart they would.
@@ -216,6 +234,18 @@ impl fmt::Display for Error {
     #[expect(clippy::too_many_lines, reason = "a few for each error")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Layout {
+                len,
+                classes,
+                inner,
+                stride,
+            } => write!(
+                f,
+                "{len} elements are no whole number of groups of {inner} rows of {classes} classes that begin {stride} elements apart"
+            ),
+            Self::Rows { read, written } => {
+                write!(f, "{read} rows are read, and {written} written")
+            }
             Self::Stride { stride, least } => write!(
                 f,
                 "rows that begin {stride} elements apart, where they take {least}"

@@ -31,8 +31,17 @@ impl Layout {
     /// Of a slice of that length.
     pub fn new(shape: Shape, stride: Option<usize>, len: usize) -> Result<Self, Error> {
         let (classes, inner) = (shape.classes, shape.inner);
-        let wrong = Error::Shape { len, classes };
-        let slab = classes.checked_mul(inner).ok_or(wrong)?;
+        let slab = classes.checked_mul(inner);
+        let wrong = match (slab, stride) {
+            (Some(_), None) if inner == 1 => Error::Shape { len, classes },
+            _ => Error::Layout {
+                len,
+                classes,
+                inner,
+                stride: stride.or(slab).unwrap_or(usize::MAX),
+            },
+        };
+        let slab = slab.ok_or(wrong)?;
         let stride = stride.unwrap_or(slab);
         if stride < slab {
             return Err(Error::Stride {
@@ -40,6 +49,8 @@ impl Layout {
                 least: slab,
             });
         }
+        // Rows without elements are nowhere, however many.
+        let stride = if slab == 0 { 0 } else { stride };
         let slabs = if slab == 0 {
             // Their number is known from elsewhere, if there are any.
             0

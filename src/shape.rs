@@ -9,12 +9,13 @@
 /// | [`stride`](Self::stride) | `x[r * stride..][..classes]` | as many as there are; what follows the last one may be left out |
 /// | [`axis`](Self::axis) | `x[o * classes * inner + c * inner + i]` for each class `c`, where `r = o * inner + i` | `x.len() / classes` |
 ///
-/// [`Error::Stride`](crate::Error::Stride) says that rows would overlap, [`Error::Shape`](crate::Error::Shape) that a slice is not that of whole rows.
+/// [`Error::Stride`](crate::Error::Stride) says that rows would overlap, [`Error::Shape`](crate::Error::Shape) or [`Error::Layout`](crate::Error::Layout) that a slice is not that of whole rows,
+/// [`Error::Rows`](crate::Error::Rows) that results of other rows were asked for.
 ///
 /// Whatever the shape, rows have the bits that they have one after the other, targets and results of rows go by their number, and the
 /// elements between rows are neither read nor written. (But a mean over distributions has as its divisor a sum that is taken in another order.)
 ///
-/// Rows that are not contiguous are copied to 64 KiB of the stack and back, a few at a time; longer ones (than 5000 to 16 000 classes) with the
+/// Rows that are not contiguous are copied to 64 KiB of the stack and back, a few at a time; longer ones (than 16 384 classes, or 8192 where two slices are read) with the
 /// feature `alloc` to memory that is allocated for them, and without it, they are an error.
 ///
 /// ```
@@ -64,11 +65,18 @@ impl Shape {
         self.strides(stride, stride)
     }
 
-    /// The same where slices that are read and the one that is written differ. (In place, they do not.)
+    /// The same where slices that are read and the one that is written differ. (In place, and where no rows are written, the second one does not count.)
     #[must_use]
     pub const fn strides(mut self, read: usize, written: usize) -> Self {
         self.strides = Some([read, written]);
         self
+    }
+}
+
+impl Shape {
+    /// Whether rows follow each other without a gap in what is read.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.inner == 1 && self.strides.is_none_or(|[read, _]| read == self.classes)
     }
 }
 

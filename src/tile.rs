@@ -132,7 +132,7 @@ where
         return head.merge(tiles(backend, kernel, tail, rows, room));
     }
     let isa = backend.copies_with();
-    // SAFETY: the kernel is done with the copies when it returns, since its output does not depend on their lifetime, and the room has no other use until they are
+    // SAFETY: the kernel is done with the copies when it returns, since its output borrows nothing (`Merge`), and the room has no other use until they are
     // brought back.
     unsafe {
         let (dense, back) = data.gather(isa, &mut Room(room));
@@ -156,7 +156,7 @@ impl<'a, E: Element, const N: usize> Tiled<E::Real> for Batch<'a, E, N> {
         self.into_dense()
     }
     fn room_of_a_row(&self) -> usize {
-        N * self.classes()
+        self.room_of_a_row()
     }
     unsafe fn gather(self, isa: Isa, room: &mut Room<'_, E::Real>) -> (Self::Dense, ()) {
         // SAFETY: as the caller promises.
@@ -182,7 +182,7 @@ where
         self.into_dense()
     }
     fn room_of_a_row(&self) -> usize {
-        N * self.classes()
+        self.room_of_a_row()
     }
     unsafe fn gather(self, isa: Isa, room: &mut Room<'_, E::Real>) -> (Self::Dense, Self::Back) {
         // SAFETY: as the caller promises.
@@ -211,7 +211,7 @@ impl<'a, E: Element> Tiled<E::Real> for Distributions<'a, E> {
         }
     }
     fn room_of_a_row(&self) -> usize {
-        self.0.classes()
+        self.0.room_of_a_row()
     }
     unsafe fn gather(self, isa: Isa, room: &mut Room<'_, E::Real>) -> (Self::Dense, ()) {
         // SAFETY: as the caller promises.
@@ -225,7 +225,7 @@ impl<'a, E: Element> Tiled<E::Real> for Distributions<'a, E> {
     unsafe fn scatter(_: Isa, (): ()) {}
 }
 
-impl<'a, R: Real, A: Tiled<R>> Tiled<R> for Answers<'a, R, A> {
+impl<'a, R: Real, A: Tiled<R, Back = ()>> Tiled<R> for Answers<'a, R, A> {
     type Dense = Answers<'a, R, A::Dense>;
     type Back = ();
 
@@ -246,7 +246,7 @@ impl<'a, R: Real, A: Tiled<R>> Tiled<R> for Answers<'a, R, A> {
     }
     unsafe fn gather(self, isa: Isa, room: &mut Room<'_, R>) -> (Self::Dense, ()) {
         // SAFETY: as the caller promises.
-        let (targets, _) = unsafe { self.targets.gather(isa, room) };
+        let (targets, ()) = unsafe { self.targets.gather(isa, room) };
         let upstream = self.upstream;
         (Answers { targets, upstream }, ())
     }

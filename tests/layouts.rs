@@ -446,11 +446,20 @@ fn wrong_shapes() {
         error
     };
     let shape = |classes| Error::Shape { len: 12, classes };
+    let layout = |classes, inner, stride| Error::Layout {
+        len: 12,
+        classes,
+        inner,
+        stride,
+    };
     assert_eq!(error(5.into()), shape(5));
-    assert_eq!(error(Shape::axis(3, 8)), shape(3));
-    assert_eq!(error(Shape::axis(usize::MAX, 3)), shape(usize::MAX));
     assert_eq!(error(0.into()), shape(0));
-    assert_eq!(error(Shape::axis(3, 0)), shape(3));
+    assert_eq!(error(Shape::axis(3, 8)), layout(3, 8, 24));
+    assert_eq!(
+        error(Shape::axis(usize::MAX, 3)),
+        layout(usize::MAX, 3, usize::MAX)
+    );
+    assert_eq!(error(Shape::axis(3, 0)), layout(3, 0, 0));
     let stride = Error::Stride {
         stride: 5,
         least: 6,
@@ -458,34 +467,46 @@ fn wrong_shapes() {
     assert_eq!(error(Shape::axis(3, 2).stride(5)), stride);
     assert_eq!(error(Shape::rows(6).strides(6, 5)), stride);
     // The second row is a short one.
-    assert_eq!(error(Shape::rows(4).stride(9)), shape(4));
-    // Two rows are read, and four written.
-    assert_eq!(
-        error(Shape::rows(3).strides(6, 3)),
-        Error::Length {
-            expected: 2,
-            found: 4
-        }
-    );
+    assert_eq!(error(Shape::rows(4).stride(9)), layout(4, 1, 9));
     // No room for the gaps.
-    assert_eq!(
-        error(Shape::rows(4).strides(4, 5)),
-        Error::Shape {
-            len: 12,
-            classes: 4
+    assert_eq!(error(Shape::rows(4).strides(4, 5)), layout(4, 1, 5));
+    let rows = Error::Rows {
+        read: 2,
+        written: 4,
+    };
+    assert_eq!(error(Shape::rows(3).strides(6, 3)), rows);
+    let length = Error::Length {
+        expected: 12,
+        found: 11,
+    };
+    assert_eq!(softlane::softmax(&x, 3, &mut y[..11]), Err(length));
+    // No rows of any number of classes.
+    for classes in [1 << 40, usize::MAX] {
+        for shape in [
+            Shape::rows(classes),
+            Shape::axis(classes >> 1, 2),
+            Shape::rows(classes).stride(usize::MAX),
+        ] {
+            let none: [f32; 0] = [];
+            assert_eq!(
+                softlane::softmax(&none, shape, &mut [0.0_f32; 0]),
+                Ok(()),
+                "{shape:?}"
+            );
+            let both = softlane::softmax_backward(&none, &none, shape, &mut [0.0_f32; 0]);
+            assert_eq!(both, Ok(()), "{shape:?}");
         }
-    );
-    assert_eq!(
-        softlane::softmax(&x, 3, &mut y[..11]),
-        Err(Error::Length {
-            expected: 12,
-            found: 11
-        })
-    );
+    }
     // Rows without classes, of which there are any number.
     let mut lse = [9.0_f32; 3];
     softlane::logsumexp(&[0.0_f32; 0], Shape::axis(0, 3), &mut lse).unwrap();
     assert_eq!(lse, [f32::NEG_INFINITY; 3]);
+    for stride in [5, 1 << 61, usize::MAX] {
+        let mut lse = [9.0_f32; 3];
+        let shape = Shape::rows(0).stride(stride);
+        softlane::logsumexp(&[0.0_f32; 0], shape, &mut lse).unwrap();
+        assert_eq!(lse, [f32::NEG_INFINITY; 3]);
+    }
 }
 
 /// Outputs that are not initialised hold every result afterwards.

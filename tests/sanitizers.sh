@@ -161,7 +161,7 @@ miri() {
     note 'left out: avx512, whose maxima and comparisons Miri does not know (what it does with its many'
     note 'registers runs on avx2); every test but those of memory and of helpers'
     step 'Miri, scalar and portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
-    export RUSTFLAGS='-Ctarget-feature=+avx2,+fma'
+    export RUSTFLAGS='-Ctarget-feature=+avx2,+fma,+f16c'
     step 'Miri, avx2 and fused portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
     unset RUSTFLAGS
     # The queues of rayon (crossbeam-epoch) break the rules of Stacked Borrows, Miri's default, and their

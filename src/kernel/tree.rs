@@ -5,8 +5,8 @@
 //! `2^k` leaves from a multiple of `2^k` on are the same in every tree that is large enough, and
 //! work that is cut at [`split_point`]s merges to the bits of the whole.
 
-/// Results of two adjacent parts that combine.
-pub trait Merge {
+/// Results of two adjacent parts that combine. They borrow nothing of the parts.
+pub trait Merge: 'static {
     /// The result of both.
     #[must_use]
     fn merge(self, right: Self) -> Self;
