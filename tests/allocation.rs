@@ -6,7 +6,7 @@
 mod common;
 
 use allocation_counter::measure;
-use common::calls::{self, CALLS, Call, Destinations, Sources};
+use common::calls::{self, CALLS, Call, Destinations, Sources, Tested};
 use softlane::{Backend, Exec, RowState};
 
 /// Rows and classes: nothing, one, a few, some beyond a chunk, and sizes that other calls would
@@ -24,10 +24,17 @@ const SHAPES: [(usize, usize); 9] = [
 ];
 
 /// Calls every operation.
-fn each<'a>(calls: impl IntoIterator<Item = &'a Call>, exec: Exec, rows: usize, classes: usize) {
+fn each<'a, E: Tested>(
+    calls: impl IntoIterator<Item = &'a Call<E>>,
+    exec: Exec,
+    rows: usize,
+    classes: usize,
+) {
     let n = rows * classes;
-    let x: Vec<f32> = (0..n).map(|i| (i % 97) as f32 * 0.1 - 5.0).collect();
-    let labels: Vec<f32> = (0..n).map(|i| (i % 2) as f32).collect();
+    let x: Vec<E> = (0..n)
+        .map(|i| E::rounded((i % 97) as f32 * 0.1 - 5.0))
+        .collect();
+    let labels: Vec<E> = (0..n).map(|i| E::rounded((i % 2) as f32)).collect();
     let targets: Vec<i64> = (0..rows).map(|i| (i % classes) as i64).collect();
     let mut per_row = vec![0.0_f32; rows];
     for call in calls {
@@ -38,7 +45,7 @@ fn each<'a>(calls: impl IntoIterator<Item = &'a Call>, exec: Exec, rows: usize, 
             y: &labels,
             targets: &targets,
         };
-        let mut out = call.out_before(&x);
+        let mut out = x.clone();
         let destinations = Destinations {
             number: &mut 0.0,
             per_row: &mut per_row,
@@ -65,6 +72,25 @@ fn nothing_allocates_on_one_thread() {
                 rows,
                 classes,
             );
+        }
+    }
+}
+
+/// Rows that are copied are copied to the stack, if there is room for them.
+#[cfg(feature = "half")]
+#[test]
+fn rows_of_halves_do_not_allocate() {
+    // The losses of elements are none of `f16`: the test has to make room for them.
+    let calls: Vec<Call<half::f16>> = calls::all();
+    let calls = || {
+        calls
+            .iter()
+            .filter(|call| !call.name.ends_with("loss_per_element"))
+    };
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend).serial();
+        for (rows, classes) in [(0, 5), (3, 10), (20_000, 10), (64, 1000), (5, 8192)] {
+            each(calls(), exec, rows, classes);
         }
     }
 }

@@ -7,7 +7,8 @@
 
 mod common;
 
-use common::calls::{CALLS, Destinations, Sources};
+use common::calls::{CALLS, Destinations, Sources, Tested, all};
+use common::places::{Place, takes_shape};
 use common::shapes::{self, Contents, KINDS};
 use rayon::ThreadPoolBuilder;
 use softlane::{Backend, Exec};
@@ -48,6 +49,75 @@ fn every_call_on_allocations_of_its_own() {
         for &(rows, classes) in &shapes {
             for kind in KINDS {
                 every_call(rows, classes, kind, Exec::new().backend(backend).serial());
+            }
+        }
+    }
+}
+
+/// Calls everything on rows that are copied, because of their type or of where they lie: without what may follow the last row.
+fn every_call_elsewhere<E: Tested>(rows: usize, place: Place, exec: Exec) {
+    let classes = place.classes;
+    let contents = Contents::new(rows, classes, "normal 3");
+    let put = |numbers: &[f32], gap: usize| -> Box<[E]> {
+        let numbers: Vec<E> = numbers.iter().map(|&x| E::rounded(x)).collect();
+        let mut there = place.put(&numbers, gap);
+        there.truncate(there.len().saturating_sub(gap));
+        there.into()
+    };
+    for call in all::<E>().iter().filter(|call| takes_shape(call)) {
+        let [read, mut written] = place.gaps;
+        if call.is_in_place() {
+            written = read;
+        }
+        let (x, y) = call.reads.of(&contents.x, &contents.y);
+        let mut number = Box::new(0.0);
+        let mut per_row: Box<[f32]> = vec![0.0; rows].into();
+        let mut out = put(x, written);
+        let sources = Sources {
+            shape: Some(place.shape()),
+            classes,
+            x: &put(x, read),
+            y: &put(y, read),
+            targets: &Box::<[i64]>::from(contents.targets.as_slice()),
+        };
+        let destinations = Destinations {
+            number: &mut number,
+            per_row: &mut per_row,
+            out: &mut out,
+        };
+        let result = call.run(exec, sources, destinations);
+        assert_eq!(result, Ok(()), "{call}");
+        let large = |x: f32| if x > 0.5 { x } else { 0.0 };
+        let sum: f32 = out.iter().map(|x| large(x.to_f32())).sum();
+        std::hint::black_box(*number + sum + per_row.iter().map(|&x| large(x)).sum::<f32>());
+    }
+}
+
+#[test]
+fn every_call_on_rows_that_are_copied() {
+    // A tile and more; a part of a block; rows beside each other, more than are copied together.
+    let sizes: &[(usize, usize)] = if cfg!(miri) {
+        &[(6, 3), (3, 20)]
+    } else {
+        &[(6, 3), (3, 20), (450, 10), (12, 300), (2, 9000)]
+    };
+    for backend in Backend::available() {
+        println!("on {}", backend.name());
+        let exec = Exec::new().backend(backend).serial();
+        for &(rows, classes) in sizes {
+            for (inner, gaps) in [(1, [0, 0]), (1, [3, 1]), (rows, [0, 0]), (rows / 2, [1, 2])] {
+                let place = Place {
+                    classes,
+                    inner: inner.max(1),
+                    gaps,
+                };
+                if rows.is_multiple_of(place.inner) {
+                    every_call_elsewhere::<f32>(rows, place, exec);
+                    #[cfg(feature = "half")]
+                    every_call_elsewhere::<half::f16>(rows, place, exec);
+                    #[cfg(feature = "half")]
+                    every_call_elsewhere::<half::bf16>(rows, place, exec);
+                }
             }
         }
     }

@@ -140,6 +140,8 @@ valgrind_() {
     note 'at any address, and of what the processor has, since it takes fifty times as long'
     step 'valgrind, every call on allocations of its own' \
         matched memcheck every_call_on_allocations_of_its_own --test memory
+    step 'valgrind, every call on rows that are copied' \
+        matched memcheck every_call_on_rows_that_are_copied --test memory
     step 'valgrind, slices at any address' matched memcheck unaligned_slices --test edges
     step 'valgrind, the backends that it left' \
         matched memcheck required_backends_are_available --test backends
@@ -161,8 +163,10 @@ miri() {
     note 'left out: avx512, whose maxima and comparisons Miri does not know (what it does with its many'
     note 'registers runs on avx2); every test but those of memory and of helpers'
     step 'Miri, scalar and portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
+    step 'Miri, scalar and portable, copies' matched interpret '' --test memory every_call_on_rows_that_are_copied
     export RUSTFLAGS='-Ctarget-feature=+avx2,+fma,+f16c'
     step 'Miri, avx2 and fused portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
+    step 'Miri, avx2 and fused portable, copies' matched interpret '' --test memory every_call_on_rows_that_are_copied
     unset RUSTFLAGS
     # The queues of rayon (crossbeam-epoch) break the rules of Stacked Borrows, Miri's default, and their
     # memory lives until the end.

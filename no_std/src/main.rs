@@ -9,8 +9,10 @@
 #![no_main]
 
 use core::f32::consts::{E, LN_2};
+use core::mem::MaybeUninit;
 
-use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, RowState};
+use half::f16;
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Error, Exec, RowState, Shape};
 
 /// `e^-100`, rounded to one of the last subnormal numbers: 27 times the smallest.
 const EXP_MINUS_100: f32 = f32::from_bits(27);
@@ -54,7 +56,7 @@ extern "C" fn main() -> i32 {
 }
 
 /// Whether the result of each operation is right.
-fn results(exec: Exec) -> Result<[bool; 15], Error> {
+fn results(exec: Exec) -> Result<[bool; 17], Error> {
     // One whole vector and a tail.
     let logits = [3.0; 20];
     let mut p = [9.0; 20];
@@ -112,6 +114,19 @@ fn results(exec: Exec) -> Result<[bool; 15], Error> {
     state.grad(1, &confident[1..4], 1.0, &mut grad[4..7])?;
     let parts = state.loss()? == loss && grad[4..7] == grad[1..4];
 
+    // Two rows beside each other.
+    let halves = [0.0, 7.0, 0.0, f32::NEG_INFINITY].map(f16::from_f32);
+    let mut beside = [MaybeUninit::uninit(); 4];
+    exec.softmax(&halves, Shape::axis(2, 2), &mut beside)?;
+    // SAFETY: all of them have been written.
+    let beside = beside.map(|p| unsafe { p.assume_init() }.to_f32());
+    let copied = beside == [0.5, 1.0, 0.5, 0.0];
+    // There is no memory for copies but the stack.
+    let long_rows = exec.max(&[f16::ONE; 20_000])? == 1.0
+        && exec
+            .logsumexp(&[f16::ONE; 20_000], 20_000, &mut [0.0])
+            .is_err();
+
     let mut untouched = [9.0; 4];
     let error = exec.softmax(&[0.0_f32; 4], 3, &mut untouched);
     let (len, classes) = (4, 3);
@@ -132,6 +147,8 @@ fn results(exec: Exec) -> Result<[bool; 15], Error> {
         gradient,
         binary_cross_entropy,
         parts,
+        copied,
+        long_rows,
         errors,
     ])
 }

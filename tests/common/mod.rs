@@ -16,6 +16,7 @@ pub mod inputs;
 pub mod operations;
 pub mod options;
 pub mod oracle;
+pub mod places;
 pub mod shapes;
 pub mod textbook;
 pub mod threads;
