@@ -233,6 +233,6 @@ pub use softmax::{Softmax, log_softmax, log_softmax_in_place, softmax, softmax_i
 pub use targets::Target;
 
 /// Runs the examples of the README as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "half"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
