@@ -45,7 +45,8 @@ def softmax(x):
     """The probabilities of each row."""
     x = np.ascontiguousarray(x, np.float32)
     y = np.empty_like(x)
-    check(softlane.softlane_softmax_f32(x, y, *x.shape))
+    rows, classes = x.shape
+    check(softlane.softlane_softmax_f32(x, y, rows, classes))
     return y
 
 
@@ -57,7 +58,8 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
         raise ValueError("one target for each row")
     options = CrossEntropy(ctypes.sizeof(CrossEntropy), None, label_smoothing, 0.0, -100, 0, 0)
     loss, grad = np.empty(1, np.float32), np.empty_like(logits)
-    check(softlane.softlane_cross_entropy_f32(logits, targets, *logits.shape, options, loss, grad))
+    rows, classes = logits.shape
+    check(softlane.softlane_cross_entropy_f32(logits, targets, rows, classes, options, loss, grad))
     return loss[0], grad
 
 

@@ -217,7 +217,7 @@ typedef struct softlane_softmax_options {
 #define SOFTLANE_ERROR_NULL 1
 
 /**
- * A pointer is no multiple of the size of what it points to.
+ * A pointer is no multiple of the alignment of what it points to.
  */
 #define SOFTLANE_ERROR_ALIGNMENT 2
 
@@ -305,26 +305,32 @@ const char *softlane_backend(void);
  *
  * After a fork, the threads of the parent are gone in the child. If there may have been any, the child works on the thread of the
  * caller, as if 1 (0 is the same there), until it asks for more than one, which makes new threads. Calls of other threads may be under way when
- * a thread forks, but the first call of a process should have returned.
+ * a thread forks, but the first call of a process, its first large one, and this function should have returned.
  *
  * SOFTLANE_ERROR_THREADS if the system refuses, or the library was built without threads; nothing is changed then.
  */
 softlane_status softlane_set_num_threads(size_t n);
 
 /**
- * The default options: the mean; no weights, no smoothing; targets of -100 are ignored.
+ * Makes *options the default ones: the mean; no weights, no smoothing; targets of -100 are ignored. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+ * softlane_cross_entropy_default() is that, with the size that this header knows.
  */
-struct softlane_cross_entropy softlane_cross_entropy_default(void);
+softlane_status softlane_cross_entropy_init(struct softlane_cross_entropy *options,
+                                            size_t struct_size);
 
 /**
- * The default options: the mean; no weights, no smoothing, nothing ignored.
+ * Makes *options the default ones: the mean; no weights, no smoothing, nothing ignored. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+ * softlane_binary_cross_entropy_default() is that, with the size that this header knows.
  */
-struct softlane_binary_cross_entropy softlane_binary_cross_entropy_default(void);
+softlane_status softlane_binary_cross_entropy_init(struct softlane_binary_cross_entropy *options,
+                                                   size_t struct_size);
 
 /**
- * The default options: no scale, no masks, no sinks.
+ * Makes *options the default ones: no scale, no masks, no sinks. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+ * softlane_softmax_options_default() is that, with the size that this header knows.
  */
-struct softlane_softmax_options softlane_softmax_options_default(void);
+softlane_status softlane_softmax_options_init(struct softlane_softmax_options *options,
+                                              size_t struct_size);
 
 /**
  * y[i] = exp(x[i]), of n elements, within 0.9 ULP, subnormal results included. -inf gives 0, +inf gives +inf, NaN gives NaN. y may be x.
@@ -778,3 +784,25 @@ softlane_status softlane_binary_cross_entropy_bf16(const uint16_t *logits,
 #endif  // __cplusplus
 
 #endif  /* SOFTLANE_H */
+
+#ifndef SOFTLANE_H_DEFAULTS
+#define SOFTLANE_H_DEFAULTS
+
+/* The default options, of the size that this header knows. */
+static inline softlane_cross_entropy softlane_cross_entropy_default(void) {
+    softlane_cross_entropy options;
+    (void)softlane_cross_entropy_init(&options, sizeof options);
+    return options;
+}
+static inline softlane_binary_cross_entropy softlane_binary_cross_entropy_default(void) {
+    softlane_binary_cross_entropy options;
+    (void)softlane_binary_cross_entropy_init(&options, sizeof options);
+    return options;
+}
+static inline softlane_softmax_options softlane_softmax_options_default(void) {
+    softlane_softmax_options options;
+    (void)softlane_softmax_options_init(&options, sizeof options);
+    return options;
+}
+
+#endif

@@ -59,7 +59,7 @@ pub extern "C" fn softlane_backend() -> *const c_char {
 ///
 /// After a fork, the threads of the parent are gone in the child. If there may have been any, the child works on the thread of the
 /// caller, as if 1 (0 is the same there), until it asks for more than one, which makes new threads. Calls of other threads may be under way when
-/// a thread forks, but the first call of a process should have returned.
+/// a thread forks, but the first call of a process, its first large one, and this function should have returned.
 ///
 /// SOFTLANE_ERROR_THREADS if the system refuses, or the library was built without threads; nothing is changed then.
 #[unsafe(no_mangle)]

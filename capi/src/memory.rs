@@ -68,6 +68,38 @@ fn bytes<T>(n: usize) -> Option<usize> {
         .filter(|&bytes| isize::try_from(bytes).is_ok())
 }
 
+/// Checks the size of options.
+fn known_size<O: Options>(size: usize) -> Result<(), Failure> {
+    const UNIT: usize = 8;
+    if size == 0 || size > size_of::<O>() || !size.is_multiple_of(UNIT) {
+        return Err(Failure::StructSize {
+            name: O::NAME,
+            size,
+            known: size_of::<O>(),
+        });
+    }
+    Ok(())
+}
+
+/// Writes as much of the default options as a caller has room for who knows a struct of this size.
+///
+/// # Errors
+/// If the pointer is null or not aligned, or no version has that size.
+///
+/// # Safety
+/// There is room for as many bytes, unless the pointer is null, which nobody else uses.
+pub unsafe fn write_default<O: Options>(pointer: *mut O, size: usize) -> Result<(), Failure> {
+    span("options", pointer, 1)?;
+    known_size::<O>(size)?;
+    let default = O::DEFAULT;
+    // SAFETY: it is neither null nor unaligned, and there is room for these bytes, a size at first.
+    unsafe {
+        ptr::copy_nonoverlapping((&raw const default).cast::<u8>(), pointer.cast(), size);
+        pointer.cast::<usize>().write(size);
+    }
+    Ok(())
+}
+
 /// Whether two pointers are one.
 pub fn is_same<T>(a: *const T, b: *const T) -> bool {
     ptr::addr_eq(a, b)
@@ -77,8 +109,8 @@ impl<'a> Memory<'a> {
     /// Of no call yet.
     ///
     /// # Safety
-    /// As long as `'a` lasts, each pointer that its methods are given and that is not null has to point to as many elements as they are told, which
-    /// nobody else writes to, nor reads if they are written here.
+    /// As long as `'a` lasts, each pointer that its methods are given and that is not null has to point to as many elements as they are told (options, to as many
+    /// bytes as their first word says), which nobody else writes to, nor reads if they are written here. What comes from C counts as initialised, whatever it holds.
     #[must_use]
     pub unsafe fn new() -> Self {
         let none = Span {
@@ -235,7 +267,6 @@ impl<'a> Memory<'a> {
     /// # Errors
     /// If it is not aligned, or its size is none of them.
     pub fn options<O: Options>(&self, pointer: *const O) -> Result<O, Failure> {
-        const UNIT: usize = 8;
         let mut options = O::DEFAULT;
         if pointer.is_null() {
             return Ok(options);
@@ -243,13 +274,7 @@ impl<'a> Memory<'a> {
         span("options", pointer, 1)?;
         // SAFETY: it is neither null nor unaligned, and begins with its size, whatever its version.
         let size = unsafe { pointer.cast::<usize>().read() };
-        if size == 0 || size > size_of::<O>() || !size.is_multiple_of(UNIT) {
-            return Err(Failure::StructSize {
-                name: O::NAME,
-                size,
-                known: size_of::<O>(),
-            });
-        }
+        known_size::<O>(size)?;
         // SAFETY: `new` was promised as many bytes as it says. They are whole fields of `O`, of which any bytes are a value.
         unsafe { ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut options).cast(), size) };
         Ok(options)

@@ -1,4 +1,8 @@
 //! Options of C, and what they are in Rust.
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the header says what it asks for"
+)]
 
 use core::ffi::c_void;
 use core::ptr;
@@ -8,8 +12,10 @@ use softlane::{
 };
 
 use super::Element;
+use super::call::run;
 use super::failure::Failure;
-use super::memory::{Memory, Options};
+use super::memory::{Memory, Options, write_default};
+use super::status::softlane_status;
 
 /// The mean of the losses.
 pub const SOFTLANE_MEAN: i32 = 0;
@@ -172,22 +178,62 @@ const _: () = {
     assert!(size_of::<softlane_softmax_options>() == 96);
 };
 
-/// The default options: the mean; no weights, no smoothing; targets of -100 are ignored.
+/// Makes *options the default ones: the mean; no weights, no smoothing; targets of -100 are ignored. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+/// softlane_cross_entropy_default() is that, with the size that this header knows.
 #[unsafe(no_mangle)]
-pub extern "C" fn softlane_cross_entropy_default() -> softlane_cross_entropy {
+pub unsafe extern "C" fn softlane_cross_entropy_init(
+    options: *mut softlane_cross_entropy,
+    struct_size: usize,
+) -> softlane_status {
+    // SAFETY: the caller keeps to what the header asks for.
+    unsafe { init(options, struct_size) }
+}
+
+/// The default options, of this version: in the header a function of its own, which calls the one above, since what it returns has the size that the caller knows.
+#[must_use]
+pub fn softlane_cross_entropy_default() -> softlane_cross_entropy {
     Options::DEFAULT
 }
 
-/// The default options: the mean; no weights, no smoothing, nothing ignored.
+/// Makes *options the default ones: the mean; no weights, no smoothing, nothing ignored. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+/// softlane_binary_cross_entropy_default() is that, with the size that this header knows.
 #[unsafe(no_mangle)]
-pub extern "C" fn softlane_binary_cross_entropy_default() -> softlane_binary_cross_entropy {
+pub unsafe extern "C" fn softlane_binary_cross_entropy_init(
+    options: *mut softlane_binary_cross_entropy,
+    struct_size: usize,
+) -> softlane_status {
+    // SAFETY: the caller keeps to what the header asks for.
+    unsafe { init(options, struct_size) }
+}
+
+/// The default options, of this version: in the header a function of its own, which calls the one above, since what it returns has the size that the caller knows.
+#[must_use]
+pub fn softlane_binary_cross_entropy_default() -> softlane_binary_cross_entropy {
     Options::DEFAULT
 }
 
-/// The default options: no scale, no masks, no sinks.
+/// Makes *options the default ones: no scale, no masks, no sinks. struct_size is the size of the struct that the caller was compiled with: nothing is written beyond it.
+/// softlane_softmax_options_default() is that, with the size that this header knows.
 #[unsafe(no_mangle)]
-pub extern "C" fn softlane_softmax_options_default() -> softlane_softmax_options {
+pub unsafe extern "C" fn softlane_softmax_options_init(
+    options: *mut softlane_softmax_options,
+    struct_size: usize,
+) -> softlane_status {
+    // SAFETY: the caller keeps to what the header asks for.
+    unsafe { init(options, struct_size) }
+}
+
+/// The default options, of this version: in the header a function of its own, which calls the one above, since what it returns has the size that the caller knows.
+#[must_use]
+pub fn softlane_softmax_options_default() -> softlane_softmax_options {
     Options::DEFAULT
+}
+
+/// # Safety
+/// What the header asks for.
+unsafe fn init<O: Options>(options: *mut O, struct_size: usize) -> softlane_status {
+    // SAFETY: the caller has room for a struct of that size, which nobody else uses.
+    run(|| unsafe { write_default(options, struct_size) })
 }
 
 /// One of the first numbers, each of which means something.

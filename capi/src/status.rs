@@ -8,7 +8,7 @@ pub type softlane_status = i32;
 pub const SOFTLANE_OK: softlane_status = 0;
 /// A pointer is NULL that may not be.
 pub const SOFTLANE_ERROR_NULL: softlane_status = 1;
-/// A pointer is no multiple of the size of what it points to.
+/// A pointer is no multiple of the alignment of what it points to.
 pub const SOFTLANE_ERROR_ALIGNMENT: softlane_status = 2;
 /// There are more elements than an address space has.
 pub const SOFTLANE_ERROR_SIZE: softlane_status = 3;

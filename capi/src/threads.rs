@@ -123,7 +123,7 @@ pub fn set(count: usize) -> Result<(), Failure> {
 /// this returns when all have begun, and so does [`pool`].
 #[cfg(feature = "rayon")]
 fn begin() -> bool {
-    match rayon::ThreadPoolBuilder::new().build_global() {
+    match builder().build_global() {
         Ok(()) => {
             rayon::broadcast(|_| ());
             true
@@ -133,9 +133,22 @@ fn begin() -> bool {
     }
 }
 
+/// A pool that goes on after a panic: the call that it belongs to notices, and fails.
+#[cfg(feature = "rayon")]
+fn builder() -> rayon::ThreadPoolBuilder {
+    rayon::ThreadPoolBuilder::new().panic_handler(|_| ())
+}
+
 #[cfg(feature = "rayon")]
 fn pool(count: usize) -> Result<Choice, Failure> {
-    rayon::ThreadPoolBuilder::new()
+    let most = rayon::max_num_threads();
+    if count > most {
+        return Err(Failure::Threads {
+            count,
+            reason: format!("a pool has {most} at most"),
+        });
+    }
+    builder()
         .num_threads(count)
         .thread_name(|i| format!("softlane-{i}"))
         .build()

@@ -326,6 +326,40 @@ fn softmax_with(c: *const softlane_softmax_options) -> softlane_status {
     status
 }
 
+/// Defaults for a caller who was compiled with fewer fields, or knows more.
+#[test]
+fn defaults_of_every_size() {
+    let known = size_of::<softlane_cross_entropy>();
+    for size in 0..=known + 8 {
+        let mut options = softlane_cross_entropy {
+            reserved: 7,
+            ..softlane_cross_entropy_default()
+        };
+        let before = unsafe { ptr::from_ref(&options).cast::<[u8; 80]>().read() };
+        let status = unsafe { softlane_cross_entropy_init(&raw mut options, size) };
+        let after = unsafe { ptr::from_ref(&options).cast::<[u8; 80]>().read() };
+        if (8..=known).contains(&size) && size % 8 == 0 {
+            assert_eq!(status, SOFTLANE_OK);
+            assert_eq!(options.struct_size, size);
+            assert_eq!(before[size..], after[size..]);
+        } else {
+            assert_eq!(status, SOFTLANE_ERROR_STRUCT_SIZE, "{size}");
+            assert_eq!(before, after, "{size}");
+        }
+    }
+    unsafe {
+        let mut binary = softlane_binary_cross_entropy_default();
+        let mut softmax = softlane_softmax_options_default();
+        let sizes = [size_of_val(&binary), size_of_val(&softmax)];
+        let ok = softlane_binary_cross_entropy_init(&raw mut binary, sizes[0]);
+        assert_eq!((ok, binary.struct_size), (SOFTLANE_OK, sizes[0]));
+        let ok = softlane_softmax_options_init(&raw mut softmax, sizes[1]);
+        assert_eq!((ok, softmax.struct_size), (SOFTLANE_OK, sizes[1]));
+        let null = softlane_softmax_options_init(ptr::null_mut(), 8);
+        assert_eq!(null, SOFTLANE_ERROR_NULL);
+    }
+}
+
 /// What a caller gives who was compiled with fewer fields.
 #[test]
 fn structs_that_have_grown() {
@@ -386,7 +420,7 @@ fn structs_that_have_grown() {
         };
         assert_eq!(softmax_with(&c), expected, "{size}");
     }
-    // Nothing beyond the size is read: valgrind would see it.
+    // Nothing beyond the size is read.
     let small = Box::new(8_usize);
     let (status, _) = cross_entropy_with(ptr::from_ref::<usize>(&small).cast());
     assert_eq!(status, SOFTLANE_OK);

@@ -89,6 +89,22 @@ static void rows(void) {
     CHECK(softlane_softmax_f32(x, y, (size_t)-1, 2) == SOFTLANE_ERROR_SIZE);
 }
 
+/* As a program that was compiled when the structs had fewer fields: what lies behind them is its own. */
+static void grown(void) {
+    size_t old[7], i;
+    for (i = 0; i < 7; i++)
+        old[i] = 7;
+    OK(softlane_cross_entropy_init((softlane_cross_entropy *)(void *)old, 6 * sizeof *old));
+    CHECK(old[0] == 6 * sizeof *old && old[1] == 0 && old[6] == 7);
+    OK(softlane_binary_cross_entropy_init((softlane_binary_cross_entropy *)(void *)old, sizeof *old));
+    CHECK(old[0] == sizeof *old && old[6] == 7);
+    OK(softlane_softmax_options_init((softlane_softmax_options *)(void *)old, 2 * sizeof *old));
+    CHECK(old[0] == 2 * sizeof *old && old[6] == 7);
+    CHECK(softlane_softmax_options_init((softlane_softmax_options *)(void *)old, 7) == SOFTLANE_ERROR_STRUCT_SIZE);
+    CHECK(softlane_softmax_options_init(NULL, 8) == SOFTLANE_ERROR_NULL);
+    CHECK(old[0] == 2 * sizeof *old);
+}
+
 static void losses(void) {
     const float x[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     const float half[4] = {0.5f, 0.5f, 0.5f, 0.5f};
@@ -99,6 +115,7 @@ static void losses(void) {
     softlane_cross_entropy options = softlane_cross_entropy_default();
     softlane_binary_cross_entropy binary = softlane_binary_cross_entropy_default();
     CHECK(options.struct_size == sizeof options && options.ignore_index == -100);
+    grown();
     OK(softlane_cross_entropy_f32(x, targets, 2, 2, NULL, loss, grad));
     CHECK(near(loss[0], LN_2) && near(grad[0], 0.5f) && near(grad[1], -0.5f) && grad[2] == 0.0f);
     options.class_weights = weights;
