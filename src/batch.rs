@@ -92,6 +92,11 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
         self.layout.classes
     }
 
+    /// Whether rows lie beside each other, class by class.
+    pub fn has_rows_beside(&self) -> bool {
+        self.layout.inner > 1
+    }
+
     /// How many elements of room copies of a row take; of no rows, none.
     pub fn room_of_a_row(&self) -> usize {
         N * self.layout.classes.min(self.layout.len)
@@ -165,6 +170,11 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
     /// Elements in a row.
     pub fn classes(&self) -> usize {
         self.src.layout.classes
+    }
+
+    /// Whether rows lie beside each other, class by class.
+    pub fn has_rows_beside(&self) -> bool {
+        self.src.has_rows_beside()
     }
 
     /// How many elements of room copies of a row take; of no rows, none.

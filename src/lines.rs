@@ -7,7 +7,7 @@ use core::ops::Range;
 use crate::element::Element;
 use crate::element::sealed::Float;
 use crate::error::Error;
-use crate::rows::{CHUNK, assert_layout};
+use crate::rows::{CHUNK, assert_layout, fours};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -128,16 +128,18 @@ impl Layout {
         })
     }
 
-    /// Up to four rows that lie beside each other, again and again: the first, and how many.
+    /// Sixteen rows that lie beside each other, or up to four, again and again: the first, and how many.
     fn groups(self) -> impl Iterator<Item = (usize, usize)> {
         let mut row = 0;
+        let many = stride(self.classes).map_or(usize::MAX, |_| MANY);
         core::iter::from_fn(move || {
             let first = row;
             if first == self.count {
                 return None;
             }
             let left = self.inner - (self.first + first) % self.inner;
-            let rows = BESIDE.min(left).min(self.count - first);
+            let left = left.min(self.count - first);
+            let rows = if left >= many { many } else { BESIDE.min(left) };
             row += rows;
             Some((first, rows))
         })
@@ -202,7 +204,10 @@ impl<D> LinesMut<'_, D> {
     }
 }
 
-/// So many rows that lie beside each other are copied together.
+/// So many rows that lie beside each other are copied together, a row in a lane.
+const MANY: usize = 16;
+
+/// Or so many, if there are fewer; and so many classes of sixteen rows.
 const BESIDE: usize = 4;
 
 /// So many classes of theirs are copied together: as many as a vector has lanes.
@@ -236,6 +241,22 @@ impl<E: Element> Kernel<(Lines<'_, E>, &mut [MaybeUninit<E::Real>])> for Gather 
         for (first, rows) in layout.groups() {
             let src = src.wrapping_add(layout.offset(first));
             let dst = &mut dst[first * layout.classes..][..rows * layout.classes];
+            if rows == MANY
+                && let Some(stride) = stride(layout.classes)
+            {
+                let mut columns = [VectorOf::<E, S>::splat(simd, E::Real::ZERO); BESIDE];
+                for start in fours(layout.classes) {
+                    for (i, column) in columns.iter_mut().enumerate() {
+                        let src = src.wrapping_add((start + i) * layout.inner);
+                        // SAFETY: sixteen rows have this class, beside each other.
+                        *column = E::load(simd, unsafe { &*src.cast() });
+                    }
+                    // SAFETY: they are written, and not read.
+                    let dst = unsafe { as_written(&mut dst[start..]) };
+                    VectorOf::<E, S>::store_columns(&columns, dst, stride);
+                }
+                continue;
+            }
             for start in (0..layout.classes).step_by(CLASSES) {
                 let classes = CLASSES.min(layout.classes - start);
                 let mut near = [E::EMPTY; CLASSES * BESIDE];
@@ -277,6 +298,21 @@ impl<D: Element> Kernel<(&[D::Real], LinesMut<'_, D>)> for Scatter {
         for (first, rows) in layout.groups() {
             let dst = dst.wrapping_add(layout.offset(first));
             let src = &src[first * layout.classes..][..rows * layout.classes];
+            if rows == MANY
+                && let Some(stride) = stride(layout.classes)
+            {
+                let mut columns = [VectorOf::<D, S>::splat(simd, D::Real::ZERO); BESIDE];
+                for start in fours(layout.classes) {
+                    VectorOf::<D, S>::load_columns(simd, &src[start..], stride, &mut columns);
+                    for (i, &column) in columns.iter().enumerate() {
+                        let dst = dst.wrapping_add((start + i) * layout.inner);
+                        // SAFETY: sixteen rows have this class, beside each other, and nothing else reaches them; they are written, and not
+                        // read.
+                        D::store(simd, column, unsafe { &mut *dst.cast() });
+                    }
+                }
+                continue;
+            }
             for start in (0..layout.classes).step_by(CLASSES) {
                 let classes = CLASSES.min(layout.classes - start);
                 let mut columns = [VectorOf::<D, S>::splat(simd, D::Real::ZERO); BESIDE];
@@ -298,6 +334,21 @@ impl<D: Element> Kernel<(&[D::Real], LinesMut<'_, D>)> for Scatter {
             }
         }
     }
+}
+
+/// The distance of dense rows, as the vectors take it, if four classes at a time can be had of them.
+fn stride(classes: usize) -> Option<u16> {
+    u16::try_from(classes).ok().filter(|&classes| classes >= 4)
+}
+
+/// Memory that is only written.
+///
+/// # Safety
+/// It is not read.
+#[inline(always)]
+unsafe fn as_written<T>(memory: &mut [MaybeUninit<T>]) -> &mut [T] {
+    // SAFETY: as the caller promises; a number needs no more.
+    unsafe { &mut *(core::ptr::from_mut(memory) as *mut [T]) }
 }
 
 /// Reads the first of four elements that lie beside each other.

@@ -530,7 +530,7 @@ impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
 }
 
 /// Where to take four columns at a time: the last four may meet some again.
-fn fours(classes: usize) -> impl Iterator<Item = usize> {
+pub fn fours(classes: usize) -> impl Iterator<Item = usize> {
     (0..classes.div_ceil(4)).map(move |i| (4 * i).min(classes - 4))
 }
 

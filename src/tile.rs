@@ -42,6 +42,10 @@ pub trait Tiled<R: Real>: Split {
     }
     /// The data, which [is dense](Self::is_dense).
     fn into_dense(self) -> Self::Dense;
+    /// Whether rows lie beside each other: then many are copied at a time, as far as there is room.
+    fn has_rows_beside(&self) -> bool {
+        false
+    }
     /// How many elements of room a row takes.
     fn room_of_a_row(&self) -> usize;
     /// Copies what is not as the kernel takes it.
@@ -87,17 +91,28 @@ where
     K: Operation<D::Dense, Output: Merge>,
 {
     let row = data.room_of_a_row().max(1);
-    let rows = if data.has_dense_rows() && row >= LONG {
-        1
-    } else {
-        1 << (TILE / row).max(1).ilog2()
-    };
     #[expect(clippy::large_stack_arrays, reason = "nothing is allocated for copies")]
     let mut stack = [MaybeUninit::<u64>::uninit(); ROOM / size_of::<u64>()];
     let room = cast_room(&mut stack);
+    let most = if data.has_rows_beside() {
+        room.len()
+    } else {
+        TILE
+    };
+    let rows = if data.has_dense_rows() && row >= LONG {
+        1
+    } else {
+        1 << (most / row).max(1).ilog2()
+    };
     #[cfg(feature = "alloc")]
     if row > room.len() && !data.has_dense_rows() {
-        let mut heap = Vec::with_capacity(row);
+        // Of rows that lie beside each other, four are copied together.
+        let rows = if data.has_rows_beside() && data.rows() > 3 {
+            4
+        } else {
+            1
+        };
+        let mut heap = Vec::with_capacity(rows * row);
         return tiles(backend, kernel, data, rows, heap.spare_capacity_mut());
     }
     tiles(backend, kernel, data, rows, room)
@@ -155,6 +170,9 @@ impl<'a, E: Element, const N: usize> Tiled<E::Real> for Batch<'a, E, N> {
     fn into_dense(self) -> Self::Dense {
         self.into_dense()
     }
+    fn has_rows_beside(&self) -> bool {
+        self.has_rows_beside()
+    }
     fn room_of_a_row(&self) -> usize {
         self.room_of_a_row()
     }
@@ -180,6 +198,9 @@ where
     }
     fn into_dense(self) -> Self::Dense {
         self.into_dense()
+    }
+    fn has_rows_beside(&self) -> bool {
+        self.has_rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.room_of_a_row()
@@ -308,6 +329,9 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>> Tiled<R> for (A, B) {
     fn into_dense(self) -> Self::Dense {
         (self.0.into_dense(), self.1.into_dense())
     }
+    fn has_rows_beside(&self) -> bool {
+        self.0.has_rows_beside()
+    }
     fn room_of_a_row(&self) -> usize {
         self.0.room_of_a_row() + self.1.room_of_a_row()
     }
@@ -345,6 +369,9 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>, C: Tiled<R>> Tiled<R> for (A, B, C) {
             self.1.into_dense(),
             self.2.into_dense(),
         )
+    }
+    fn has_rows_beside(&self) -> bool {
+        self.0.has_rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.0.room_of_a_row() + self.1.room_of_a_row() + self.2.room_of_a_row()
