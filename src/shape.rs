@@ -71,9 +71,7 @@ impl Shape {
         self.strides = Some([read, written]);
         self
     }
-}
 
-impl Shape {
     /// Whether rows follow each other without a gap in what is read.
     pub(crate) fn is_dense(&self) -> bool {
         self.inner == 1 && self.strides.is_none_or(|[read, _]| read == self.classes)
