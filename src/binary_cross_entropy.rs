@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernel::binary_cross_entropy as kernel;
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
+use crate::kernel::wide::{Wide, WideFloat as _};
 use crate::options;
 use crate::output::Output;
 use crate::rows::Split as _;
@@ -197,10 +198,12 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
         let (flat, divisor) = self.check(rows.elements(), labels_per_row)?;
         let rows = rows.in_chunks();
         let sum = if self.is_plain() {
-            let kernel = kernel::BinaryCrossEntropy { grad_scale: 1.0 };
+            let kernel = kernel::BinaryCrossEntropy {
+                grad_scale: Wide::<T>::ONE,
+            };
             E::binary_loss(self.exec, kernel, rows)?
         } else {
-            E::weighted_binary_loss(self.exec, self.kernel(1.0), (rows, flat))?
+            E::weighted_binary_loss(self.exec, self.kernel(Wide::<T>::ONE), (rows, flat))?
         };
         Ok(self.reduction.reduce(sum, divisor, self.empty_mean))
     }
@@ -279,7 +282,7 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
         if self.is_plain() {
             return E::binary_losses(self.exec, kernel::ElementLosses, rows);
         }
-        let kernel = WeightedElementLosses(self.kernel(1.0));
+        let kernel = WeightedElementLosses(self.kernel(Wide::<T>::ONE));
         E::weighted_binary_losses(self.exec, kernel, (rows, flat))
     }
 
@@ -301,7 +304,7 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     }
 
     /// Checks the options. Returns what is ignored of so many elements, and the divisor of the mean.
-    fn check(&self, elements: usize, labels_per_row: usize) -> Result<(Flat<'a>, f64), Error> {
+    fn check(&self, elements: usize, labels_per_row: usize) -> Result<(Flat<'a>, Wide<T>), Error> {
         options::in_range("label_smoothing", self.label_smoothing)?;
         if let Some(divisor) = self.normaliser {
             options::divisor::<T>("normaliser", divisor)?;
@@ -322,7 +325,8 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
             len: elements,
             ignored: self.ignore_mask,
         };
-        Ok((flat, self.normaliser.unwrap_or(counted as f64)))
+        let divisor = self.normaliser.unwrap_or(counted as f64);
+        Ok((flat, Wide::<T>::of(divisor)))
     }
 
     /// Whether no option of the elements is on.
@@ -331,7 +335,7 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
         !is_weighted && self.label_smoothing == 0.0 && self.ignore_mask.is_none()
     }
 
-    fn kernel(&self, grad_scale: f64) -> WeightedBinary<'a, T> {
+    fn kernel(&self, grad_scale: Wide<T>) -> WeightedBinary<'a, T> {
         WeightedBinary {
             grad_scale,
             smoothing: self.label_smoothing,

@@ -8,6 +8,7 @@ use crate::kernel::cross_entropy::Data;
 use crate::kernel::reduce::Sum;
 use crate::kernel::scale::Scale;
 use crate::kernel::soft_cross_entropy::{Mass, SoftCrossEntropy};
+use crate::kernel::wide::{Wide, WideFloat};
 use crate::kernel::{self, MaskedRows, rounded};
 use crate::operations::SoftBatch;
 use crate::options;
@@ -40,19 +41,20 @@ pub enum EmptyMean {
 
 impl Reduction {
     /// What every gradient is multiplied by, where the losses have this divisor.
-    pub(crate) fn scale(self, divisor: f64) -> f64 {
+    pub(crate) fn scale<W: WideFloat>(self, divisor: W) -> W {
         match self {
-            Self::Mean if divisor == 0.0 => 0.0,
-            Self::Mean => 1.0 / divisor,
-            Self::Sum => 1.0,
+            Self::Mean if divisor == W::ZERO => W::ZERO,
+            Self::Mean => W::ONE / divisor,
+            Self::Sum => W::ONE,
         }
     }
 
     /// The loss of rows whose losses add up to `sum`.
-    pub(crate) fn reduce<T: Real>(self, sum: f64, divisor: f64, empty: EmptyMean) -> T {
+    pub(crate) fn reduce<T: Real>(self, sum: Wide<T>, divisor: Wide<T>, empty: EmptyMean) -> T {
+        let has_no_mean = self == Self::Mean && divisor == Wide::<T>::ZERO;
         match self {
-            Self::Mean if divisor == 0.0 && empty == EmptyMean::Nan => T::NAN,
-            Self::Mean if divisor == 0.0 => T::ZERO,
+            _ if has_no_mean && empty == EmptyMean::Nan => T::NAN,
+            _ if has_no_mean => T::ZERO,
             Self::Mean => rounded(sum / divisor),
             Self::Sum => rounded(sum),
         }
@@ -567,7 +569,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
         targets: &[I],
         outputs: RowOutputs<'_, T>,
         is_per_row: bool,
-    ) -> Result<[f64; 2], Error> {
+    ) -> Result<[Wide<T>; 2], Error> {
         let targets = I::given(targets);
         let losses = outputs.losses.as_ref().filter(|_| is_per_row);
         let rows = match targets {
@@ -595,7 +597,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
                 let weights = self.class_weights;
                 let (targets, counted) =
                     Targets::new(targets, classes, self.ignore_index, weights)?;
-                let divisor = self.normaliser.unwrap_or(counted);
+                let divisor = self.normaliser.map_or(counted, Wide::<T>::of);
                 let scale = self.grad_scale(divisor, is_per_row);
                 let upstream = self.upstream_grad;
                 let answers = Answers { targets, upstream };
@@ -623,9 +625,9 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     /// What every gradient is multiplied by: those of single rows by nothing.
-    fn grad_scale(&self, divisor: f64, is_per_row: bool) -> f64 {
+    fn grad_scale(&self, divisor: Wide<T>, is_per_row: bool) -> Wide<T> {
         if is_per_row {
-            1.0
+            Wide::<T>::ONE
         } else {
             self.reduction.scale(divisor)
         }
@@ -637,12 +639,12 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
         probs: &[E],
         shape: Shape,
         is_per_row: bool,
-    ) -> Result<f64, Error> {
+    ) -> Result<Wide<T>, Error> {
         if is_per_row || self.reduction == Reduction::Sum {
-            return Ok(1.0);
+            return Ok(Wide::<T>::ONE);
         }
         match (self.normaliser, self.class_weights) {
-            (Some(divisor), _) => Ok(divisor),
+            (Some(divisor), _) => Ok(Wide::<T>::of(divisor)),
             (None, Some(weights)) => E::mass(self.exec, Mass(weights), Batch::new([probs], shape)?),
             (None, None) if shape.is_dense() => E::sum(self.exec, Sum, Batch::flat(probs)),
             (None, None) => E::sum(self.exec, Sum, Batch::new([probs], shape)?),
@@ -679,20 +681,23 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     fn kernel<const PLAIN: bool>(
         self,
         classes: usize,
-        grad_scale: f64,
+        grad_scale: Wide<T>,
     ) -> kernel::cross_entropy::CrossEntropy<'a, T, PLAIN> {
         let count = classes as f64;
-        let [total, largest] = match self.class_weights {
+        let (total, largest) = match self.class_weights {
             Some(weights) if self.label_smoothing > 0.0 => options::total_and_largest(weights),
             // Of no account where only targets have a share.
-            _ => [count, 1.0],
+            _ => (Wide::<T>::of(count), 1.0),
         };
         kernel::cross_entropy::CrossEntropy {
             masked_rows: self.masked_rows,
             grad_scale,
             scale: self.logit_scale.map_or_else(Scale::one, Scale::new),
             z_loss: self.z_loss,
-            shares: [1.0 - self.label_smoothing, self.label_smoothing / count],
+            shares: [
+                Wide::<T>::ONE - Wide::<T>::of(self.label_smoothing),
+                Wide::<T>::of(self.label_smoothing) / Wide::<T>::of(count),
+            ],
             class_weights: self.class_weights,
             total_weight: total,
             largest_weight: largest,
@@ -708,17 +713,17 @@ trait Form<E: Element>: Split {
         exec: Exec,
         kernel: Kernel<'_, E, true>,
         data: Data<'_, Self, E::Real>,
-    ) -> Result<f64, Error>;
+    ) -> Result<Wide<E::Real>, Error>;
     fn modified_losses(
         exec: Exec,
         kernel: Kernel<'_, E, false>,
         data: Data<'_, Self, E::Real, RowOutputs<'_, E::Real>>,
-    ) -> Result<f64, Error>;
+    ) -> Result<Wide<E::Real>, Error>;
     fn soft_losses(
         exec: Exec,
         kernel: SoftCrossEntropy<'_, E::Real>,
         data: SoftBatch<'_, Self, E>,
-    ) -> Result<f64, Error>;
+    ) -> Result<Wide<E::Real>, Error>;
 }
 
 /// What computes them.
@@ -739,21 +744,21 @@ macro_rules! form {
                 exec: Exec,
                 kernel: Kernel<'_, E, true>,
                 data: Data<'_, Self, E::Real>,
-            ) -> Result<f64, Error> {
+            ) -> Result<Wide<E::Real>, Error> {
                 E::$losses(exec, kernel, data)
             }
             fn modified_losses(
                 exec: Exec,
                 kernel: Kernel<'_, E, false>,
                 data: Data<'_, Self, E::Real, RowOutputs<'_, E::Real>>,
-            ) -> Result<f64, Error> {
+            ) -> Result<Wide<E::Real>, Error> {
                 E::$modified_losses(exec, kernel, data)
             }
             fn soft_losses(
                 exec: Exec,
                 kernel: SoftCrossEntropy<'_, E::Real>,
                 data: SoftBatch<'_, Self, E>,
-            ) -> Result<f64, Error> {
+            ) -> Result<Wide<E::Real>, Error> {
                 E::$soft_losses(exec, kernel, data)
             }
         }

@@ -95,6 +95,7 @@ pub(crate) mod sealed {
     use core::ops::{Add, Div, Mul, Neg, Sub};
 
     use super::{ExpConstants, Simd, Vector};
+    use crate::kernel::wide::WideFloat;
     use crate::kernel::{binary_cross_entropy, exp};
 
     /// What the kernels and the scalar path need of an element type.
@@ -113,6 +114,8 @@ pub(crate) mod sealed {
     {
         /// The vector of this type in an instruction set.
         type Vector<S: Simd>: Vector<Elem = Self, Simd = S>;
+        /// The numbers that sums over a row, and what is done once a row, are taken in.
+        type Wide: WideFloat;
 
         const ZERO: Self;
         const ONE: Self;
@@ -134,6 +137,9 @@ pub(crate) mod sealed {
         fn to_f64(self) -> f64;
         /// Rounds to nearest.
         fn from_f64(x: f64) -> Self;
+        fn to_wide(self) -> Self::Wide;
+        /// Rounds to nearest.
+        fn from_wide(x: Self::Wide) -> Self;
         fn is_nan(self) -> bool {
             self.partial_cmp(&self).is_none()
         }
@@ -151,9 +157,10 @@ pub(crate) mod sealed {
 
     /// One element type: its vectors and its constants.
     macro_rules! float {
-        ($float:ident, $vector:ident, $nan:expr, $exp:expr, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
+        ($float:ident, $vector:ident, $wide:ident, $nan:expr, $exp:expr, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
             impl Float for $float {
                 type Vector<S: Simd> = S::$vector;
+                type Wide = $wide;
 
                 const ZERO: Self = 0.0;
                 const ONE: Self = 1.0;
@@ -172,6 +179,14 @@ pub(crate) mod sealed {
                 }
                 #[inline(always)]
                 fn from_f64(x: f64) -> Self {
+                    x as Self
+                }
+                #[inline(always)]
+                fn to_wide(self) -> $wide {
+                    self.into()
+                }
+                #[inline(always)]
+                fn from_wide(x: $wide) -> Self {
                     x as Self
                 }
 
@@ -195,7 +210,7 @@ pub(crate) mod sealed {
     }
 
     float!(
-        f32, F32, 0x7FC0_0000, exp::F32, &binary_cross_entropy::ATANH_F32,
+        f32, F32, f64, 0x7FC0_0000, exp::F32, &binary_cross_entropy::ATANH_F32,
         large: 1.267_650_600_228_229_4e30, // 2^100
         scale: 18_446_744_073_709_551_616.0 // 2^64
     );

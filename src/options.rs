@@ -1,7 +1,10 @@
 //! The ranges of options: errors that name the option and its value.
 
+use core::ops::Add;
+
 use crate::element::Real;
 use crate::error::Error;
+use crate::kernel::wide::{Wide, WideFloat as _};
 
 /// Checks a condition on an option.
 fn check(
@@ -124,17 +127,16 @@ pub(crate) fn weights<T: Real>(
 }
 
 /// The sum of weights, and the largest of them. Eight at a time, so that they need not wait for each other.
-pub(crate) fn total_and_largest<T: Real>(weights: &[T]) -> [f64; 2] {
-    let (mut totals, mut largest) = ([0.0; 8], [0.0_f64; 8]);
+pub(crate) fn total_and_largest<T: Real>(weights: &[T]) -> (Wide<T>, f64) {
+    let (mut totals, mut largest) = ([Wide::<T>::ZERO; 8], [0.0_f64; 8]);
     for eight in weights.chunks(8) {
         for (i, weight) in eight.iter().enumerate() {
-            let weight = weight.to_f64();
-            totals[i] += weight;
-            largest[i] = largest[i].max(weight);
+            totals[i] += weight.to_wide();
+            largest[i] = largest[i].max(weight.to_f64());
         }
     }
-    [
-        totals.into_iter().sum(),
+    (
+        totals.into_iter().fold(Wide::<T>::ZERO, Add::add),
         largest.into_iter().fold(0.0, f64::max),
-    ]
+    )
 }

@@ -1,8 +1,10 @@
 //! What a sweep over the rows may find of each beside its loss, and where it goes.
 
 use crate::element::Real;
+use crate::element::sealed::Float;
 use crate::error::Error;
 use crate::kernel::rounded;
+use crate::kernel::wide::{Wide, WideFloat as _};
 use crate::options;
 
 /// Where to put what a sweep over rows finds of each, if it is asked for: see
@@ -164,13 +166,13 @@ impl<'a, T> RowOutputs<'a, T> {
 }
 
 /// Where what is found of rows goes: their losses alone, or [`RowOutputs`].
-pub trait Outputs<T> {
+pub trait Outputs<T: Real> {
     /// The losses, if they are wanted.
     fn losses_mut(&mut self) -> Option<&mut [T]>;
     /// Which of the others are.
     fn wanted(&self) -> Wanted;
     /// Takes what is found of a row.
-    fn put(&mut self, row: usize, found: &Found);
+    fn put(&mut self, row: usize, found: &Found<T>);
 }
 
 /// What is wanted of rows beside their losses.
@@ -185,12 +187,23 @@ pub struct Wanted {
 }
 
 /// What is found of a row beside its loss.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Found {
-    pub log_sum_exp: f64,
-    pub log_prob: f64,
-    pub entropy: f64,
+#[derive(Clone, Copy, Debug)]
+pub struct Found<T: Float> {
+    pub log_sum_exp: Wide<T>,
+    pub log_prob: Wide<T>,
+    pub entropy: Wide<T>,
     pub argmax: usize,
+}
+
+impl<T: Real> Default for Found<T> {
+    fn default() -> Self {
+        Self {
+            log_sum_exp: Wide::<T>::ZERO,
+            log_prob: Wide::<T>::ZERO,
+            entropy: Wide::<T>::ZERO,
+            argmax: 0,
+        }
+    }
 }
 
 impl<T: Real> Outputs<T> for Option<&mut [T]> {
@@ -205,7 +218,7 @@ impl<T: Real> Outputs<T> for Option<&mut [T]> {
     }
 
     #[inline(always)]
-    fn put(&mut self, _: usize, _: &Found) {}
+    fn put(&mut self, _: usize, _: &Found<T>) {}
 }
 
 impl<T: Real> Outputs<T> for RowOutputs<'_, T> {
@@ -227,7 +240,7 @@ impl<T: Real> Outputs<T> for RowOutputs<'_, T> {
     }
 
     #[inline(never)]
-    fn put(&mut self, row: usize, found: &Found) {
+    fn put(&mut self, row: usize, found: &Found<T>) {
         let numbers = [
             (&mut self.log_sum_exps, found.log_sum_exp),
             (&mut self.log_probs, found.log_prob),

@@ -89,7 +89,7 @@ const MOST: usize = MAX_CHUNKS.saturating_mul(CHUNK);
 /// devices).
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct RowState<T = f32> {
+pub struct RowState<T: Real = f32> {
     exec: Exec,
     start: usize,
     end: usize,
@@ -100,7 +100,7 @@ pub struct RowState<T = f32> {
     nodes: Nodes<T>,
 }
 
-impl<T: Real> RowState<T> {
+impl<T: Real<Wide = f64>> RowState<T> {
     /// Parts begin at multiples of as many classes.
     pub const CHUNK: usize = CHUNK;
 
@@ -592,7 +592,7 @@ const NODE_BYTES: usize = 16;
 /// The arithmetics, as bytes have them; 0 is none.
 const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::Scalar, Arithmetic::Unfused, Arithmetic::Fused];
 
-impl<T: Real> RowState<T> {
+impl<T: Real<Wide = f64>> RowState<T> {
     /// The state as bytes, the same on every platform; where it runs is not among them.
     ///
     /// Numbers are little-endian:

@@ -15,7 +15,7 @@ use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
 use crate::kernel::log_softmax::LogSoftmax;
 use crate::kernel::logsumexp::LogSumExp;
-use crate::kernel::masked::{Masked, product_plus};
+use crate::kernel::masked::Masked;
 use crate::kernel::masked_backward::MaskedBackward;
 use crate::kernel::masks::{Masks, of_row};
 use crate::kernel::partial::{Arithmetic, Node, Nodes, PartGrad, PartProbs, PartSums, Whole};
@@ -26,6 +26,7 @@ use crate::kernel::softmax::Softmax;
 use crate::kernel::tree::{self, Merge};
 use crate::kernel::weighted_binary::{WeightedBinary, WeightedElementLosses};
 use crate::kernel::weights::Extent;
+use crate::kernel::wide::{Wide, WideFloat as _};
 use crate::outputs::{Found, Outputs, RowOutputs};
 use crate::rows::{CHUNK, FirstRow, Pass, Row, RowMut, Rows, RowsMut, Split};
 use crate::simd::Kernel;
@@ -120,8 +121,8 @@ where
                 let x = if !takes_part(&self.masks, index, i, classes) {
                     T::NEG_INFINITY
                 } else if let Some((mask, factor)) = mask {
-                    let [x, s, m] = [row.get(0, i), factor, mask[i]].map(T::to_f64);
-                    T::from_f64(product_plus(x, s, m))
+                    let [x, s, m] = [row.get(0, i), factor, mask[i]].map(T::to_wide);
+                    T::from_wide(x.product_plus(s, m))
                 } else {
                     row.get(0, i)
                 };
@@ -154,7 +155,7 @@ impl<T: Real> Scalar<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    fn scalar(&self, (rows, answers, outputs): Data<'_, Rows<'_, T, 1>, T, O>) -> f64 {
+    fn scalar(&self, (rows, answers, outputs): Data<'_, Rows<'_, T, 1>, T, O>) -> Wide<T> {
         cross_entropy(self, rows, answers, outputs)
     }
 }
@@ -162,7 +163,7 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, Rows<'_, T, 1>, 
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Scalar<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    fn scalar(&self, (rows, answers, outputs): Data<'_, RowsMut<'_, T, 1>, T, O>) -> f64 {
+    fn scalar(&self, (rows, answers, outputs): Data<'_, RowsMut<'_, T, 1>, T, O>) -> Wide<T> {
         cross_entropy(self, rows, answers, outputs)
     }
 }
@@ -172,10 +173,10 @@ fn cross_entropy<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
     mut rows: impl Iterator<Item = P>,
     answers: Answers<'_, T>,
     mut outputs: impl Outputs<T>,
-) -> f64 {
+) -> Wide<T> {
     tree::sum(answers.targets.len(), |i| {
         let Some(mut row) = rows.next() else {
-            return 0.0;
+            return Wide::<T>::ZERO;
         };
         let mut found = Found::default();
         let loss = if let Some(target) = answers.targets.get(i) {
@@ -193,7 +194,7 @@ fn cross_entropy<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
         if let Some(losses) = outputs.losses_mut() {
             losses[i] = loss;
         }
-        loss.to_f64()
+        loss.to_wide()
     })
 }
 
@@ -202,7 +203,7 @@ fn known<T: Real, const PLAIN: bool>(
     kernel: &CrossEntropy<'_, T, PLAIN>,
     row: Row<'_, T, 1>,
     target: impl Fn(usize) -> T,
-) -> Found {
+) -> Found<T> {
     let elements = || (0..row.len()).map(|i| row.get(0, i));
     let max = largest(row);
     let same = |x: T| x == max || max.is_nan() && x.is_nan();
@@ -221,9 +222,9 @@ fn known<T: Real, const PLAIN: bool>(
         entropy = entropy - product(z.exp() / sum, z);
     }
     Found {
-        log_sum_exp: (max * factor + sum.ln()).to_f64(),
-        log_prob: log_prob.to_f64(),
-        entropy: entropy.to_f64(),
+        log_sum_exp: (max * factor + sum.ln()).to_wide(),
+        log_prob: log_prob.to_wide(),
+        entropy: entropy.to_wide(),
         argmax,
     }
 }
@@ -235,10 +236,10 @@ fn cross_entropy_row<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
     upstream: T,
 ) -> T {
     if PLAIN {
-        let scale = T::from_f64(kernel.grad_scale) * upstream;
+        let scale = T::from_wide(kernel.grad_scale) * upstream;
         return plain_row(kernel.masked_rows, row, target, scale);
     }
-    let [hard, soft] = kernel.shares.map(T::from_f64);
+    let [hard, soft] = kernel.shares.map(T::from_wide);
     let share = |class: usize| {
         let share = if class == target { hard + soft } else { soft };
         kernel
@@ -262,7 +263,7 @@ fn row_with_shares<T: Real, P: Pass<T, 1>, const PLAIN: bool>(
         return loss;
     }
     let factor = T::from_f64(kernel.scale.factor);
-    let scale = T::from_f64(kernel.grad_scale) * upstream * factor;
+    let scale = T::from_wide(kernel.grad_scale) * upstream * factor;
     let z_loss = (kernel.z_loss != 0.0).then(|| T::from_f64(kernel.z_loss));
     let total = (0..row.len()).fold(T::ZERO, |total, i| total + share(i));
     let max = largest(row.source());
@@ -332,13 +333,13 @@ fn plain_row<T: Real, P: Pass<T, 1>>(
 }
 
 impl<T: Real> Scalar<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
-    fn scalar(&self, (rows, answers, outputs): SoftData<'_, Rows<'_, T, 1>, T>) -> f64 {
+    fn scalar(&self, (rows, answers, outputs): SoftData<'_, Rows<'_, T, 1>, T>) -> Wide<T> {
         soft_cross_entropy(self, rows, answers, outputs)
     }
 }
 
 impl<T: Real> Scalar<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
-    fn scalar(&self, (rows, answers, outputs): SoftData<'_, RowsMut<'_, T, 1>, T>) -> f64 {
+    fn scalar(&self, (rows, answers, outputs): SoftData<'_, RowsMut<'_, T, 1>, T>) -> Wide<T> {
         soft_cross_entropy(self, rows, answers, outputs)
     }
 }
@@ -348,11 +349,11 @@ fn soft_cross_entropy<T: Real, P: Pass<T, 1>>(
     mut rows: impl Split + Iterator<Item = P>,
     answers: Answers<'_, T, Probs<'_, T>>,
     mut outputs: RowOutputs<'_, T>,
-) -> f64 {
-    let [keep, add] = kernel.shares.map(T::from_f64);
+) -> Wide<T> {
+    let [keep, add] = kernel.shares.map(T::from_wide);
     tree::sum(rows.rows(), |i| {
         let Some(mut row) = rows.next() else {
-            return 0.0;
+            return Wide::<T>::ZERO;
         };
         let target = answers.targets.row(i);
         let mut found = Found::default();
@@ -376,18 +377,18 @@ fn soft_cross_entropy<T: Real, P: Pass<T, 1>>(
         if let Some(losses) = outputs.losses_mut() {
             losses[i] = loss;
         }
-        loss.to_f64()
+        loss.to_wide()
     })
 }
 
 impl<T: Real> Scalar<Rows<'_, T, 1>> for Mass<'_, T> {
-    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
+    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> Wide<T> {
         tree::sum(rows.rows(), |_| {
             let row = rows.next();
-            row.map_or(0.0, |row| {
+            row.map_or(Wide::<T>::ZERO, |row| {
                 let product = |i| row.get(0, i) * self.0[i];
                 let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + product(i));
-                sum.to_f64()
+                sum.to_wide()
             })
         })
     }
@@ -404,7 +405,7 @@ impl<T: Real> Scalar<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
             if let Some(max) = self.reference(extent) {
                 let others = (0..row.len()).filter(|i| start + i != self.target);
                 let others = others.fold(T::ZERO, |sum, i| sum + (row.get(0, i) - max).exp());
-                node.sums = [sum_of_weights(row, max).to_f64(), others.to_f64()];
+                node.sums = [sum_of_weights(row, max).to_wide(), others.to_wide()];
             }
             nodes.push(node, 0);
             start += row.len();
@@ -451,7 +452,7 @@ impl<T: Real> Scalar<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
 /// Of a row in parts; NaN if it has no probabilities.
 fn max_and_sum<T: Real>(row: &Whole<T>) -> (T, T) {
     match row.node.extent {
-        Extent::Finite(max) => (max, T::from_f64(row.node.sums[0])),
+        Extent::Finite(max) => (max, T::from_wide(row.node.sums[0])),
         _ => (T::NAN, T::NAN),
     }
 }
@@ -568,31 +569,31 @@ impl<T: Real> Scalar<RowsMut<'_, T, 2>> for ElementLosses {
     }
 }
 
-impl<T: Real> Scalar<Rows<'_, T, 2>> for BinaryCrossEntropy {
-    fn scalar(&self, rows: Rows<'_, T, 2>) -> f64 {
+impl<T: Real> Scalar<Rows<'_, T, 2>> for BinaryCrossEntropy<T> {
+    fn scalar(&self, rows: Rows<'_, T, 2>) -> Wide<T> {
         binary_cross_entropies(*self, rows)
     }
 }
 
-impl<T: Real> Scalar<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
-    fn scalar(&self, rows: RowsMut<'_, T, 2>) -> f64 {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for BinaryCrossEntropy<T> {
+    fn scalar(&self, rows: RowsMut<'_, T, 2>) -> Wide<T> {
         binary_cross_entropies(*self, rows)
     }
 }
 
 fn binary_cross_entropies<T: Real, P: Pass<T, 2>>(
-    kernel: BinaryCrossEntropy,
+    kernel: BinaryCrossEntropy<T>,
     mut rows: impl Split + Iterator<Item = P>,
-) -> f64 {
-    let scale = T::from_f64(kernel.grad_scale);
+) -> Wide<T> {
+    let scale = T::from_wide(kernel.grad_scale);
     tree::sum(rows.rows(), |_| {
         let Some(mut row) = rows.next() else {
-            return 0.0;
+            return Wide::<T>::ZERO;
         };
-        let mut sum = 0.0;
+        let mut sum = Wide::<T>::ZERO;
         for i in 0..row.len() {
             let (x, label) = (row.get(0, i), row.get(1, i));
-            sum += binary_cross_entropy(x, label).to_f64();
+            sum += binary_cross_entropy(x, label).to_wide();
             row.set(i, canonical((sigmoid(x) - label) * scale));
         }
         sum
@@ -600,13 +601,13 @@ fn binary_cross_entropies<T: Real, P: Pass<T, 2>>(
 }
 
 impl<T: Real> Scalar<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
-    fn scalar(&self, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> f64 {
+    fn scalar(&self, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> Wide<T> {
         weighted_binary(self, rows, flat, false)
     }
 }
 
 impl<T: Real> Scalar<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
-    fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> f64 {
+    fn scalar(&self, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> Wide<T> {
         weighted_binary(self, rows, flat, false)
     }
 }
@@ -622,8 +623,8 @@ fn weighted_binary<T: Real, P: Pass<T, 2>>(
     mut rows: impl Split + Iterator<Item = P>,
     flat: Flat<'_>,
     writes_losses: bool,
-) -> f64 {
-    let scale = T::from_f64(kernel.grad_scale);
+) -> Wide<T> {
+    let scale = T::from_wide(kernel.grad_scale);
     let (keep, add) = (
         T::from_f64(1.0 - kernel.smoothing),
         T::from_f64(0.5 * kernel.smoothing),
@@ -634,9 +635,9 @@ fn weighted_binary<T: Real, P: Pass<T, 2>>(
     let mut done = 0;
     tree::sum(rows.rows(), |_| {
         let Some(mut row) = rows.next() else {
-            return 0.0;
+            return Wide::<T>::ZERO;
         };
-        let mut sum = 0.0;
+        let mut sum = Wide::<T>::ZERO;
         for i in 0..row.len() {
             let element = done + i;
             if flat.ignored.is_some_and(|ignored| ignored[element]) {
@@ -664,7 +665,7 @@ fn weighted_binary<T: Real, P: Pass<T, 2>>(
                     weight * y
                 }
             };
-            sum += share(loss).to_f64();
+            sum += share(loss).to_wide();
             row.set(i, canonical(share(if writes_losses { loss } else { grad })));
         }
         done += row.len();
@@ -673,13 +674,13 @@ fn weighted_binary<T: Real, P: Pass<T, 2>>(
 }
 
 impl<T: Real> Scalar<Rows<'_, T, 1>> for Sum {
-    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> f64 {
+    fn scalar(&self, mut rows: Rows<'_, T, 1>) -> Wide<T> {
         tree::sum(rows.rows(), |_| {
             let row = rows.next();
-            row.map_or(0.0, |row| {
+            row.map_or(Wide::<T>::ZERO, |row| {
                 (0..row.len())
                     .fold(T::ZERO, |sum, i| sum + row.get(0, i))
-                    .to_f64()
+                    .to_wide()
             })
         })
     }

@@ -144,7 +144,7 @@ impl Progress {
     }
 
     /// Waits until another step begins: soon, unless the system has stopped a thread that works.
-    fn wait<R, T>(&self, team: &Mutex<Team<R, T>>, step: usize) {
+    fn wait<R, T: Real>(&self, team: &Mutex<Team<R, T>>, step: usize) {
         for _ in 0..TRIES {
             if self.begun.load(Relaxed) != step {
                 return;
@@ -165,7 +165,7 @@ impl Progress {
 const TRIES: usize = if cfg!(miri) { 2 } else { 2000 };
 
 /// The parts of a row, and the step that they are at.
-struct Team<R, T> {
+struct Team<R, T: Real> {
     parts: [Option<R>; MAX_PARTS],
     /// How many there are.
     count: usize,
@@ -186,7 +186,7 @@ struct Team<R, T> {
 }
 
 /// What a thread does next.
-enum Task<R, T> {
+enum Task<R, T: Real> {
     /// A step of a part.
     Part(usize, R, Step<T>),
     /// Wait for the parts of others.
@@ -262,9 +262,9 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
 }
 
 /// A part in the hands of a thread. If this is dropped, that thread panicked, and the others need not wait for it.
-struct InHand<'a, R, T>(&'a Mutex<Team<R, T>>, &'a Progress);
+struct InHand<'a, R, T: Real>(&'a Mutex<Team<R, T>>, &'a Progress);
 
-impl<R, T> Drop for InHand<'_, R, T> {
+impl<R, T: Real> Drop for InHand<'_, R, T> {
     fn drop(&mut self) {
         let mut team = lock(self.0);
         (team.is_over, team.has_failed) = (true, true);

@@ -1,9 +1,12 @@
 //! Targets, as the kernels see them: the index of a class, of any integer type, or nothing for an ignored row; or the
 //! probability of each class.
 
+use core::ops::Add;
+
 use crate::batch::Batch;
 use crate::element::{Element, Real};
 use crate::error::Error;
+use crate::kernel::wide::{Wide, WideFloat as _};
 #[cfg(doc)]
 use crate::rows::CHUNK;
 
@@ -202,7 +205,7 @@ impl<'a> Targets<'a> {
         classes: usize,
         ignore: Option<i64>,
         weights: Option<&[T]>,
-    ) -> Result<(Self, f64), Error> {
+    ) -> Result<(Self, Wide<T>), Error> {
         let checked = Self {
             slice: I::slice(targets),
             ignore,
@@ -218,17 +221,18 @@ impl<'a> Targets<'a> {
         }
         if all {
             let Some(weights) = weights else {
-                return Ok((checked, count as f64));
+                return Ok((checked, Wide::<T>::of(count as f64)));
             };
             // None of a negative target, or of any that is ignored.
             let weight = |&target: &I| {
                 let weight = usize::try_from(target.bits())
                     .ok()
                     .and_then(|i| weights.get(i));
-                weight.map_or(0.0, |weight| weight.to_f64())
+                weight.map_or(Wide::<T>::ZERO, |weight| weight.to_wide())
             };
             let counted = targets.iter().filter(|&&target| !is_ignored(target));
-            return Ok((checked, counted.map(weight).sum()));
+            let sum = counted.map(weight).fold(Wide::<T>::ZERO, Add::add);
+            return Ok((checked, sum));
         }
         let is_wrong = |target: I| !is_ignored(target) && !is_class(target);
         let row = targets.iter().position(|&target| is_wrong(target));

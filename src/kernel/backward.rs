@@ -17,6 +17,7 @@
 use super::block::{self, Block, ROWS, Work};
 use super::exp::exp;
 use super::weights::Factor;
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
@@ -50,7 +51,7 @@ impl<T: Real> Kernel<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
     const LEAST: usize = ROWS;
-    type Prepared = [f64; ROWS];
+    type Prepared = [Wide<V::Elem>; ROWS];
 
     #[inline(always)]
     fn prepare(
@@ -58,7 +59,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         rows: &RowsMut<'a, V::Elem, 2>,
-    ) -> Option<[f64; ROWS]> {
+    ) -> Option<[Wide<V::Elem>; ROWS]> {
         block.read(simd, rows);
         let dots = block.fold(
             simd,
@@ -74,7 +75,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         mut rows: RowsMut<'a, V::Elem, 2>,
-        dots: [f64; ROWS],
+        dots: [Wide<V::Elem>; ROWS],
     ) {
         let zero = V::splat(simd, V::Elem::ZERO);
         let less = less(simd, dots);
@@ -103,7 +104,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for SoftmaxBackward {
 
 impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
     const LEAST: usize = ROWS;
-    type Prepared = [f64; ROWS];
+    type Prepared = [Wide<V::Elem>; ROWS];
 
     #[inline(always)]
     fn prepare(
@@ -111,7 +112,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         rows: &RowsMut<'a, V::Elem, 2>,
-    ) -> Option<[f64; ROWS]> {
+    ) -> Option<[Wide<V::Elem>; ROWS]> {
         block.read(simd, rows);
         let totals = block.fold(
             simd,
@@ -127,7 +128,7 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         mut rows: RowsMut<'a, V::Elem, 2>,
-        totals: [f64; ROWS],
+        totals: [Wide<V::Elem>; ROWS],
     ) {
         let zero = V::splat(simd, V::Elem::ZERO);
         let less = less(simd, totals);
@@ -157,17 +158,17 @@ impl<'a, V: Vector> Work<V, RowsMut<'a, V::Elem, 2>, 2> for LogSoftmaxBackward {
 
 /// Whether totals are neither NaN nor so large that [`Less`] must scale anything.
 #[inline(always)]
-fn ordinary<V: Vector>(totals: &[f64; ROWS]) -> bool {
+fn ordinary<V: Vector>(totals: &[Wide<V::Elem>; ROWS]) -> bool {
     let mut ordinary = true;
     for total in totals {
-        ordinary &= total.abs() < V::Elem::LARGE;
+        ordinary &= total.abs() < Wide::<V::Elem>::of(V::Elem::LARGE);
     }
     ordinary
 }
 
 /// Such totals, negated.
 #[inline(always)]
-fn less<V: Vector>(simd: V::Simd, mut totals: [f64; ROWS]) -> Factor<V> {
+fn less<V: Vector>(simd: V::Simd, mut totals: [Wide<V::Elem>; ROWS]) -> Factor<V> {
     for total in &mut totals {
         *total = -*total;
     }
@@ -256,14 +257,14 @@ struct Less<V> {
 
 impl<V: Vector> Less<V> {
     #[inline(always)]
-    fn new(simd: V::Simd, total: f64) -> Self {
-        let up = if total.abs() < V::Elem::LARGE {
+    fn new(simd: V::Simd, total: Wide<V::Elem>) -> Self {
+        let up = if total.abs() < Wide::<V::Elem>::of(V::Elem::LARGE) {
             1.0
         } else {
             V::Elem::SCALE
         };
         Self {
-            total: Factor::new(simd, -total / up),
+            total: Factor::new(simd, -total * Wide::<V::Elem>::of(1.0 / up)),
             down: V::constant(simd, 1.0 / up),
             up: V::constant(simd, up),
         }

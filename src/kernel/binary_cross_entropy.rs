@@ -18,37 +18,38 @@
 use super::backward::canonical;
 use super::elementwise::Logistic;
 use super::weights::Factor;
+use super::wide::{Wide, WideFloat as _};
 use super::{polynomial, tree};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::rows::{Pass, Rows, RowsMut, Split};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The sum of the losses of all elements, and the gradient, where the rows have a destination.
 #[derive(Clone, Copy, Debug)]
-pub struct BinaryCrossEntropy {
+pub struct BinaryCrossEntropy<T: Float> {
     /// What every gradient is multiplied by.
-    pub grad_scale: f64,
+    pub grad_scale: Wide<T>,
 }
 
 /// The loss of each element.
 #[derive(Clone, Copy, Debug)]
 pub struct ElementLosses;
 
-impl<T: Real> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy {
-    type Output = f64;
+impl<T: Real> Kernel<Rows<'_, T, 2>> for BinaryCrossEntropy<T> {
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 2>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 2>) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, rows)
     }
 }
 
-impl<T: Real> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy {
-    type Output = f64;
+impl<T: Real> Kernel<RowsMut<'_, T, 2>> for BinaryCrossEntropy<T> {
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, rows)
     }
 }
@@ -71,13 +72,13 @@ impl<T: Real> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
     }
 }
 
-impl BinaryCrossEntropy {
+impl<T: Real> BinaryCrossEntropy<T> {
     #[inline(always)]
-    fn batch<V: Vector, P: Pass<V::Elem, 2>>(
+    fn batch<V: Vector<Elem = T>, P: Pass<V::Elem, 2>>(
         self,
         simd: V::Simd,
         mut rows: impl Split + Iterator<Item = P>,
-    ) -> f64 {
+    ) -> Wide<V::Elem> {
         let scale = Factor::new(simd, self.grad_scale);
         tree::sum(
             rows.rows(),
@@ -85,7 +86,7 @@ impl BinaryCrossEntropy {
             |_| {
                 let mut sum = V::sum_zero(simd);
                 let Some(mut row) = rows.next() else {
-                    return 0.0;
+                    return Wide::<V::Elem>::ZERO;
                 };
                 // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
                 let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];

@@ -7,6 +7,7 @@
 use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
+use super::wide::{Wide, WideFloat as _};
 use crate::element::sealed::Float as _;
 use crate::rows::{Columns, FEW, Peek, Row};
 use crate::simd::Vector;
@@ -224,7 +225,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
         &mut self,
         simd: V::Simd,
         mut add: impl FnMut(V::Sum, usize, [V; C]) -> V::Sum,
-    ) -> [f64; ROWS] {
+    ) -> [Wide<V::Elem>; ROWS] {
         self.sum_lanes(
             #[inline(always)]
             |block, lane, end| {
@@ -243,7 +244,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
     fn sum_lanes(
         &mut self,
         mut lane_sum: impl FnMut(&mut Self, usize, usize) -> V::Sum,
-    ) -> [f64; ROWS] {
+    ) -> [Wide<V::Elem>; ROWS] {
         // A lane beyond the row adds nothing, neither here nor to the row alone.
         let lanes = self.classes.min(V::LANES);
         let mut left = lanes.min(HALF);
@@ -312,7 +313,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
         simd: V::Simd,
         shifts: &Shifts<V>,
         mut leaf: impl FnMut(usize, &mut V, Weights<V>) -> Weights<V>,
-    ) -> Option<[f64; ROWS]> {
+    ) -> Option<[Wide<V::Elem>; ROWS]> {
         let weigh = &Weigh::<V, false>::of_rows(simd, shifts);
         let sums = self.sum_lanes(
             #[inline(always)]

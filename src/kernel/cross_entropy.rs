@@ -22,9 +22,10 @@ use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor, lightest, scale, scales};
+use super::wide::{Wide, WideFloat};
 use super::{MaskedRows, entropy, log, rounded, tree};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::outputs::{Found, Outputs, Wanted};
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -35,19 +36,19 @@ use crate::targets::Answers;
 ///
 /// `PLAIN`: no option is on, but that for masked rows: known when the kernel is compiled, so that options cost nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct CrossEntropy<'a, T, const PLAIN: bool> {
+pub struct CrossEntropy<'a, T: Float, const PLAIN: bool> {
     pub masked_rows: MaskedRows,
     /// What every gradient is multiplied by.
-    pub grad_scale: f64,
+    pub grad_scale: Wide<T>,
     /// The factor of the logits.
     pub scale: Scale<T>,
     /// The weight of the square of the log-sum-exp.
     pub z_loss: f64,
     /// The share of the target, and that of every class, before they are multiplied by the weight of the class.
-    pub shares: [f64; 2],
+    pub shares: [Wide<T>; 2],
     /// One a class, their sum, and the largest.
     pub class_weights: Option<&'a [T]>,
-    pub total_weight: f64,
+    pub total_weight: Wide<T>,
     pub largest_weight: f64,
 }
 
@@ -57,10 +58,10 @@ pub type Data<'a, R, T, O = Option<&'a mut [T]>> = (R, Answers<'a, T>, O);
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: Data<'_, Rows<'_, T, 1>, T, O>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, Rows<'_, T, 1>, T, O>) -> Wide<T> {
         self.batch::<T::Vector<S>, _, _>(simd, data)
     }
 }
@@ -68,10 +69,10 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, Rows<'_, T, 1>, 
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Kernel<Data<'_, RowsMut<'_, T, 1>, T, O>>
     for CrossEntropy<'_, T, PLAIN>
 {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: Data<'_, RowsMut<'_, T, 1>, T, O>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, data: Data<'_, RowsMut<'_, T, 1>, T, O>) -> Wide<T> {
         self.batch::<T::Vector<S>, _, _>(simd, data)
     }
 }
@@ -82,7 +83,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
         &self,
         simd: V::Simd,
         (rows, answers, outputs): Data<'_, R, T, O>,
-    ) -> f64
+    ) -> Wide<T>
     where
         R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
     {
@@ -104,12 +105,13 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     /// vectors of elements hold them and the parts that they are made of. Others are made one by one, so this may depend on
     /// nothing that a block of rows does not know as well.
     #[inline(always)]
-    fn is_moderate(&self, g: f64, hard: f64) -> bool {
-        let share = g * self.shares[1];
+    fn is_moderate(&self, g: Wide<T>, hard: Wide<T>) -> bool {
+        let (g, hard) = (g.nearest(), hard.nearest());
+        let share = g * self.shares[1].nearest();
         // The log-sum-exp, which is multiplied by twice its weight, is below 2^17.
         PLAIN
             || is_moderate(g * hard)
-                & is_moderate(share * self.total_weight)
+                & is_moderate(share * self.total_weight.nearest())
                 & is_moderate(g * self.z_loss * LARGEST_LSE)
                 & is_moderate_share(share, self.largest_weight)
     }
@@ -122,11 +124,11 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 
     /// The gradient with respect to the loss of a row, times the factor of the logits.
     #[inline(always)]
-    fn grad(&self) -> f64 {
+    pub fn grad(&self) -> Wide<T> {
         if PLAIN {
             self.grad_scale
         } else {
-            self.grad_scale * self.scale.factor
+            self.grad_scale * self.scale.wide_factor()
         }
     }
 
@@ -139,7 +141,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     /// Whether classes other than the target have a share.
     #[inline(always)]
     fn is_smooth(&self) -> bool {
-        !PLAIN && self.shares[1] != 0.0
+        !PLAIN && self.shares[1] != Wide::<T>::ZERO
     }
 
     /// Whether the square of the log-sum-exp counts.
@@ -150,16 +152,16 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 
     /// The weight of a class.
     #[inline(always)]
-    pub fn class_weight(&self, class: usize) -> f64 {
+    pub fn class_weight(&self, class: usize) -> Wide<T> {
         match self.class_weights() {
-            Some(weights) => weights[class].to_f64(),
-            None => 1.0,
+            Some(weights) => weights[class].to_wide(),
+            None => Wide::<T>::ONE,
         }
     }
 
     /// `h`, of a target with this weight.
     #[inline(always)]
-    fn hard(&self, class_weight: f64) -> f64 {
+    fn hard(&self, class_weight: Wide<T>) -> Wide<T> {
         if PLAIN {
             class_weight
         } else {
@@ -169,7 +171,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 
     /// `M`, given `h`.
     #[inline(always)]
-    fn mass(&self, hard: f64) -> f64 {
+    fn mass(&self, hard: Wide<T>) -> Wide<T> {
         if PLAIN {
             hard
         } else {
@@ -179,13 +181,13 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
 
     /// What a row whose log-sum-exp is `offset + log` has beside its target's loss. `beside` is what [`RowWork::beside`] has found.
     #[inline(always)]
-    fn other_loss(&self, log: f64, offset: f64, beside: f64) -> f64 {
-        let mut loss = 0.0;
+    fn other_loss(&self, log: Wide<T>, offset: Wide<T>, beside: Wide<T>) -> Wide<T> {
+        let mut loss = Wide::<T>::ZERO;
         if self.is_smooth() {
-            loss = self.shares[1] * (self.total_weight * log - self.scale.factor * beside);
+            loss = self.shares[1] * (self.total_weight * log - self.scale.wide_factor() * beside);
         }
         if self.has_z_loss() {
-            loss += self.z_loss * ((offset + log) * (offset + log));
+            loss += Wide::<T>::of(self.z_loss) * ((offset + log) * (offset + log));
         }
         loss
     }
@@ -201,16 +203,16 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     #[inline(always)]
     fn gradient(
         &self,
-        g: f64,
-        class_weight: f64,
-        [others, weight]: [f64; 2],
-        lse: f64,
-    ) -> [f64; 2] {
+        g: Wide<T>,
+        class_weight: Wide<T>,
+        [others, weight]: [Wide<T>; 2],
+        lse: Wide<T>,
+    ) -> [Wide<T>; 2] {
         let hard = self.hard(class_weight);
         let unit = g / (others + weight);
         let (mut factor, mut at_target) = (unit * hard, -(others * (unit * hard)));
         if self.has_other_loss() {
-            let rest = unit * (self.mass(0.0) + 2.0 * self.z_loss * lse);
+            let rest = unit * (self.mass(Wide::<T>::ZERO) + Wide::<T>::of(2.0 * self.z_loss) * lse);
             factor += rest;
             at_target += weight * rest - g * (self.shares[1] * class_weight);
         }
@@ -239,7 +241,7 @@ pub fn is_moderate(x: f64) -> bool {
 }
 
 /// What goes with the rows of a batch, and how many are done.
-struct Batch<'a, T, O, const PLAIN: bool> {
+struct Batch<'a, T: Float, O, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
     answers: Answers<'a, T>,
     /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
@@ -247,7 +249,7 @@ struct Batch<'a, T, O, const PLAIN: bool> {
     upcoming: [i32; ROWS],
     outputs: O,
     wanted: Wanted,
-    sum: tree::Sum,
+    sum: tree::Sum<Wide<T>>,
     /// Rows that are prepared, and those that are finished.
     prepared: usize,
     done: usize,
@@ -260,14 +262,14 @@ struct Prepared<V: Vector> {
     shifts: Shifts<V>,
     target: V,
     logit: V,
-    others: [f64; ROWS],
-    beside: [f64; ROWS],
+    others: [Wide<V::Elem>; ROWS],
+    beside: [Wide<V::Elem>; ROWS],
 }
 
 /// A share of a loss, which may be infinite: a share of 0 has none.
 #[inline(always)]
-pub fn share(hard: f64, nll: f64) -> f64 {
-    log::by_mask(hard == 0.0, 0.0, hard * nll)
+pub fn share<W: WideFloat>(hard: W, nll: W) -> W {
+    log::by_mask(hard == W::ZERO, W::ZERO, hard * nll)
 }
 
 impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
@@ -275,18 +277,18 @@ impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     /// the logits; from row `first` on.
     #[inline(always)]
     #[expect(clippy::cast_sign_loss, reason = "what is negative becomes 0")]
-    fn marks(&self, targets: &[f64; ROWS], first: usize) -> [[f64; ROWS]; 2] {
-        let mut class_weights = [1.0; ROWS];
+    fn marks(&self, targets: &[Wide<T>; ROWS], first: usize) -> [[Wide<T>; ROWS]; 2] {
+        let mut class_weights = [Wide::<T>::ONE; ROWS];
         if let Some(weights) = self.options.class_weights() {
             for (weight, &target) in class_weights.iter_mut().zip(targets) {
                 // That of the first class for a row that is ignored: it does not count.
-                *weight = weights[target as usize].to_f64();
+                *weight = weights[target.nearest() as usize].to_wide();
             }
         }
         let mut g = [self.options.grad(); ROWS];
         if let Some(upstream) = self.answers.upstream.filter(|_| !PLAIN) {
             for (g, &upstream) in g.iter_mut().zip(&upstream[first..]) {
-                *g *= upstream.to_f64();
+                *g *= upstream.to_wide();
             }
         }
         [class_weights, g]
@@ -294,10 +296,10 @@ impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
 
     /// Whether the gradients of a block of rows, the next to be prepared, are moderate.
     #[inline(always)]
-    fn are_moderate(&self, targets: &[f64; ROWS]) -> bool {
+    fn are_moderate(&self, targets: &[Wide<T>; ROWS]) -> bool {
         let options = self.options;
         if PLAIN || options.class_weights.is_none() && self.answers.upstream.is_none() {
-            return options.is_moderate(options.grad(), options.hard(1.0));
+            return options.is_moderate(options.grad(), options.hard(Wide::<T>::ONE));
         }
         let [class_weights, g] = self.marks(targets, self.prepared);
         let mut are_moderate = true;
@@ -318,9 +320,9 @@ where
 
     #[inline(always)]
     fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Prepared<V>> {
-        let mut target = [0.0; ROWS];
+        let mut target = [Wide::<V::Elem>::ZERO; ROWS];
         for (target, class) in target.iter_mut().zip(self.upcoming) {
-            *target = f64::from(class);
+            *target = Wide::<V::Elem>::of(f64::from(class));
         }
         let are_moderate = self.are_moderate(&target);
         self.prepared += ROWS;
@@ -335,7 +337,7 @@ where
         } else {
             Known::of_block(simd, block, &shifts, self.wanted)
         };
-        let mut beside = [0.0; ROWS];
+        let mut beside = [Wide::<V::Elem>::ZERO; ROWS];
         if self.options.is_smooth() {
             beside = block.fold(
                 simd,
@@ -396,23 +398,24 @@ where
         let targets = target.widen();
         let counted = targets.map(
             #[inline(always)]
-            |target| target >= 0.0,
+            |target| target >= Wide::<V::Elem>::ZERO,
         );
         let [class_weights, g] = self.marks(&targets, self.done);
+        let zero = Wide::<V::Elem>::ZERO;
         let mut losses = others;
         for i in 0..ROWS {
             let (others, weight) = (others[i], weights[i]);
             let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
             let loss = share(options.hard(class_weights[i]), nll);
-            losses[i] = if counted[i] { loss } else { 0.0 };
+            losses[i] = if counted[i] { loss } else { zero };
         }
-        let mut lse = [0.0; ROWS];
+        let mut lse = [zero; ROWS];
         if options.has_other_loss() {
             for i in 0..ROWS {
                 lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
-                let loss = losses[i] + options.other_loss(lse[i], 0.0, beside[i]);
-                losses[i] = if counted[i] { loss } else { 0.0 };
+                let loss = losses[i] + options.other_loss(lse[i], zero, beside[i]);
+                losses[i] = if counted[i] { loss } else { zero };
             }
         }
         if R::WRITES {
@@ -420,12 +423,12 @@ where
             for i in 0..ROWS {
                 let sums = [others[i], weights[i]];
                 let [factor, grad] = options.gradient(g[i], class_weights[i], sums, lse[i]);
-                factors[i] = if counted[i] { factor } else { 0.0 };
+                factors[i] = if counted[i] { factor } else { zero };
                 at_target[i] = grad;
                 shares[i] = if counted[i] {
                     g[i] * -options.shares[1]
                 } else {
-                    0.0
+                    zero
                 };
             }
             let zero = V::splat(simd, V::Elem::ZERO);
@@ -506,7 +509,7 @@ where
             if !PLAIN && wanted.any {
                 self.outputs.put(i, &Found::default());
             }
-            (0.0, None)
+            (Wide::<V::Elem>::ZERO, None)
         };
         if let Some(losses) = self.outputs.losses_mut() {
             losses[i] = rounded(loss);
@@ -530,7 +533,7 @@ impl<'a, T: Real, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
         let target = answers.targets.get(row)?;
         let upstream = answers
             .upstream
-            .map_or(1.0, |upstream| upstream[row].to_f64());
+            .map_or(Wide::<T>::ONE, |upstream| upstream[row].to_wide());
         Some(Toward {
             options: *self,
             target,
@@ -544,14 +547,14 @@ impl<'a, T: Real, const PLAIN: bool> CrossEntropy<'a, T, PLAIN> {
 
 /// The work on one row with a target.
 #[derive(Clone, Copy, Debug)]
-pub struct Toward<'a, T, const PLAIN: bool> {
+pub struct Toward<'a, T: Float, const PLAIN: bool> {
     options: CrossEntropy<'a, T, PLAIN>,
     target: usize,
     /// Of the target.
     logit: T,
-    class_weight: f64,
+    class_weight: Wide<T>,
     /// The gradient with respect to the loss of the row, times the factor of the logits.
-    grad: f64,
+    grad: Wide<T>,
     wanted: Wanted,
 }
 
@@ -573,7 +576,7 @@ impl<'a, T: Real, const PLAIN: bool> Toward<'a, T, PLAIN> {
 impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
     /// What is wanted beside the loss.
     #[inline(always)]
-    fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found {
+    fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found<T> {
         match outcome {
             Outcome::Ordinary(row) => Found {
                 log_prob: -row.loss::<V>(),
@@ -585,7 +588,7 @@ impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
 
     /// The loss of the row.
     #[inline(always)]
-    fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> f64 {
+    fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Wide<T> {
         let hard = self.options.hard(self.class_weight);
         match *outcome {
             Outcome::Ordinary(row) => {
@@ -601,10 +604,10 @@ impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
             }
             Outcome::Special(extent, _) if self.options.masked_rows.gives_zeros(extent) => {
                 // Of the square of the log-sum-exp too.
-                let mass = self.options.mass(hard) + self.options.z_loss;
-                share(if PLAIN { hard } else { mass }, f64::INFINITY)
+                let mass = self.options.mass(hard) + Wide::<T>::of(self.options.z_loss);
+                share(if PLAIN { hard } else { mass }, T::INFINITY.to_wide())
             }
-            Outcome::Special(..) => f64::NAN,
+            Outcome::Special(..) => T::NAN.to_wide(),
         }
     }
 
@@ -638,7 +641,7 @@ impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
         part: Row<'_, T, 1>,
         start: usize,
         offset: T,
-    ) -> f64 {
+    ) -> Wide<T> {
         let Some(weights) = self.options.class_weights() else {
             return sum_less(
                 simd,
@@ -687,20 +690,20 @@ impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
 #[inline(never)]
 pub fn write_one_by_one<T: Real, P: Pass<T, 1>>(
     part: &mut P,
-    factor: f64,
-    share: impl Fn(usize) -> f64,
+    factor: Wide<T>,
+    share: impl Fn(usize) -> Wide<T>,
 ) {
-    let lightest = lightest::<T>();
+    let lightest = Wide::<T>::of(lightest::<T>());
     for i in 0..part.len() {
         let share = share(i);
         part.replace(
             i,
             #[inline(always)]
             |weight| {
-                let weight = weight.to_f64();
+                let weight = weight.to_wide();
                 // What has the lightest weight has none, though such a gradient may show it.
                 let p = if weight < lightest {
-                    0.0
+                    Wide::<T>::ZERO
                 } else {
                     factor * weight
                 };
@@ -717,7 +720,7 @@ fn sum_less<V: Vector>(
     row: Row<'_, V::Elem, 1>,
     offset: V::Elem,
     mut add: impl FnMut(V::Sum, usize, V) -> V::Sum,
-) -> f64 {
+) -> Wide<V::Elem> {
     let (mut sum, mut i) = (V::sum_zero(simd), 0);
     // Beyond the reach, the difference may be as large as two elements.
     let part = if offset == V::Elem::ZERO { 1.0 } else { 0.5 };
@@ -732,7 +735,7 @@ fn sum_less<V: Vector>(
             i += 1;
         },
     );
-    V::sum_total(sum) / part
+    V::sum_total(sum) / Wide::<V::Elem>::of(part)
 }
 
 impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
@@ -762,8 +765,8 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         start: usize,
         shift: &Shift<T>,
         _: usize,
-    ) -> [f64; 5] {
-        let mut sums = [0.0; 5];
+    ) -> [Wide<T>; 5] {
+        let mut sums = [Wide::<T>::ZERO; 5];
         if self.options.is_smooth() {
             sums[0] = self.smoothed::<V>(simd, part, start, shift.offset());
         }
@@ -783,9 +786,10 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         _: usize,
         shift: &Shift<T>,
         _: usize,
-    ) -> [f64; 6] {
+    ) -> [Wide<T>; 6] {
         let [lower, distances, tops] = entropy::parts::<V>(simd, part, shift);
-        [0.0, 0.0, 0.0, lower, distances, tops]
+        let zero = Wide::<T>::ZERO;
+        [zero, zero, zero, lower, distances, tops]
     }
 
     #[inline(always)]
@@ -802,7 +806,7 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         let lse = if self.options.has_z_loss() {
             weighed.shift.scaled_offset() + weighed.log::<V>()
         } else {
-            0.0
+            Wide::<T>::ZERO
         };
         let sums = [weighed.sum, weighed.apart.weight];
         let [factor, at_target] = self
@@ -812,7 +816,8 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
         // Added to what a negative gradient leaves of nothing: 0 is positive.
         let zero = V::splat(simd, T::ZERO);
         // Only rows beyond the reach, which no block has, have a larger one.
-        let is_moderate = lse.abs() <= LARGEST_LSE && self.options.is_moderate(self.grad, hard);
+        let is_moderate =
+            lse.nearest().abs() <= LARGEST_LSE && self.options.is_moderate(self.grad, hard);
         if !PLAIN && !is_moderate {
             write_one_by_one(
                 part,
@@ -863,7 +868,7 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
 impl<'a, T: Real, R, O: Outputs<T>, const PLAIN: bool> Shared<Data<'a, R, T, O>>
     for CrossEntropy<'a, T, PLAIN>
 where
-    Self: Kernel<Data<'a, R, T, O>, Output = f64>,
+    Self: Kernel<Data<'a, R, T, O>, Output = Wide<T>>,
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
@@ -874,7 +879,7 @@ where
     fn open(
         &self,
         (mut row, answers, mut outputs): Data<'a, R, T, O>,
-    ) -> Result<Open<Data<'a, R, T, O>, Self>, f64> {
+    ) -> Result<Open<Data<'a, R, T, O>, Self>, Wide<T>> {
         let work = {
             let logits = row.peek();
             self.toward(&answers, 0, outputs.wanted(), |target| {
@@ -893,7 +898,7 @@ where
         if let Some(losses) = outputs.losses_mut() {
             losses.fill(T::ZERO);
         }
-        Err(0.0)
+        Err(Wide::<T>::ZERO)
     }
 
     #[inline(always)]
@@ -902,7 +907,7 @@ where
         work: &Self::Work,
         outcome: &Outcome<T>,
         mut outputs: O,
-    ) -> f64 {
+    ) -> Wide<T> {
         let loss = work.loss::<V>(outcome);
         if !PLAIN && work.wanted.any {
             outputs.put(0, &work.found::<V>(outcome));

@@ -9,6 +9,7 @@ use super::block::{Block, ROWS};
 use super::row::{Ordinary, Top};
 use super::shift::{Shift, Shifts, Weigh};
 use super::weights::Extent;
+use super::wide::{Wide, WideFloat};
 use super::{MaskedRows, log, logsumexp};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
@@ -16,15 +17,12 @@ use crate::outputs::{Found, Wanted};
 use crate::rows::Row;
 use crate::simd::Vector;
 
-/// Scaled distances from the largest logit beyond which a class counts for nothing: a little less than that of the lightest weight.
-const FARTHEST: f64 = 130.0;
-
 /// Beside a maximum up to this, distances are within the range.
 const LARGE: f64 = 1.0e30;
 
 /// What the entropy is made of: over the elements that are less than the largest, the sum of their weights, and of these times
 /// distances; and how many there are that are not less.
-pub type Parts = [f64; 3];
+pub type Parts<T> = [Wide<T>; 3];
 
 /// The parts of a vector of elements.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +63,16 @@ impl<V: Vector> Leaves<V> {
 /// Beyond which distance elements count for nothing, before they are scaled.
 #[inline(always)]
 pub fn farthest<V: Vector>(simd: V::Simd, factor: f64) -> V {
-    V::constant(simd, FARTHEST / factor)
+    V::constant(simd, V::Elem::EXP.farthest / factor)
 }
 
 /// The parts of a chunk of a row.
 #[inline(always)]
-pub fn parts<V: Vector>(simd: V::Simd, part: Row<'_, V::Elem, 1>, shift: &Shift<V::Elem>) -> Parts {
+pub fn parts<V: Vector>(
+    simd: V::Simd,
+    part: Row<'_, V::Elem, 1>,
+    shift: &Shift<V::Elem>,
+) -> Parts<V::Elem> {
     // For all rows alike: to subtract an offset of 0, and to multiply by 1, changes nothing.
     let weigh = Weigh::<V, true>::new(simd, shift);
     // A distance may be as large as two elements, but half of a subnormal number is rounded.
@@ -81,7 +83,7 @@ pub fn parts<V: Vector>(simd: V::Simd, part: Row<'_, V::Elem, 1>, shift: &Shift<
     };
     let units = V::constant(simd, unit);
     let max = V::splat(simd, shift.max()) * units;
-    let farthest = farthest::<V>(simd, shift.factor() / unit);
+    let farthest = farthest::<V>(simd, shift.factor().nearest() / unit);
     let mut sums = [V::sum_zero(simd); 3];
     part.visit(
         simd,
@@ -99,21 +101,21 @@ pub fn parts<V: Vector>(simd: V::Simd, part: Row<'_, V::Elem, 1>, shift: &Shift<
     // No `map`: the compiler leaves it out of line.
     [
         V::sum_total(lower),
-        V::sum_total(distances) / unit,
+        V::sum_total(distances) / Wide::<V::Elem>::of(unit),
         V::sum_total(tops),
     ]
 }
 
 /// The entropy of a row of these parts, whose largest logit `max`, less the offset and times the factor, has this weight.
 #[inline(always)]
-pub fn entropy(
-    [lower, distances, tops]: Parts,
-    factor: f64,
-    weight: f64,
-    ln_unit: f64,
-    max: f64,
-) -> f64 {
-    let others = lower + (tops - 1.0) * weight;
+pub fn entropy<W: WideFloat>(
+    [lower, distances, tops]: [W; 3],
+    factor: W,
+    weight: W,
+    ln_unit: W,
+    max: W,
+) -> W {
+    let others = lower + (tops - W::ONE) * weight;
     let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, max);
     nll + factor * distances / (others + weight)
 }
@@ -121,7 +123,7 @@ pub fn entropy(
 impl<T: Real> Ordinary<T> {
     /// What is wanted of the row, but for its log-probability.
     #[inline(always)]
-    pub fn found<V: Vector<Elem = T>>(&self, wanted: Wanted) -> Found {
+    pub fn found<V: Vector<Elem = T>>(&self, wanted: Wanted) -> Found<T> {
         let ln_unit = self.shift.ln_unit::<V>();
         let mut found = Found {
             log_sum_exp: self.shift.scaled_offset() + self.log::<V>(),
@@ -140,16 +142,24 @@ impl<T: Real> Ordinary<T> {
     }
 }
 
-impl Found {
+impl<T: Real> Found<T> {
     /// Of a row without weights.
     #[inline(always)]
-    pub fn special<T: Real>(extent: Extent<T>, top: Top, masked_rows: MaskedRows) -> Self {
+    pub fn special(extent: Extent<T>, top: Top, masked_rows: MaskedRows) -> Self {
         // No class has any probability.
         let zeros = masked_rows.gives_zeros(extent);
         Self {
             log_sum_exp: logsumexp::of_special(extent),
-            log_prob: if zeros { f64::NEG_INFINITY } else { f64::NAN },
-            entropy: if zeros { 0.0 } else { f64::NAN },
+            log_prob: if zeros {
+                T::NEG_INFINITY.to_wide()
+            } else {
+                T::NAN.to_wide()
+            },
+            entropy: if zeros {
+                Wide::<T>::ZERO
+            } else {
+                T::NAN.to_wide()
+            },
             argmax: top,
         }
     }
@@ -160,7 +170,7 @@ impl Found {
 pub struct Known<V: Vector> {
     /// The columns of the largest logits.
     top: V,
-    parts: Option<[[f64; ROWS]; 3]>,
+    parts: Option<[[Wide<V::Elem>; ROWS]; 3]>,
 }
 
 impl<V: Vector> Known<V> {
@@ -183,7 +193,7 @@ impl<V: Vector> Known<V> {
             known.top = block.top(simd, shifts.max);
         }
         if wanted.entropies {
-            let mut parts = [[0.0; ROWS]; 3];
+            let mut parts = [[Wide::<V::Elem>::ZERO; ROWS]; 3];
             for (part, sums) in parts.iter_mut().enumerate() {
                 *sums = part_of_block(simd, block, shifts, part);
             }
@@ -199,12 +209,12 @@ impl<V: Vector> Known<V> {
         clippy::cast_sign_loss,
         reason = "a column is a small number"
     )]
-    pub fn found(&self, shifts: &Shifts<V>, sums: [f64; ROWS]) -> [Found; ROWS] {
+    pub fn found(&self, shifts: &Shifts<V>, sums: [Wide<V::Elem>; ROWS]) -> [Found<V::Elem>; ROWS] {
         let (ln_unit, top) = (shifts.ln_unit(), self.top.widen());
         let mut found = [Found::default(); ROWS];
         for i in 0..ROWS {
             found[i].log_sum_exp = log::ln(sums[i]) + ln_unit[i];
-            found[i].argmax = top[i] as usize;
+            found[i].argmax = top[i].nearest() as usize;
         }
         if let Some([lower, distances, tops]) = &self.parts {
             let max = shifts.logits(shifts.max);
@@ -225,9 +235,9 @@ fn part_of_block<V: Vector, const C: usize>(
     block: &mut Block<V, C>,
     shifts: &Shifts<V>,
     part: usize,
-) -> [f64; ROWS] {
+) -> [Wide<V::Elem>; ROWS] {
     let weigh = Weigh::<V, false>::of_rows(simd, shifts);
-    let farthest = farthest::<V>(simd, shifts.factor());
+    let farthest = farthest::<V>(simd, shifts.factor().nearest());
     block.fold(
         simd,
         #[inline(always)]

@@ -15,12 +15,13 @@
 //! Worst error over all 2^32 arguments, fused: 0.891 ULP (`tests/elements.rs`).
 
 use super::polynomial;
-use crate::element::sealed::Float as _;
+use super::wide::Wide;
+use crate::element::sealed::Float;
 use crate::simd::Vector;
 
 /// What the exponential needs to know of an element type.
 #[derive(Clone, Copy, Debug)]
-pub struct ExpConstants<T: 'static> {
+pub struct ExpConstants<T: Float> {
     /// `log2 e`, rounded.
     pub log2_e: T,
     /// `1.5 * 2^(mantissa bits)`: adding it rounds to an integer, which then stands in the low
@@ -39,7 +40,7 @@ pub struct ExpConstants<T: 'static> {
     /// `unit 2^(j / 8)`, rounded, for each `j`: see `shift.rs`.
     pub table: [T; 8],
     /// The factor of the table, and its natural logarithm.
-    pub unit: [f64; 2],
+    pub unit: [Wide<T>; 2],
     /// The coefficients of `(e^r - 1) / r` within 1/16 of an octave, highest power first.
     pub table_poly: &'static [T],
     /// Beyond these, `e^x` overflows or rounds to 0.
@@ -51,6 +52,8 @@ pub struct ExpConstants<T: 'static> {
     pub lift: T,
     /// `n` of the lightest weight, above which all are normal numbers.
     pub lightest: T,
+    /// A scaled distance from the largest logit, a little less than that of the lightest weight.
+    pub farthest: f64,
 }
 
 /// The constants of `f32`.
@@ -102,6 +105,7 @@ pub const F32: ExpConstants<f32> = ExpConstants {
     reach: [65_536.0, 512.0],
     lift: 64.0,
     lightest: -189.0,
+    farthest: 130.0,
 };
 
 /// `(z, e^r)` for `x = n ln 2 + r`, with `z = magic + n`, where `magic` is the rounding constant

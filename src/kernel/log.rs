@@ -7,6 +7,8 @@
 
 use core::f64::consts::{LN_2, LOG2_E};
 
+use super::wide::WideFloat;
+
 /// `1 / (2 k + 1)`: `atanh(s) / s` in powers of `s^2`.
 const ATANH: [f64; 8] = {
     let mut c = [1.0; 8];
@@ -47,7 +49,7 @@ fn tail<const N: usize>(c: [f64; N], x: f64) -> f64 {
 
 /// `2 atanh(s)` for `|s| <= 0.172`, where eight terms of the series leave out less than 2^-44 of the result.
 #[inline(always)]
-fn twice_atanh(s: f64) -> f64 {
+pub fn twice_atanh(s: f64) -> f64 {
     let twice = 2.0 * s;
     let q = s * s;
     twice + twice * (q * tail(ATANH, q))
@@ -55,7 +57,7 @@ fn twice_atanh(s: f64) -> f64 {
 
 /// `ln(x)` of a positive normal number as `whole + 2 atanh(numerator / denominator)`.
 #[inline(always)]
-fn ln_parts(x: f64) -> (f64, f64, f64) {
+pub fn ln_parts(x: f64) -> (f64, f64, f64) {
     // x = 2^k m with m from sqrt(1/2) to sqrt(2), so that k is 0 around 1.
     const SQRT_HALF: u64 = 0x3FE6_A09E_667F_3BCD;
     const ONE: u64 = 0x3FF0_0000_0000_0000;
@@ -67,9 +69,9 @@ fn ln_parts(x: f64) -> (f64, f64, f64) {
 
 /// `ln(x)` for a positive normal number.
 #[inline(always)]
-pub fn ln(x: f64) -> f64 {
-    let (whole, numerator, denominator) = ln_parts(x);
-    whole + twice_atanh(numerator / denominator)
+pub fn ln<W: WideFloat>(x: W) -> W {
+    let (whole, numerator, denominator) = x.ln_parts();
+    whole + (numerator / denominator).twice_atanh()
 }
 
 /// `-ln p` of an element with the logit `x`, less the offset of its row, from its weight and the sum of all others;
@@ -81,40 +83,39 @@ pub fn ln(x: f64) -> f64 {
 ///
 /// `select` is [`by_mask`] in a loop of which the compiler is to make vectors, otherwise [`by_branch`].
 #[inline(always)]
-pub fn negative_log_likelihood(
-    select: impl Fn(bool, f64, f64) -> f64,
-    others: f64,
-    weight: f64,
-    ln_unit: f64,
-    x: f64,
-) -> f64 {
+pub fn negative_log_likelihood<W: WideFloat>(
+    select: impl Fn(bool, W, W) -> W,
+    others: W,
+    weight: W,
+    ln_unit: W,
+    x: W,
+) -> W {
     let likely = weight > others;
     // Above sqrt(2) - 1: ln 2 + ln((1 + others / weight) / 2).
-    let half = others > 0.414 * weight;
-    let (whole, numerator, denominator) = ln_parts(others + weight);
+    let half = others > W::of(0.414) * weight;
+    let (whole, numerator, denominator) = (others + weight).ln_parts();
     let (all, above, below) = (
-        select(half, LN_2, 0.0),
+        select(half, W::LN_2, W::ZERO),
         select(half, others - weight, others),
-        others + select(half, 3.0, 2.0) * weight,
+        others + select(half, W::of(3.0), W::of(2.0)) * weight,
     );
     let whole = select(likely, all, whole);
     let numerator = select(likely, above, numerator);
     let denominator = select(likely, below, denominator);
-    let log = whole + twice_atanh(numerator / denominator);
+    let log = whole + (numerator / denominator).twice_atanh();
     select(likely, log, (log + ln_unit) - x)
 }
 
 /// One of two, whichever is needed.
 #[inline(always)]
-pub fn by_branch(condition: bool, yes: f64, no: f64) -> f64 {
+pub fn by_branch<W>(condition: bool, yes: W, no: W) -> W {
     if condition { yes } else { no }
 }
 
 /// One of two, both of which are there: with SSE2, the compiler makes no vectors of [`by_branch`].
 #[inline(always)]
-pub fn by_mask(condition: bool, yes: f64, no: f64) -> f64 {
-    let mask = u64::from(condition).wrapping_neg();
-    f64::from_bits(yes.to_bits() & mask | no.to_bits() & !mask)
+pub fn by_mask<W: WideFloat>(condition: bool, yes: W, no: W) -> W {
+    W::by_mask(condition, yes, no)
 }
 
 /// `1.5 * 2^52`: adding it rounds to an integer, which then stands in the low bits.
@@ -122,7 +123,7 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// `e^x` for `x` up to 700, and that of 700 above; 0 below -700; NaN for NaN.
 #[inline(always)]
-pub fn exp(x: f64) -> f64 {
+pub fn exp_f64(x: f64) -> f64 {
     // ln 2 with 21 trailing zeros, and what that leaves out.
     const LN_2_HI: f64 = 0.693_147_180_369_123_8;
     const LN_2_LO: f64 = 1.908_214_929_270_587_7e-10;
@@ -178,7 +179,7 @@ mod tests {
         );
         assert!(far < (-36_f64).exp2(), "{far:e}");
         let exp = worst(
-            super::exp,
+            super::exp_f64,
             f64::exp,
             steps(140_000).map(|i| i * 0.01 - 700.0),
         );
@@ -195,8 +196,8 @@ mod tests {
         assert_eq!(super::ln(1.0), 0.0);
         let certain = super::negative_log_likelihood(super::by_mask, 0.0, 1.0, 7.0, 5.0);
         assert_eq!(certain.to_bits(), 0);
-        assert_eq!(super::exp(f64::NEG_INFINITY), 0.0);
-        assert_eq!(super::exp(0.0), 1.0);
-        assert!(super::exp(f64::NAN).is_nan());
+        assert_eq!(super::exp_f64(f64::NEG_INFINITY), 0.0);
+        assert_eq!(super::exp_f64(0.0), 1.0);
+        assert!(super::exp_f64(f64::NAN).is_nan());
     }
 }

@@ -11,6 +11,7 @@ use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::{Shift, Shifts};
 use super::weights::{Extent, Factor};
+use super::wide::{Wide, WideFloat as _};
 use super::{MaskedRows, log, rounded};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
@@ -35,7 +36,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
 }
 
 /// Of sixteen rows: the shifts, where the maximum is, and the sum of the others' weights.
-type Prepared<V> = (Shifts<V>, V, [f64; ROWS]);
+type Prepared<V> = (Shifts<V>, V, [Wide<<V as Vector>::Elem>; ROWS]);
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax<S> {
     const LEAST: usize = 6;
@@ -80,7 +81,11 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
             let loss = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], max);
             log_sum[i] = max + loss;
             // 1 is no logarithm of a probability.
-            near[i] = if weight > others { -loss } else { 1.0 };
+            near[i] = if weight > others {
+                -loss
+            } else {
+                Wide::<V::Elem>::ONE
+            };
         }
         let near = V::narrow(simd, &near);
         let zero = V::splat(simd, V::Elem::ZERO);
@@ -95,7 +100,7 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
                 *x = V::select(column::<V>(simd, k).eq(top), near, y);
             }
         } else {
-            let factor = self.scale.scale().factor;
+            let factor = self.scale.scale().wide_factor();
             for (k, x) in block.columns().iter_mut().enumerate() {
                 let mut logits = x.widen();
                 for (x, log_sum) in logits.iter_mut().zip(log_sum) {
@@ -128,7 +133,7 @@ impl<S> LogSoftmax<S> {
         simd: V::Simd,
         part: &mut P,
         shift: &Shift<V::Elem>,
-        log_sum: f64,
+        log_sum: Wide<V::Elem>,
     ) where
         S: LogitScale<V::Elem>,
     {
@@ -142,9 +147,9 @@ impl<S> LogSoftmax<S> {
                 |_, [x]: [V; 1]| log_sum.subtracted_from(x - offset),
             );
         } else {
-            let factor = self.scale.scale().factor;
+            let factor = self.scale.scale().wide_factor();
             let one = V::sum_add(V::sum_zero(simd), V::splat(simd, V::Elem::ONE));
-            let offset = V::sum_scale(one, -shift.offset().to_f64());
+            let offset = V::sum_scale(one, -shift.offset().to_wide());
             let log_sum = V::sum_scale(one, -log_sum);
             part.map(
                 simd,

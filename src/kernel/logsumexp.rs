@@ -8,6 +8,7 @@ use super::scale::Scale;
 use super::shift::Shifts;
 use super::step::{Open, Shared};
 use super::weights::Extent;
+use super::wide::Wide;
 use super::{log, rounded};
 use crate::element::Real;
 use crate::rows::{Pass, Recut as _, Row, Rows};
@@ -31,7 +32,7 @@ struct Results<'a, T>(slice::IterMut<'a, T>);
 
 impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
     const LEAST: usize = 6;
-    type Prepared = (Shifts<V>, [f64; ROWS]);
+    type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
 
     #[inline(always)]
     fn prepare(
@@ -98,11 +99,11 @@ impl LogSumExp {
 
 /// The log-sum-exp of a row without weights.
 #[inline(always)]
-pub fn of_special<T: Real>(extent: Extent<T>) -> f64 {
+pub fn of_special<T: Real>(extent: Extent<T>) -> Wide<T> {
     match extent {
-        Extent::Masked => f64::NEG_INFINITY,
-        Extent::Infinite => f64::INFINITY,
-        _ => f64::NAN,
+        Extent::Masked => T::NEG_INFINITY.to_wide(),
+        Extent::Infinite => T::INFINITY.to_wide(),
+        _ => T::NAN.to_wide(),
     }
 }
 

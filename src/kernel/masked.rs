@@ -14,7 +14,6 @@
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
 use super::block::looks_ahead;
-use super::log;
 use super::log_softmax::LogSoftmax;
 use super::masks::{Flags, Masks, of_row};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
@@ -22,6 +21,7 @@ use super::scale::{LogitScale, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::weights::Extent;
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{FirstRow, Pass, Peek as _, Row, RowMut, RowsMut};
@@ -51,7 +51,7 @@ pub trait OfLogits<T: Real>: RowWork<T> + Copy + Sync {
         simd: V::Simd,
         part: &mut P,
         shift: &Shift<T>,
-        log_sum: f64,
+        log_sum: Wide<T>,
     );
 }
 
@@ -64,7 +64,7 @@ impl<T: Real, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
         _: V::Simd,
         part: &mut P,
         _: &Shift<T>,
-        _: f64,
+        _: Wide<T>,
     ) {
         part.fill(T::ZERO);
     }
@@ -79,7 +79,7 @@ impl<T: Real, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
         simd: V::Simd,
         part: &mut P,
         shift: &Shift<T>,
-        log_sum: f64,
+        log_sum: Wide<T>,
     ) {
         self.write::<V, P>(simd, part, shift, log_sum);
     }
@@ -293,7 +293,7 @@ fn logit<V: Vector>(simd: V::Simd, x: V, s: V, m: V) -> V {
     }
     let (mut z, s, m) = (x.widen(), s.widen(), m.widen());
     for i in 0..z.len() {
-        z[i] = product_plus(z[i], s[i], m[i]);
+        z[i] = z[i].product_plus(s[i], m[i]);
     }
     V::narrow(simd, &z)
 }
@@ -338,7 +338,7 @@ impl<T: Real, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
     #[inline(always)]
     fn shift<V: Vector<Elem = T>>(&self, max: T) -> Shift<T> {
         let shift = Shift::new::<V>(max, &self.work.scale());
-        let sink = self.sink.to_f64() - shift.scaled_offset();
+        let sink = self.sink.to_wide() - shift.scaled_offset();
         if sink > shift.logit(max) {
             shift.raised(sink)
         } else {
@@ -362,14 +362,14 @@ impl<T: Real, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
         let mut weighed = *weighed;
         if self.sink > T::NEG_INFINITY {
             let shift = &weighed.shift;
-            let sink = self.sink.to_f64() - shift.scaled_offset();
+            let sink = self.sink.to_wide() - shift.scaled_offset();
             let log_weight = sink - shift.ln_unit::<V>();
-            if log_weight > FAR_ABOVE {
+            if log_weight > Wide::<T>::of(FAR_ABOVE) {
                 return self
                     .work
                     .nothing_beside::<V, P>(simd, part, &weighed.shift, sink);
             }
-            weighed.sum += log::exp(log_weight);
+            weighed.sum += log_weight.exp();
         }
         self.work.results::<V, P>(simd, part, start, &weighed);
     }

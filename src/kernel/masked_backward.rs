@@ -10,6 +10,7 @@ use super::backward::canonical;
 use super::exp::exp;
 use super::masked::fill;
 use super::masks::{Flags, Masks};
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{FirstRow, Pass, RowMut, RowsMut};
@@ -113,7 +114,7 @@ impl<const LOG: bool> MaskedBackward<'_, LOG> {
             }
             is_careful = true;
         };
-        let (none, scale) = (V::sum_zero(simd), self.scale);
+        let (none, scale) = (V::sum_zero(simd), Wide::<V::Elem>::of(self.scale));
         let (is_finite, is_nan) = (total.is_finite(), total.is_nan());
         let nan = V::splat(simd, V::Elem::NAN);
         row.map(
@@ -161,7 +162,7 @@ fn sum<V: Vector, P: Pass<V::Elem, 2>>(
     simd: V::Simd,
     row: &P,
     add: impl Fn(V::Sum, usize, [V; 2]) -> V::Sum,
-) -> f64 {
+) -> Wide<V::Elem> {
     let (mut sum, mut i) = (V::sum_zero(simd), 0);
     row.source().visit(
         simd,

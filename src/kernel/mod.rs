@@ -13,6 +13,7 @@ pub mod step;
 pub mod total;
 pub mod tree;
 pub mod weights;
+pub mod wide;
 
 pub mod backward;
 pub mod binary_cross_entropy;
@@ -30,6 +31,7 @@ pub mod softmax;
 pub mod weighted_binary;
 
 use weights::Extent;
+use wide::Wide;
 
 use crate::element::Real;
 use crate::simd::Vector;
@@ -54,8 +56,8 @@ impl MaskedRows {
 
 /// A result of the scalar tail, rounded; NaN is the canonical one, and 0 is positive.
 #[inline(always)]
-pub fn rounded<T: Real>(x: f64) -> T {
-    let y = T::from_f64(x);
+pub fn rounded<T: Real>(x: Wide<T>) -> T {
+    let y = T::from_wide(x);
     if y.is_nan() {
         T::NAN
     } else if y == T::ZERO {

@@ -38,8 +38,10 @@ use super::shift::Shift;
 use super::softmax::Softmax;
 use super::tree::Merge;
 use super::weights::{Extent, NONE, extent, has_nan, weigh};
+use super::wide::{Wide, WideFloat as _};
 use super::{log, rounded};
 use crate::element::Real;
+use crate::element::sealed::Float;
 use crate::rows::{CHUNK, Pass as _, Row, Rows, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Flat;
@@ -69,34 +71,31 @@ impl Arithmetic {
     }
 
     /// What is subtracted from elements beside this maximum, and the `N` of their weights.
-    fn reference<T: Real>(self, max: T) -> [f64; 2] {
+    fn reference<T: Real>(self, max: T) -> [T; 2] {
         if self == Self::Scalar {
-            return [max.to_f64(), 0.0];
+            return [max, T::ZERO];
         }
         let shift = Shift::of(max, &Scale::one(), self == Self::Fused);
-        [shift.offset().to_f64(), shift.reference().to_f64()]
+        [shift.offset(), shift.reference()]
     }
 
     /// What a sum of weights beside one maximum is multiplied by, to be one beside a larger one.
-    #[expect(
-        clippy::float_cmp,
-        clippy::cast_sign_loss,
-        reason = "the same or not; a biased exponent is positive"
-    )]
-    fn factor<T: Real>(self, from: T, to: T) -> f64 {
+    #[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
+    fn factor<T: Real>(self, from: T, to: T) -> Wide<T> {
         if from == to {
-            return 1.0;
+            return Wide::<T>::ONE;
         }
         let ([from, n_from], [to, n_to]) = (self.reference(from), self.reference(to));
-        let octaves = n_from - n_to;
+        let octaves = n_from.to_f64() - n_to.to_f64();
         if from != to {
-            log::exp((from - to) + octaves * core::f64::consts::LN_2)
+            let octaves = Wide::<T>::of(octaves) * Wide::<T>::LN_2;
+            ((from.to_wide() - to.to_wide()) + octaves).exp()
         } else if octaves < -1000.0 {
             // So that what is left of a sum is no subnormal number: none of its weights counts.
-            0.0
+            Wide::<T>::ZERO
         } else {
             // At most 0, as the larger maximum has the larger reference.
-            f64::from_bits(((1023.0 + octaves) as u64) << 52)
+            Wide::<T>::of(f64::from_bits(((1023.0 + octaves) as u64) << 52))
         }
     }
 }
@@ -109,27 +108,27 @@ pub const MAX_NODES: usize = 2 * MAX_CHUNKS.ilog2() as usize - 2;
 
 /// A complete node of the tree over the chunks of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Node<T> {
+pub struct Node<T: Float> {
     /// A NaN does not hide here.
     pub extent: Extent<T>,
     /// The sum of the weights, and that without the target's. With the reference that the maximum gives, or the one that is given. 0 where
     /// there are none.
-    pub sums: [f64; 2],
+    pub sums: [Wide<T>; 2],
 }
 
-impl<T> Node<T> {
+impl<T: Real> Node<T> {
     /// Without weights.
     pub const fn special(extent: Extent<T>) -> Self {
         Self {
             extent,
-            sums: [0.0; 2],
+            sums: [Wide::<T>::ZERO; 2],
         }
     }
 }
 
 /// The nodes of a part of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Nodes<T> {
+pub struct Nodes<T: Float> {
     /// From left to right.
     list: [Node<T>; MAX_NODES],
     count: usize,
@@ -212,12 +211,12 @@ impl<T: Real> Nodes<T> {
     /// The sums of two parts of a row.
     fn joined(&self, left: Node<T>, right: Node<T>) -> Node<T> {
         let extent = left.extent.merge(right.extent);
-        let mut sums = [0.0; 2];
+        let mut sums = [Wide::<T>::ZERO; 2];
         for node in [left, right] {
             let factor = match (self.given, node.extent, extent) {
-                (Some(_), ..) => 1.0,
+                (Some(_), ..) => Wide::<T>::ONE,
                 (_, Extent::Finite(from), Extent::Finite(to)) => self.arithmetic.factor(from, to),
-                _ => 0.0,
+                _ => Wide::<T>::ZERO,
             };
             sums[0] += node.sums[0] * factor;
             sums[1] += node.sums[1] * factor;
@@ -309,7 +308,7 @@ impl<T: Real> PartSums<T> {
             return Node::special(if is_hidden { Extent::Nan } else { extent });
         };
         let shift = Shift::new::<V>(max, scale);
-        let mut sums = [0.0; 2];
+        let mut sums = [Wide::<T>::ZERO; 2];
         // The second one only where the target is.
         for (i, left_out) in [NONE, target].into_iter().enumerate() {
             if i == 1 && target >= chunk.len() {
@@ -354,7 +353,7 @@ impl<T: Real> Kernel<(Rows<'_, T, 1>, Flat<'_>)> for PartSums<T> {
 
 /// A row that is whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Whole<T> {
+pub struct Whole<T: Float> {
     /// Of all nodes.
     pub node: Node<T>,
     pub arithmetic: Arithmetic,
@@ -426,7 +425,7 @@ impl<T: Real> Whole<T> {
             let row = Ordinary {
                 shift,
                 sum,
-                beside: Beside::default(),
+                beside: Beside::new(),
                 top: 0,
                 heaviest: weighed.heaviest,
                 apart,
@@ -439,7 +438,7 @@ impl<T: Real> Whole<T> {
 
 /// Writes the probabilities of a part of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct PartProbs<T>(pub Whole<T>);
+pub struct PartProbs<T: Float>(pub Whole<T>);
 
 impl<T: Real> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
     type Output = ();
@@ -458,7 +457,7 @@ impl<T: Real> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartProbs<T> {
 
 /// Writes the gradient of the loss with respect to a part of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct PartGrad<T> {
+pub struct PartGrad<T: Float> {
     pub whole: Whole<T>,
     /// The target's class and its logit.
     pub target: (usize, T),
@@ -474,12 +473,12 @@ impl<T: Real> Kernel<(RowsMut<'_, T, 1>, Flat<'_>)> for PartGrad<T> {
         // Not the plain one, whose factors are moderate.
         let options = CrossEntropy::<'_, T, false> {
             masked_rows: MaskedRows::Nan,
-            grad_scale: self.scale,
+            grad_scale: Wide::<T>::of(self.scale),
             scale: Scale::one(),
             z_loss: 0.0,
-            shares: [1.0, 0.0],
+            shares: [Wide::<T>::ONE, Wide::<T>::ZERO],
             class_weights: None,
-            total_weight: 1.0,
+            total_weight: Wide::<T>::ONE,
             largest_weight: 1.0,
         };
         let (target, logit) = self.target;

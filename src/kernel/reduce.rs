@@ -1,6 +1,7 @@
 //! The maximum and the sum of a slice.
 
 use super::tree::{self, Merge};
+use super::wide::Wide;
 use crate::element::Real;
 use crate::rows::{Pass, Rows, Split};
 use crate::simd::{Kernel, Simd, Vector};
@@ -28,11 +29,11 @@ impl<T: Real> Merge for Largest<T> {
 }
 
 impl<T: Real> Kernel<Rows<'_, T, 1>> for Sum {
-    type Output = f64;
+    type Output = Wide<T>;
     const LIGHTNESS: usize = 8;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> Wide<T> {
         tree::sum(
             rows.rows(),
             #[inline(always)]

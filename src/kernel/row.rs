@@ -4,9 +4,10 @@ use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
+use super::wide::{Wide, WideFloat};
 use super::{log, tree};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::rows::{Pass, Row};
 use crate::simd::Vector;
 
@@ -49,7 +50,7 @@ pub trait RowWork<T: Real> {
         shift: &Shift<T>,
         left_out: usize,
         ahead: Row<'_, T, 1>,
-    ) -> (Weighed<V>, Beside) {
+    ) -> (Weighed<V>, Beside<T>) {
         let mut sums = (Sums::new(), Sums::new());
         let before = sum_beside::<T, V, Self>(simd, self, start, shift, left_out, &mut sums);
         let weighed = if Self::KEEPS_WEIGHTS {
@@ -57,7 +58,7 @@ pub trait RowWork<T: Real> {
         } else {
             weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead, before)
         };
-        let mut beside = Beside::default();
+        let mut beside = Beside::new();
         if Self::SUMS_BESIDE {
             beside.sums = sums.0.total();
             if self.sums_more() {
@@ -83,8 +84,8 @@ pub trait RowWork<T: Real> {
         _: usize,
         _: &Shift<T>,
         _left_out: usize,
-    ) -> [f64; 5] {
-        [0.0; 5]
+    ) -> [Wide<T>; 5] {
+        [Wide::<T>::ZERO; 5]
     }
 
     /// What else is, if it is wanted.
@@ -96,8 +97,8 @@ pub trait RowWork<T: Real> {
         _: usize,
         _: &Shift<T>,
         _left_out: usize,
-    ) -> [f64; 6] {
-        [0.0; 6]
+    ) -> [Wide<T>; 6] {
+        [Wide::<T>::ZERO; 6]
     }
 
     /// Writes the results of a part of a row, from element `start` on.
@@ -114,15 +115,26 @@ pub trait RowWork<T: Real> {
 }
 
 /// Sums beside that of the weights.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Beside {
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<T: Float> {
     /// What the loss takes.
-    pub sums: [f64; 5],
+    pub sums: [Wide<T>; 5],
     /// What else is [wanted](RowWork::sums_more).
-    pub more: [f64; 6],
+    pub more: [Wide<T>; 6],
 }
 
-impl Merge for Beside {
+impl<T: Real> Beside<T> {
+    /// Of nothing.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self {
+            sums: [Wide::<T>::ZERO; 5],
+            more: [Wide::<T>::ZERO; 6],
+        }
+    }
+}
+
+impl<T: Real> Merge for Beside<T> {
     fn merge(self, right: Self) -> Self {
         Self {
             sums: self.sums.merge(right.sums),
@@ -133,25 +145,25 @@ impl Merge for Beside {
 
 /// Some sums whose leaves come chunk by chunk.
 #[derive(Clone, Debug)]
-struct Sums<const N: usize> {
-    first: [f64; N],
+struct Sums<W, const N: usize> {
+    first: [W; N],
     /// From the second chunk on. (To clear them would cost a short row some time.)
-    trees: Option<[tree::Sum; N]>,
+    trees: Option<[tree::Sum<W>; N]>,
     chunks: usize,
 }
 
-impl<const N: usize> Sums<N> {
+impl<W: WideFloat, const N: usize> Sums<W, N> {
     #[inline(always)]
     fn new() -> Self {
         Self {
-            first: [0.0; N],
+            first: [W::ZERO; N],
             trees: None,
             chunks: 0,
         }
     }
 
     #[inline(always)]
-    fn push(&mut self, leaves: [f64; N]) {
+    fn push(&mut self, leaves: [W; N]) {
         self.chunks += 1;
         if self.chunks == 1 {
             self.first = leaves;
@@ -161,7 +173,7 @@ impl<const N: usize> Sums<N> {
     }
 
     #[inline(never)]
-    fn push_to_trees(&mut self, leaves: [f64; N]) {
+    fn push_to_trees(&mut self, leaves: [W; N]) {
         let first = self.first;
         let trees = self.trees.get_or_insert_with(|| {
             first.map(|leaf| {
@@ -176,7 +188,7 @@ impl<const N: usize> Sums<N> {
     }
 
     #[inline(always)]
-    fn total(&self) -> [f64; N] {
+    fn total(&self) -> [W; N] {
         let mut totals = self.first;
         if let Some(trees) = &self.trees {
             for (total, tree) in totals.iter_mut().zip(trees) {
@@ -195,7 +207,7 @@ fn sum_beside<'a, T: Real, V: Vector<Elem = T>, W: RowWork<T> + ?Sized>(
     start: usize,
     shift: &'a Shift<T>,
     left_out: usize,
-    (sums, more): &'a mut (Sums<5>, Sums<6>),
+    (sums, more): &'a mut (Sums<Wide<T>, 5>, Sums<Wide<T>, 6>),
 ) -> impl FnMut(Row<'_, T, 1>, usize) + use<'a, T, V, W> {
     #[inline(always)]
     move |chunk, at| {
@@ -222,7 +234,7 @@ pub enum LeftOut<T> {
 
 /// What a row turned out to be.
 #[derive(Clone, Copy, Debug)]
-pub enum Outcome<T> {
+pub enum Outcome<T: Float> {
     /// Weighed.
     Ordinary(Ordinary<T>),
     /// Without weights. Never [`Extent::Finite`].
@@ -234,34 +246,34 @@ pub type Top = usize;
 
 /// A row that is weighed.
 #[derive(Clone, Copy, Debug)]
-pub struct Ordinary<T> {
+pub struct Ordinary<T: Float> {
     pub top: Top,
     pub shift: Shift<T>,
     /// The sum of the weights, but for the one left out.
-    pub sum: f64,
+    pub sum: Wide<T>,
     /// What was summed beside them.
-    pub beside: Beside,
-    pub heaviest: Heaviest,
-    pub apart: Apart,
+    pub beside: Beside<T>,
+    pub heaviest: Heaviest<T>,
+    pub apart: Apart<T>,
 }
 
 /// The element that is left out, if any.
 #[derive(Clone, Copy, Debug)]
-pub struct Apart {
+pub struct Apart<T: Float> {
     /// Where it is, or [`NONE`].
     pub index: usize,
     /// What it is, less the offset, times the factor.
-    pub logit: f64,
+    pub logit: Wide<T>,
     /// Its weight.
-    pub weight: f64,
+    pub weight: Wide<T>,
 }
 
-impl Apart {
+impl<T: Real> Apart<T> {
     /// The element at this index, which is `x`.
     #[inline(always)]
-    pub fn new<V: Vector>(shift: &Shift<V::Elem>, index: usize, x: V::Elem) -> Self {
+    pub fn new<V: Vector<Elem = T>>(shift: &Shift<T>, index: usize, x: T) -> Self {
         let weight = if index == NONE {
-            0.0
+            Wide::<T>::ZERO
         } else {
             shift.accurate_weight::<V>(x)
         };
@@ -276,13 +288,13 @@ impl Apart {
 impl<T: Real> Ordinary<T> {
     /// The log-sum-exp, less the scaled offset.
     #[inline(always)]
-    pub fn log<V: Vector<Elem = T>>(&self) -> f64 {
+    pub fn log<V: Vector<Elem = T>>(&self) -> Wide<T> {
         log::ln(self.sum + self.apart.weight) + self.shift.ln_unit::<V>()
     }
 
     /// `-ln p` of the element that is left out.
     #[inline(always)]
-    pub fn loss<V: Vector<Elem = T>>(&self) -> f64 {
+    pub fn loss<V: Vector<Elem = T>>(&self) -> Wide<T> {
         let Apart { weight, logit, .. } = self.apart;
         log::negative_log_likelihood(
             log::by_branch,

@@ -10,6 +10,7 @@
 //! multiplied first, which rounds nothing that counts, and one near 1.
 
 use super::exp::ExpConstants;
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 
 /// The most coefficients that a polynomial of an element type has: [`ExpConstants::poly`] and
@@ -84,6 +85,12 @@ const NEAR: f64 = 65_536.0;
 const REACH: f64 = 4096.0;
 
 impl<T: Real> Scale<T> {
+    /// The factor.
+    #[inline(always)]
+    pub fn wide_factor(&self) -> Wide<T> {
+        Wide::<T>::of(self.factor)
+    }
+
     /// No factor.
     #[inline(always)]
     pub fn one() -> Self {
@@ -125,8 +132,9 @@ impl<T: Real> Scale<T> {
             log2_e,
             ..
         } = T::EXP;
-        let (hi, lo) = (ln2[0].to_f64(), ln2[1].to_f64());
-        let ln2 = (hi + lo) / s;
+        let (hi, lo) = (ln2[0].to_wide(), ln2[1].to_wide());
+        let ln2 = (hi + lo) / Wide::<T>::of(s);
+        let eighth = ln2 * Wide::<T>::of(0.125);
         // For a factor of 1, what is rounded already.
         let log2_e = if s == 1.0 {
             log2_e.to_f64()
@@ -138,9 +146,9 @@ impl<T: Real> Scale<T> {
             first,
             log2_e: T::from_f64(log2_e),
             table_log2_e: T::from_f64(8.0 * log2_e),
-            ln2: T::from_f64(ln2),
-            table_ln2: in_two_parts(ln2 / 8.0, T::from_f64(ln2 / 8.0)),
-            ln2_short: in_two_parts(ln2, T::from_f64(short::<T>(ln2))),
+            ln2: T::from_wide(ln2),
+            table_ln2: in_two_parts(eighth, T::from_wide(eighth)),
+            ln2_short: in_two_parts(ln2, T::from_f64(short::<T>(ln2.nearest()))),
             table_poly: [T::ZERO; MOST],
             poly: [T::ZERO; MOST],
             reach,
@@ -166,8 +174,8 @@ impl<T: Real> Scale<T> {
 
 /// A number as its rounded value, and what that leaves out.
 #[inline(always)]
-fn in_two_parts<T: Real>(x: f64, hi: T) -> [T; 2] {
-    [hi, T::from_f64(x - hi.to_f64())]
+fn in_two_parts<T: Real>(x: Wide<T>, hi: T) -> [T; 2] {
+    [hi, T::from_wide(x - hi.to_wide())]
 }
 
 /// A number rounded to as few bits as the first of [`ExpConstants::ln2_short`] has.

@@ -16,8 +16,9 @@
 //! from the polynomial of `exp.rs`, within 1.8 u.
 
 use super::exp::reduce;
+use super::polynomial;
 use super::scale::Scale;
-use super::{log, polynomial};
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
@@ -68,8 +69,8 @@ impl<T: Real> Shift<T> {
     /// The same where something beside the row has a scaled logit, less the offset, that no element can have: weights are measured from there.
     /// (Where that is 200 octaves above, no element has a probability.)
     #[inline(always)]
-    pub fn raised(self, logit: f64) -> Self {
-        let octaves = logit * core::f64::consts::LOG2_E - self.reference.to_f64();
+    pub fn raised(self, logit: Wide<T>) -> Self {
+        let octaves = logit.nearest() * core::f64::consts::LOG2_E - self.reference.to_f64();
         let octaves = if octaves > 200.0 { 200.0 } else { octaves };
         let round = T::EXP.round;
         let octaves = (T::from_f64(octaves) + round) - round;
@@ -93,14 +94,14 @@ impl<T: Real> Shift<T> {
 
     /// The factor of the logits.
     #[inline(always)]
-    pub fn factor(&self) -> f64 {
-        self.scale.factor
+    pub fn factor(&self) -> Wide<T> {
+        self.scale.wide_factor()
     }
 
     /// An element less the offset, times the factor.
     #[inline(always)]
-    pub fn logit(&self, x: T) -> f64 {
-        self.scale.factor * (x.to_f64() - self.offset.to_f64())
+    pub fn logit(&self, x: T) -> Wide<T> {
+        self.factor() * (x.to_wide() - self.offset.to_wide())
     }
 
     /// What is subtracted from elements beyond the reach of the reduction.
@@ -117,41 +118,41 @@ impl<T: Real> Shift<T> {
 
     /// The offset times the factor.
     #[inline(always)]
-    pub fn scaled_offset(&self) -> f64 {
-        self.scale.factor * self.offset.to_f64()
+    pub fn scaled_offset(&self) -> Wide<T> {
+        self.factor() * self.offset.to_wide()
     }
 
     /// `ln` of the weight of 1 unit, negated: `ln(sum of e^(s x)) = ln(sum of weights) + this +
     /// s offset`.
     #[inline(always)]
-    pub fn ln_unit<V: Vector<Elem = T>>(&self) -> f64 {
+    pub fn ln_unit<V: Vector<Elem = T>>(&self) -> Wide<T> {
         self.ln_unit_of(V::FUSED)
     }
 
     /// The same where multiply-add is fused, or is not.
     #[inline(always)]
-    pub fn ln_unit_of(&self, fused: bool) -> f64 {
-        ln_unit::<T>(self.reference.to_f64(), fused)
+    pub fn ln_unit_of(&self, fused: bool) -> Wide<T> {
+        ln_unit::<T>(self.reference.to_wide(), fused)
     }
 
     /// The weight of one element, in more precision than [`Weigh::weights`] have.
     #[inline(always)]
-    pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> f64 {
+    pub fn accurate_weight<V: Vector<Elem = T>>(&self, x: T) -> Wide<T> {
         self.accurate_weight_of(x, V::FUSED)
     }
 
     /// The same where multiply-add is fused, or is not.
     #[inline(always)]
-    pub fn accurate_weight_of(&self, x: T, fused: bool) -> f64 {
-        log::exp(self.logit(x) - self.ln_unit_of(fused))
+    pub fn accurate_weight_of(&self, x: T, fused: bool) -> Wide<T> {
+        (self.logit(x) - self.ln_unit_of(fused)).exp()
     }
 }
 
 /// [`Shift::ln_unit`] of a row with this `N`.
 #[inline(always)]
-fn ln_unit<T: Real>(reference: f64, fused: bool) -> f64 {
+fn ln_unit<T: Real>(reference: Wide<T>, fused: bool) -> Wide<T> {
     let [_, ln_unit] = T::EXP.unit;
-    let octaves = (reference - T::EXP.lift.to_f64()) * core::f64::consts::LN_2;
+    let octaves = (reference - T::EXP.lift.to_wide()) * Wide::<T>::LN_2;
     if fused { octaves - ln_unit } else { octaves }
 }
 
@@ -186,32 +187,32 @@ impl<V: Vector> Shifts<V> {
 
     /// [`Shift::factor`]
     #[inline(always)]
-    pub fn factor(&self) -> f64 {
-        self.scale.factor
+    pub fn factor(&self) -> Wide<V::Elem> {
+        self.scale.wide_factor()
     }
 
     /// [`Shift::logit`] of an element of each row.
     #[inline(always)]
-    pub fn logits(&self, x: V) -> [f64; 16] {
+    pub fn logits(&self, x: V) -> [Wide<V::Elem>; 16] {
         let mut logits = x.widen();
         for x in &mut logits {
-            *x *= self.scale.factor;
+            *x *= self.factor();
         }
         logits
     }
 
     /// [`Shift::accurate_weight`] of an element of each row, given its logit.
     #[inline(always)]
-    pub fn accurate_weights(&self, mut logits: [f64; 16]) -> [f64; 16] {
+    pub fn accurate_weights(&self, mut logits: [Wide<V::Elem>; 16]) -> [Wide<V::Elem>; 16] {
         for (x, ln_unit) in logits.iter_mut().zip(self.ln_unit()) {
-            *x = log::exp(*x - ln_unit);
+            *x = (*x - ln_unit).exp();
         }
         logits
     }
 
     /// [`Shift::ln_unit`] of each.
     #[inline(always)]
-    pub fn ln_unit(&self) -> [f64; 16] {
+    pub fn ln_unit(&self) -> [Wide<V::Elem>; 16] {
         let mut x = self.reference.widen();
         for x in &mut x {
             *x = ln_unit::<V::Elem>(*x, V::FUSED);

@@ -32,9 +32,10 @@ use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor};
+use super::wide::{Wide, WideFloat as _};
 use super::{entropy, log, rounded, tree};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::outputs::{Found, Outputs as _, RowOutputs, Wanted};
 use crate::rows::{Columns, Pass, Peek, Recut, Row, Rows, RowsMut, Split as _};
 use crate::simd::{Kernel, Simd, Vector};
@@ -42,25 +43,25 @@ use crate::targets::{Answers, Probs};
 
 /// What [`CrossEntropy`] does, with the same options.
 #[derive(Clone, Copy, Debug)]
-pub struct SoftCrossEntropy<'a, T>(pub CrossEntropy<'a, T, false>);
+pub struct SoftCrossEntropy<'a, T: Float>(pub CrossEntropy<'a, T, false>);
 
 /// What is done with a batch: its rows, their targets, and where to write what is found of them.
 pub type SoftData<'a, R, T> = (R, Answers<'a, T, Probs<'a, T>>, RowOutputs<'a, T>);
 
 impl<T: Real> Kernel<SoftData<'_, Rows<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: SoftData<'_, Rows<'_, T, 1>, T>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, data: SoftData<'_, Rows<'_, T, 1>, T>) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, data)
     }
 }
 
 impl<T: Real> Kernel<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_, T> {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, data: SoftData<'_, RowsMut<'_, T, 1>, T>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, data: SoftData<'_, RowsMut<'_, T, 1>, T>) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, data)
     }
 }
@@ -71,7 +72,7 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
         &self,
         simd: V::Simd,
         (rows, answers, outputs): SoftData<'_, R, T>,
-    ) -> f64
+    ) -> Wide<T>
     where
         R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
     {
@@ -90,10 +91,10 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
 
     /// The gradient with respect to the loss of a row, times the factor of the logits.
     #[inline(always)]
-    fn grad(&self, answers: &Answers<'_, T, Probs<'_, T>>, row: usize) -> f64 {
-        let grad = self.0.grad_scale * self.0.scale.factor;
+    fn grad(&self, answers: &Answers<'_, T, Probs<'_, T>>, row: usize) -> Wide<T> {
+        let grad = self.0.grad();
         match answers.upstream {
-            Some(upstream) => grad * upstream[row].to_f64(),
+            Some(upstream) => grad * upstream[row].to_wide(),
             None => grad,
         }
     }
@@ -101,14 +102,16 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
     /// Whether a row of no target mass would count, if it were not left out.
     #[inline(always)]
     fn counts_all(&self) -> bool {
-        self.0.shares[1] != 0.0 || self.0.z_loss != 0.0
+        self.0.shares[1] != Wide::<T>::ZERO || self.0.z_loss != 0.0
     }
 
     /// Whether the gradients of a row of this mass are so moderate that vectors of elements hold them and the parts that they are
     /// made of. Others are made one by one, so this may depend on nothing that a block of rows does not know as well.
     #[inline(always)]
-    fn is_moderate(&self, g: f64, mass: f64) -> bool {
-        let is_moderate_share = is_moderate_share(g * self.0.shares[1], self.0.largest_weight);
+    fn is_moderate(&self, g: Wide<T>, mass: Wide<T>) -> bool {
+        let (g, mass) = (g.nearest(), mass.nearest());
+        let share = g * self.0.shares[1].nearest();
+        let is_moderate_share = is_moderate_share(share, self.0.largest_weight);
         // Shares are numbers of the element type, and with them their products with weights.
         let range = LEAST_MASS..=1.0 / LEAST_MASS;
         let z_loss = g * self.0.z_loss * LARGEST_LSE;
@@ -123,13 +126,13 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
     #[inline(always)]
     fn gradient(
         &self,
-        g: f64,
-        [others, weight]: [f64; 2],
-        shares: &RowShares,
-        lse: f64,
-    ) -> [f64; 2] {
+        g: Wide<T>,
+        [others, weight]: [Wide<T>; 2],
+        shares: &RowShares<T>,
+        lse: Wide<T>,
+    ) -> [Wide<T>; 2] {
         let unit = g / (others + weight);
-        let pull = unit * (2.0 * self.0.z_loss * lse);
+        let pull = unit * (Wide::<T>::of(2.0 * self.0.z_loss) * lse);
         let factor = unit * shares.mass();
         [
             factor + pull,
@@ -139,14 +142,19 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
 
     /// The loss of a row, of which the largest logit has this negative log-likelihood.
     #[inline(always)]
-    fn loss(&self, nll: f64, shares: &RowShares, lse: f64) -> f64 {
-        let loss = share(shares.mass(), nll) + self.0.scale.factor * shares.distances;
-        loss + self.0.z_loss * (lse * lse)
+    fn loss(&self, nll: Wide<T>, shares: &RowShares<T>, lse: Wide<T>) -> Wide<T> {
+        let loss = share(shares.mass(), nll) + self.0.scale.wide_factor() * shares.distances;
+        loss + Wide::<T>::of(self.0.z_loss) * (lse * lse)
     }
 
     /// The log-probability of the target: `nll` is that of [`loss`](Self::loss), and the numbers are as in [`shares`](Self::shares), but without weights.
     #[inline(always)]
-    fn log_prob(nll: f64, [rest, dot, top]: [f64; 3], factor: f64, max: f64) -> f64 {
+    fn log_prob(
+        nll: Wide<T>,
+        [rest, dot, top]: [Wide<T>; 3],
+        factor: Wide<T>,
+        max: Wide<T>,
+    ) -> Wide<T> {
         -(share(rest + top, nll) + factor * (max * rest - dot))
     }
 
@@ -162,17 +170,17 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
     #[inline(always)]
     fn shares(
         &self,
-        [rest, dot, even_dot, top, even_rest]: [f64; 5],
-        top_weight: f64,
-        max: f64,
-    ) -> RowShares {
+        [rest, dot, even_dot, top, even_rest]: [Wide<T>; 5],
+        top_weight: Wide<T>,
+        max: Wide<T>,
+    ) -> RowShares<T> {
         let [keep, add] = self.0.shares;
         let mut shares = RowShares {
             rest: keep * rest,
             top: keep * top,
             distances: share(keep, max * rest - dot),
         };
-        if add != 0.0 {
+        if add != Wide::<T>::ZERO {
             shares.rest += add * even_rest;
             shares.top += add * top_weight;
             shares.distances += add * (max * even_rest - even_dot);
@@ -182,18 +190,29 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
 }
 
 /// What is known of the shares of a row.
-#[derive(Clone, Copy, Debug, Default)]
-struct RowShares {
+#[derive(Clone, Copy, Debug)]
+struct RowShares<T: Float> {
     /// The sum of those of all classes but the one of the largest logit, and that one's.
-    rest: f64,
-    top: f64,
+    rest: Wide<T>,
+    top: Wide<T>,
     /// The sum of all, each times its distance from the largest logit.
-    distances: f64,
+    distances: Wide<T>,
 }
 
-impl RowShares {
+impl<T: Real> RowShares<T> {
+    /// Of nothing.
     #[inline(always)]
-    fn mass(&self) -> f64 {
+    fn new() -> Self {
+        let zero = Wide::<T>::ZERO;
+        Self {
+            rest: zero,
+            top: zero,
+            distances: zero,
+        }
+    }
+
+    #[inline(always)]
+    fn mass(&self) -> Wide<T> {
         self.rest + self.top
     }
 }
@@ -211,16 +230,20 @@ struct Shares<V> {
 
 impl<V: Vector> Shares<V> {
     #[inline(always)]
-    fn new(simd: V::Simd, [keep, add]: [f64; 2], factor: f64) -> Self {
+    fn new(simd: V::Simd, [keep, add]: [Wide<V::Elem>; 2], factor: Wide<V::Elem>) -> Self {
         Self {
             keep: Factor::new(simd, factor * keep),
-            add: V::constant(simd, factor * add),
+            add: V::splat(simd, V::Elem::from_wide(factor * add)),
         }
     }
 
     /// Of sixteen rows, a row in a lane.
     #[inline(always)]
-    fn of_rows(simd: V::Simd, [keep, add]: [f64; 2], factors: [f64; ROWS]) -> Self {
+    fn of_rows(
+        simd: V::Simd,
+        [keep, add]: [Wide<V::Elem>; 2],
+        factors: [Wide<V::Elem>; ROWS],
+    ) -> Self {
         let (mut keeps, mut adds) = (factors, factors);
         for i in 0..ROWS {
             keeps[i] = factors[i] * keep;
@@ -259,12 +282,12 @@ fn counted<V: Vector>(zero: V, share: V, x: V) -> V {
 }
 
 /// What goes with the rows of a batch, and how many are done.
-struct Batch<'a, T> {
+struct Batch<'a, T: Float> {
     kernel: &'a SoftCrossEntropy<'a, T>,
     answers: Answers<'a, T, Probs<'a, T>>,
     outputs: RowOutputs<'a, T>,
     wanted: Wanted,
-    sum: tree::Sum,
+    sum: tree::Sum<Wide<T>>,
     /// Rows that are prepared, and those that are finished.
     prepared: usize,
     done: usize,
@@ -276,11 +299,11 @@ struct Prepared<V: Vector> {
     known: Option<Known<V>>,
     shifts: Shifts<V>,
     top: V,
-    others: [f64; ROWS],
-    shares: [RowShares; ROWS],
+    others: [Wide<V::Elem>; ROWS],
+    shares: [RowShares<V::Elem>; ROWS],
     /// Of log-probabilities: see [`SoftCrossEntropy::log_prob`].
-    dots: [[f64; ROWS]; 3],
-    grad: [f64; ROWS],
+    dots: [[Wide<V::Elem>; ROWS]; 3],
+    grad: [Wide<V::Elem>; ROWS],
     counts: [bool; ROWS],
 }
 
@@ -296,11 +319,11 @@ impl<T: Real> Batch<'_, T> {
 
     /// The gradients with respect to the losses of sixteen rows, times the factor of the logits.
     #[inline(always)]
-    fn grads(&self, first: usize) -> [f64; ROWS] {
-        let mut grads = [self.kernel.0.grad_scale * self.kernel.0.scale.factor; ROWS];
+    fn grads(&self, first: usize) -> [Wide<T>; ROWS] {
+        let mut grads = [self.kernel.0.grad(); ROWS];
         if let Some(upstream) = self.answers.upstream {
             for (grad, &upstream) in grads.iter_mut().zip(&upstream[first..]) {
-                *grad *= upstream.to_f64();
+                *grad *= upstream.to_wide();
             }
         }
         grads
@@ -344,8 +367,9 @@ where
                 V::sum_add_product(sum, share, counted(zero, share, x))
             },
         );
-        let (mut even_dot, mut even_rest) = ([0.0; ROWS], [0.0; ROWS]);
-        if kernel.0.shares[1] != 0.0 {
+        let nothing = [Wide::<V::Elem>::ZERO; ROWS];
+        let (mut even_dot, mut even_rest) = (nothing, nothing);
+        if kernel.0.shares[1] != Wide::<V::Elem>::ZERO {
             even_rest = block.fold(
                 simd,
                 #[inline(always)]
@@ -375,12 +399,12 @@ where
         let mut counts = [true; ROWS];
         if kernel.counts_all() | self.wanted.any {
             for (counts, largest) in counts.iter_mut().zip(largest.widen()) {
-                *counts = largest > 0.0;
+                *counts = largest > Wide::<V::Elem>::ZERO;
             }
         }
         let (top_share, top_weight) = (top_share.widen(), top_weight.widen());
         let (max, grad) = (shifts.max.widen(), self.grads(first));
-        let mut shares = [RowShares::default(); ROWS];
+        let mut shares = [RowShares::new(); ROWS];
         let mut is_ordinary = true;
         for i in 0..ROWS {
             let sums = [rest[i], dot[i], even_dot[i], top_share[i], even_rest[i]];
@@ -434,7 +458,8 @@ where
         let kernel = self.kernel;
         let (logit, ln_unit) = (shifts.logits(shifts.max), shifts.ln_unit());
         let weights = shifts.accurate_weights(logit);
-        let mut lse = [0.0; ROWS];
+        let zero = Wide::<V::Elem>::ZERO;
+        let mut lse = [zero; ROWS];
         if kernel.0.z_loss != 0.0 {
             for i in 0..ROWS {
                 lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
@@ -446,16 +471,16 @@ where
             let nll =
                 log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
             let loss = kernel.loss(nll, &shares[i], lse[i]);
-            losses[i] = if counts[i] { loss } else { 0.0 };
+            losses[i] = if counts[i] { loss } else { zero };
         }
         if R::WRITES {
             let (mut factors, mut at_top, mut less) = (others, others, others);
             for i in 0..ROWS {
                 let sums = [others[i], weights[i]];
                 let [factor, grad_at_top] = kernel.gradient(grad[i], sums, &shares[i], lse[i]);
-                factors[i] = if counts[i] { factor } else { 0.0 };
-                at_top[i] = if counts[i] { grad_at_top } else { 0.0 };
-                less[i] = if counts[i] { -grad[i] } else { 0.0 };
+                factors[i] = if counts[i] { factor } else { zero };
+                at_top[i] = if counts[i] { grad_at_top } else { zero };
+                less[i] = if counts[i] { -grad[i] } else { zero };
             }
             let zero = V::splat(simd, V::Elem::ZERO);
             let at_top = V::narrow(simd, &at_top) + zero;
@@ -524,7 +549,7 @@ where
         } else {
             row.fill(V::Elem::ZERO);
             self.outputs.put(i, &Found::default());
-            (0.0, None)
+            (Wide::<V::Elem>::ZERO, None)
         };
         if let Some(losses) = self.outputs.losses_mut() {
             losses[i] = rounded(loss);
@@ -562,7 +587,7 @@ impl<'a, T: Real> SoftCrossEntropy<'a, T> {
 #[inline(always)]
 fn offset_of<T: Real>(shift: &Shift<T>) -> T {
     const WITHIN: f64 = 65_536.0;
-    if shift.factor() * shift.max().to_f64().abs() <= WITHIN {
+    if shift.factor().nearest() * shift.max().to_f64().abs() <= WITHIN {
         T::ZERO
     } else {
         shift.offset()
@@ -571,24 +596,24 @@ fn offset_of<T: Real>(shift: &Shift<T>) -> T {
 
 /// The largest logit of a row, less that.
 #[inline(always)]
-fn max_of<T: Real>(row: &Ordinary<T>) -> f64 {
-    row.shift.max().to_f64() - offset_of(&row.shift).to_f64()
+fn max_of<T: Real>(row: &Ordinary<T>) -> Wide<T> {
+    row.shift.max().to_wide() - offset_of(&row.shift).to_wide()
 }
 
 /// The work on one row.
 #[derive(Clone, Copy, Debug)]
-pub struct Toward<'a, T> {
+pub struct Toward<'a, T: Float> {
     kernel: SoftCrossEntropy<'a, T>,
     target: &'a [T],
     /// The gradient with respect to the loss of the row, times the factor of the logits.
-    grad: f64,
+    grad: Wide<T>,
     wanted: Wanted,
 }
 
 impl<T: Real> Toward<'_, T> {
     /// What is wanted beside the loss.
     #[inline(always)]
-    fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found {
+    fn found<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Found<T> {
         match outcome {
             Outcome::Ordinary(row) => {
                 let mut found = row.found::<V>(self.wanted);
@@ -622,14 +647,14 @@ impl<T: Real> Toward<'_, T> {
     }
 
     /// The share of a class.
-    fn share(&self, class: usize) -> f64 {
+    fn share(&self, class: usize) -> Wide<T> {
         let [keep, add] = self.kernel.0.shares;
-        self.kernel.0.class_weight(class) * (keep * self.target[class].to_f64() + add)
+        self.kernel.0.class_weight(class) * (keep * self.target[class].to_wide() + add)
     }
 
     /// The loss of the row.
     #[inline(always)]
-    fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> f64 {
+    fn loss<V: Vector<Elem = T>>(&self, outcome: &Outcome<T>) -> Wide<T> {
         match *outcome {
             Outcome::Ordinary(row) => {
                 let lse = self.lse::<V>(&row);
@@ -640,28 +665,30 @@ impl<T: Real> Toward<'_, T> {
     }
 
     #[inline(never)]
-    fn special_loss(&self, extent: Extent<T>) -> f64 {
+    fn special_loss(&self, extent: Extent<T>) -> Wide<T> {
         if !self.has_mass() {
-            0.0
+            Wide::<T>::ZERO
         } else if self.kernel.0.masked_rows.gives_zeros(extent) {
-            let mass: f64 = (0..self.target.len()).map(|class| self.share(class)).sum();
-            share(mass + self.kernel.0.z_loss, f64::INFINITY)
+            let classes = 0..self.target.len();
+            let mass = classes.fold(Wide::<T>::ZERO, |mass, class| mass + self.share(class));
+            let z_loss = Wide::<T>::of(self.kernel.0.z_loss);
+            share(mass + z_loss, T::INFINITY.to_wide())
         } else {
-            f64::NAN
+            T::NAN.to_wide()
         }
     }
 
     #[inline(always)]
-    fn shares(&self, row: &Ordinary<T>) -> RowShares {
+    fn shares(&self, row: &Ordinary<T>) -> RowShares<T> {
         let top_weight = self.kernel.0.class_weight(row.apart.index);
         self.kernel.shares(row.beside.sums, top_weight, max_of(row))
     }
 
     /// The log-sum-exp, if it is of use.
     #[inline(always)]
-    fn lse<V: Vector<Elem = T>>(&self, row: &Ordinary<T>) -> f64 {
+    fn lse<V: Vector<Elem = T>>(&self, row: &Ordinary<T>) -> Wide<T> {
         if self.kernel.0.z_loss == 0.0 {
-            0.0
+            Wide::<T>::ZERO
         } else {
             row.shift.scaled_offset() + row.log::<V>()
         }
@@ -701,9 +728,9 @@ impl<T: Real> Toward<'_, T> {
         shift: &Shift<T>,
         left_out: usize,
         weights: Option<&[T]>,
-    ) -> [f64; 5] {
+    ) -> [Wide<T>; 5] {
         let (zero, one) = (V::splat(simd, T::ZERO), V::splat(simd, T::ONE));
-        let is_smooth = self.kernel.0.shares[1] != 0.0;
+        let is_smooth = self.kernel.0.shares[1] != Wide::<T>::ZERO;
         let targets = self.targets::<V>(simd, start, part.len(), weights);
         let offset = offset_of(shift);
         // The difference may be as large as two elements.
@@ -746,6 +773,7 @@ impl<T: Real> Toward<'_, T> {
             },
         );
         let top = V::sum_total(V::sum_add(nothing, top));
+        let unit = Wide::<T>::of(unit);
         let (dot, even_dot) = (V::sum_total(dot) / unit, V::sum_total(even_dot) / unit);
         let even_rest = V::sum_total(even_rest);
         [V::sum_total(rest), dot, even_dot, top, even_rest]
@@ -780,7 +808,7 @@ impl<T: Real> RowWork<T> for Toward<'_, T> {
         start: usize,
         shift: &Shift<T>,
         left_out: usize,
-    ) -> [f64; 5] {
+    ) -> [Wide<T>; 5] {
         let weights = self.kernel.0.class_weights;
         self.dots::<V>(simd, part, start, shift, left_out, weights)
     }
@@ -798,8 +826,9 @@ impl<T: Real> RowWork<T> for Toward<'_, T> {
         start: usize,
         shift: &Shift<T>,
         left_out: usize,
-    ) -> [f64; 6] {
-        let (mut bare, mut parts) = ([0.0; 3], [0.0; 3]);
+    ) -> [Wide<T>; 6] {
+        let nothing = [Wide::<T>::ZERO; 3];
+        let (mut bare, mut parts) = (nothing, nothing);
         if self.kernel.sums_twice(self.wanted) {
             let [rest, dot, _, top, _] = self.dots::<V>(simd, part, start, shift, left_out, None);
             bare = [rest, dot, top];
@@ -828,7 +857,7 @@ impl<T: Real> RowWork<T> for Toward<'_, T> {
         let [factor, at_top] = self.kernel.gradient(self.grad, sums, &shares, lse);
         // Only rows beyond the reach, which no block has, have a larger one.
         let is_moderate =
-            lse.abs() <= LARGEST_LSE && self.kernel.is_moderate(self.grad, shares.mass());
+            lse.nearest().abs() <= LARGEST_LSE && self.kernel.is_moderate(self.grad, shares.mass());
         if is_moderate {
             // Added to what a negative gradient leaves of nothing: 0 is positive.
             let zero = V::splat(simd, T::ZERO);
@@ -875,7 +904,7 @@ impl<T: Real> RowWork<T> for Toward<'_, T> {
 
 impl<'a, T: Real, R> Shared<SoftData<'a, R, T>> for SoftCrossEntropy<'a, T>
 where
-    Self: Kernel<SoftData<'a, R, T>, Output = f64>,
+    Self: Kernel<SoftData<'a, R, T>, Output = Wide<T>>,
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
@@ -886,7 +915,7 @@ where
     fn open(
         &self,
         (mut row, answers, mut outputs): SoftData<'a, R, T>,
-    ) -> Result<Open<SoftData<'a, R, T>, Self>, f64> {
+    ) -> Result<Open<SoftData<'a, R, T>, Self>, Wide<T>> {
         if let Some(work) = self.toward(&answers, 0, outputs.wanted()) {
             return Ok(Open {
                 work,
@@ -899,7 +928,7 @@ where
         if let Some(losses) = outputs.losses_mut() {
             losses.fill(T::ZERO);
         }
-        Err(0.0)
+        Err(Wide::<T>::ZERO)
     }
 
     #[inline(always)]
@@ -908,7 +937,7 @@ where
         work: &Self::Work,
         outcome: &Outcome<T>,
         mut outputs: Self::Rest,
-    ) -> f64 {
+    ) -> Wide<T> {
         let loss = work.loss::<V>(outcome);
         if work.wanted.any {
             outputs.put(0, &work.found::<V>(outcome));
@@ -925,10 +954,10 @@ where
 pub struct Mass<'a, T>(pub &'a [T]);
 
 impl<T: Real> Kernel<Rows<'_, T, 1>> for Mass<'_, T> {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, mut rows: Rows<'_, T, 1>) -> Wide<T> {
         tree::sum(
             rows.rows(),
             #[inline(always)]

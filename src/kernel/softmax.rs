@@ -6,6 +6,7 @@ use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::Shifts;
 use super::weights::{Extent, scale, scales};
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
 use crate::simd::{Kernel, Simd, Vector};
@@ -29,7 +30,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
     const LEAST: usize = 9;
-    type Prepared = (Shifts<V>, [f64; ROWS]);
+    type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
 
     #[inline(always)]
     fn prepare(
@@ -60,7 +61,7 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         (shifts, mut factors): Self::Prepared,
     ) {
         for factor in &mut factors {
-            *factor = 1.0 / *factor;
+            *factor = Wide::<V::Elem>::ONE / *factor;
         }
         let factors = scales(simd, &shifts, factors);
         for weight in block.columns() {
@@ -102,7 +103,7 @@ impl<T: Real, S: LogitScale<T>> RowWork<T> for Softmax<S> {
         _: usize,
         weighed: &Ordinary<T>,
     ) {
-        scale::<V, _>(simd, part, weighed.heaviest, 1.0 / weighed.sum);
+        scale::<V, _>(simd, part, weighed.heaviest, Wide::<T>::ONE / weighed.sum);
     }
 
     #[inline(always)]

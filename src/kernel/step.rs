@@ -8,6 +8,7 @@ use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::rows::{Columns, Pass, Peek, Recut as _, Row, RowsMut};
@@ -67,7 +68,7 @@ pub struct Open<D, K: Shared<D> + ?Sized> {
 
 /// What the parts of a row are to do next, knowing what all of them have found.
 #[derive(Clone, Copy, Debug)]
-pub enum Step<T> {
+pub enum Step<T: Float> {
     /// Find the largest element.
     Extent,
     /// Find whether there is a NaN, since there is `+inf`.
@@ -77,17 +78,17 @@ pub enum Step<T> {
     /// Sum the weights of a row with this maximum, but for one element; write them, if wanted.
     Weights(T, (usize, T)),
     /// Write the results; the sum of those weights, of what is beside them, and the heaviest.
-    Results(T, (usize, T), (f64, Beside, Heaviest)),
+    Results(T, (usize, T), (Wide<T>, Beside<T>, Heaviest<T>)),
     /// The same where there are no weights.
     Special(Extent<T>),
 }
 
 /// What a part has found in a step.
 #[derive(Clone, Copy, Debug)]
-pub enum Found<T> {
+pub enum Found<T: Float> {
     Extent(Extent<T>),
     Maximum(usize),
-    Weights(f64, Beside, Heaviest),
+    Weights(Wide<T>, Beside<T>, Heaviest<T>),
     Nothing,
 }
 
@@ -98,7 +99,7 @@ impl<T: Real> Merge for Found<T> {
             (Self::Maximum(a), Self::Maximum(b)) => Self::Maximum(a.min(b)),
             // The heaviest weight is that of the row, whatever part has it.
             (Self::Weights(a, x, heaviest), Self::Weights(b, y, _)) => {
-                Self::Weights(a.merge(b), x.merge(y), heaviest)
+                Self::Weights(a + b, x.merge(y), heaviest)
             }
             // All parts do the same step.
             _ => Self::Nothing,
@@ -158,7 +159,7 @@ impl<T: Real> Step<T> {
 
 /// A step of the part of a row that begins at `start`.
 #[derive(Debug)]
-pub struct OfPart<'a, W, T> {
+pub struct OfPart<'a, W, T: Float> {
     pub work: &'a W,
     pub step: Step<T>,
     pub start: usize,
@@ -207,7 +208,7 @@ impl<T: Real, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, T> 
 
 /// The end of the work on a row whose last step this is.
 #[derive(Debug)]
-pub struct Close<'a, K, W, T> {
+pub struct Close<'a, K, W, T: Float> {
     pub kernel: &'a K,
     pub work: &'a W,
     pub last: Step<T>,

@@ -7,6 +7,7 @@
 //! and the errors of `T + T g`, 0.18 u.
 
 use super::shift::Weights;
+use super::wide::Wide;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
 
@@ -60,7 +61,7 @@ impl<V: Vector> Total<V> {
 
     /// The sum of all lanes.
     #[inline(always)]
-    pub fn finish(self) -> f64 {
+    pub fn finish(self) -> Wide<V::Elem> {
         V::sum_total(self.lanes())
     }
 }

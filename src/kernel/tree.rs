@@ -5,6 +5,8 @@
 //! `2^k` leaves from a multiple of `2^k` on are the same in every tree that is large enough, and
 //! work that is cut at [`split_point`]s merges to the bits of the whole.
 
+use super::wide::WideFloat;
+
 /// Results of two adjacent parts that combine. They borrow nothing of the parts.
 pub trait Merge: 'static {
     /// The result of both.
@@ -23,7 +25,7 @@ impl Merge for f64 {
 }
 
 /// Sums of the same leaves.
-impl<const N: usize> Merge for [f64; N] {
+impl<W: WideFloat, const N: usize> Merge for [W; N] {
     #[inline(always)]
     fn merge(mut self, right: Self) -> Self {
         for (left, right) in self.iter_mut().zip(right) {
@@ -40,19 +42,19 @@ pub fn split_point(leaves: usize) -> usize {
 
 /// A sum along the tree whose leaves come one by one.
 #[derive(Clone, Debug)]
-pub struct Sum {
+pub struct Sum<W> {
     /// Complete nodes, largest first: the binary digits of the number of leaves so far.
-    nodes: [f64; usize::BITS as usize],
+    nodes: [W; usize::BITS as usize],
     depth: usize,
     leaves: usize,
 }
 
-impl Sum {
+impl<W: WideFloat> Sum<W> {
     /// No leaves.
     #[inline(always)]
     pub fn new() -> Self {
         Self {
-            nodes: [0.0; usize::BITS as usize],
+            nodes: [W::ZERO; usize::BITS as usize],
             depth: 0,
             leaves: 0,
         }
@@ -60,13 +62,13 @@ impl Sum {
 
     /// One more leaf.
     #[inline(always)]
-    pub fn push(&mut self, leaf: f64) {
+    pub fn push(&mut self, leaf: W) {
         self.push_node(leaf, 0);
     }
 
     /// Sixteen more leaves, after a multiple of sixteen.
     #[inline(always)]
-    pub fn push_sixteen(&mut self, mut leaves: [f64; 16]) {
+    pub fn push_sixteen(&mut self, mut leaves: [W; 16]) {
         for width in [8, 4, 2, 1] {
             for i in 0..width {
                 leaves[i] = leaves[2 * i] + leaves[2 * i + 1];
@@ -77,7 +79,7 @@ impl Sum {
 
     /// As many of sixteen more leaves, after a multiple of sixteen.
     #[inline(always)]
-    pub fn push_first(&mut self, leaves: [f64; 16], count: usize) {
+    pub fn push_first(&mut self, leaves: [W; 16], count: usize) {
         if count >= leaves.len() {
             return self.push_sixteen(leaves);
         }
@@ -88,7 +90,7 @@ impl Sum {
 
     /// A complete node over `2^level` leaves, after a multiple of as many.
     #[inline(always)]
-    fn push_node(&mut self, mut node: f64, level: u32) {
+    fn push_node(&mut self, mut node: W, level: u32) {
         for _ in 0..(self.leaves >> level).trailing_ones() {
             self.depth -= 1;
             node += self.nodes[self.depth];
@@ -100,9 +102,9 @@ impl Sum {
 
     /// The sum of all leaves; 0 for none.
     #[inline(always)]
-    pub fn total(&self) -> f64 {
+    pub fn total(&self) -> W {
         let [rest @ .., last] = &self.nodes[..self.depth] else {
-            return 0.0;
+            return W::ZERO;
         };
         let mut total = *last;
         for &node in rest.iter().rev() {
@@ -115,7 +117,7 @@ impl Sum {
 /// The sum of `leaf(0)` to `leaf(leaves - 1)`, called in that order, added along the tree. 0 for no
 /// leaves.
 #[inline(always)]
-pub fn sum(leaves: usize, mut leaf: impl FnMut(usize) -> f64) -> f64 {
+pub fn sum<W: WideFloat>(leaves: usize, mut leaf: impl FnMut(usize) -> W) -> W {
     if leaves == 1 {
         return leaf(0);
     }

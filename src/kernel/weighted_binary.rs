@@ -15,17 +15,18 @@ use super::binary_cross_entropy::{gradient, ln_1p};
 use super::elementwise::Logistic;
 use super::tree;
 use super::weights::Factor;
+use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::rows::{Pass, Row, Rows, RowsMut, Split};
 use crate::simd::{Kernel, Simd, Vector};
 use crate::targets::Flat;
 
 /// The sum of the losses of all elements, and the gradient, where the rows have a destination.
 #[derive(Clone, Copy, Debug)]
-pub struct WeightedBinary<'a, T> {
+pub struct WeightedBinary<'a, T: Float> {
     /// What every gradient is multiplied by.
-    pub grad_scale: f64,
+    pub grad_scale: Wide<T>,
     pub smoothing: f64,
     /// Of the labels of a row: `q`, and `w`.
     pub pos_weights: Option<&'a [T]>,
@@ -34,22 +35,22 @@ pub struct WeightedBinary<'a, T> {
 
 /// The loss of each element.
 #[derive(Clone, Copy, Debug)]
-pub struct WeightedElementLosses<'a, T>(pub WeightedBinary<'a, T>);
+pub struct WeightedElementLosses<'a, T: Float>(pub WeightedBinary<'a, T>);
 
 impl<T: Real> Kernel<(Rows<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, (rows, flat): (Rows<'_, T, 2>, Flat<'_>)) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, rows, flat, false)
     }
 }
 
 impl<T: Real> Kernel<(RowsMut<'_, T, 2>, Flat<'_>)> for WeightedBinary<'_, T> {
-    type Output = f64;
+    type Output = Wide<T>;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> f64 {
+    fn simd<S: Simd>(&self, simd: S, (rows, flat): (RowsMut<'_, T, 2>, Flat<'_>)) -> Wide<T> {
         self.batch::<T::Vector<S>, _>(simd, rows, flat, false)
     }
 }
@@ -72,7 +73,7 @@ impl<T: Real> WeightedBinary<'_, T> {
         mut rows: impl Split + Iterator<Item = P>,
         flat: Flat<'_>,
         writes_losses: bool,
-    ) -> f64 {
+    ) -> Wide<T> {
         let (zero, one) = (V::splat(simd, T::ZERO), V::splat(simd, T::ONE));
         let scale = Factor::new(simd, self.grad_scale);
         let (keep, add) = (
@@ -91,7 +92,7 @@ impl<T: Real> WeightedBinary<'_, T> {
             #[inline(always)]
             |_| {
                 let Some(mut row) = rows.next() else {
-                    return 0.0;
+                    return Wide::<T>::ZERO;
                 };
                 let (mut sum, mut done, len) = (V::sum_zero(simd), 0, row.len());
                 while done < len {

@@ -3,8 +3,9 @@
 use super::shift::{Shift, Shifts, Weigh};
 use super::total::Total;
 use super::tree::{self, Merge};
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::rows::{CHUNK, Pass, Row};
 use crate::simd::Vector;
 
@@ -99,22 +100,26 @@ pub const NONE: usize = usize::MAX;
 /// The factors that the weights of sixteen rows are multiplied by, a row in a lane: see
 /// [`Heaviest::corrected`].
 #[inline(always)]
-pub fn scales<V: Vector>(simd: V::Simd, shifts: &Shifts<V>, mut factors: [f64; 16]) -> Factor<V> {
+pub fn scales<V: Vector>(
+    simd: V::Simd,
+    shifts: &Shifts<V>,
+    mut factors: [Wide<V::Elem>; 16],
+) -> Factor<V> {
     let weights = Weigh::<V, false>::of_rows(simd, shifts).weights(simd, shifts.max);
     let rounded = weights.rounded.widen();
     let mut near = false;
     for (factor, rounded) in factors.iter().zip(rounded) {
-        near |= near_power_of_two::<V::Elem>(factor * rounded);
+        near |= near_power_of_two::<V::Elem>((*factor * rounded).nearest());
     }
     if near {
         let (base, growth) = (weights.base.widen(), weights.growth.widen());
         let mut corrected = factors;
         for i in 0..16 {
-            let heaviest = Heaviest {
+            let heaviest = Heaviest::<V::Elem> {
                 rounded: rounded[i],
                 exact: base[i] + base[i] * growth[i],
             };
-            corrected[i] = heaviest.corrected::<V::Elem>(factors[i]);
+            corrected[i] = heaviest.corrected(factors[i]);
         }
         factors = corrected;
     }
@@ -144,11 +149,11 @@ pub fn lightest<T: Real>() -> f64 {
 
 /// The largest weight of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Heaviest {
+pub struct Heaviest<T: Float> {
     /// As it is written.
-    rounded: f64,
+    rounded: Wide<T>,
     /// Before it is rounded.
-    exact: f64,
+    exact: Wide<T>,
 }
 
 /// How many elements before they are looked at memory is asked for them: two kilobytes, out of cache the best of 0 to
@@ -157,10 +162,10 @@ const AHEAD: usize = 512;
 
 /// What [`weigh`] finds of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Weighed<V> {
+pub struct Weighed<V: Vector> {
     /// The sum of the weights, but for the one left out.
-    pub sum: f64,
-    pub heaviest: Heaviest,
+    pub sum: Wide<V::Elem>,
+    pub heaviest: Heaviest<V::Elem>,
     /// The largest element in each lane of the next row, if there is one ahead.
     pub next_max: Option<V>,
 }
@@ -257,25 +262,25 @@ fn heaviest<V: Vector, const FAR: bool>(
     simd: V::Simd,
     weigh: &Weigh<V, FAR>,
     shift: &Shift<V::Elem>,
-) -> Heaviest {
+) -> Heaviest<V::Elem> {
     let weights = weigh.weights(simd, V::splat(simd, shift.max()));
     let (base, growth) = (
-        weights.base.first().to_f64(),
-        weights.growth.first().to_f64(),
+        weights.base.first().to_wide(),
+        weights.growth.first().to_wide(),
     );
     Heaviest {
-        rounded: weights.rounded.first().to_f64(),
+        rounded: weights.rounded.first().to_wide(),
         exact: base + base * growth,
     }
 }
 
-impl Heaviest {
+impl<T: Real> Heaviest<T> {
     /// The factor that the weights of a row are multiplied by, [corrected](Self::corrected) if need be.
     #[inline(always)]
-    pub fn factor<V: Vector>(self, simd: V::Simd, factor: f64) -> Factor<V> {
-        let is_near = near_power_of_two::<V::Elem>(self.rounded * factor);
+    pub fn factor<V: Vector<Elem = T>>(self, simd: V::Simd, factor: Wide<T>) -> Factor<V> {
+        let is_near = near_power_of_two::<T>((self.rounded * factor).nearest());
         let corrected = if is_near {
-            self.corrected::<V::Elem>(factor)
+            self.corrected(factor)
         } else {
             factor
         };
@@ -289,19 +294,19 @@ impl Heaviest {
     /// is off by up to `u`, its product then by one ULP, and that shows in a power of two. Numbers below one that
     /// round to it begin `u / 2` below, so the correction is at most 0.71 u.
     #[inline(always)]
-    fn corrected<T: Real>(self, factor: f64) -> f64 {
+    fn corrected(self, factor: Wide<T>) -> Wide<T> {
         const NEAR: f64 = 0.2;
         // Room for what the product rounds.
         const INSIDE: f64 = 0.01;
         let exact = self.exact * factor;
-        let top = T::from_f64(exact).to_f64();
+        let nearest = T::from_wide(exact);
+        let (top, ulp) = (nearest.to_wide(), nearest.to_f64() * T::UNIT);
         // That of numbers just below the power of two. (A factor of 0 is near nothing.)
-        let ulp = top * T::UNIT;
-        let is_near = (exact - top).abs() < NEAR * ulp;
-        let is_power = top.to_bits() & MANTISSA == 0;
+        let is_near = (exact - top).abs() < Wide::<T>::of(NEAR * ulp);
+        let is_power = nearest.to_f64().to_bits() & MANTISSA == 0;
         let product = self.rounded * factor;
-        let lowest = top - ulp * (0.5 - INSIDE);
-        let highest = top + ulp * (1.0 - INSIDE);
+        let lowest = top - Wide::<T>::of(ulp * (0.5 - INSIDE));
+        let highest = top + Wide::<T>::of(ulp * (1.0 - INSIDE));
         // No `clamp`: it may panic, so it is a call.
         let corrected = factor * (product.max(lowest).min(highest) / product);
         if is_near & is_power {
@@ -317,8 +322,8 @@ impl Heaviest {
 pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     simd: V::Simd,
     row: &mut P,
-    heaviest: Heaviest,
-    factor: f64,
+    heaviest: Heaviest<V::Elem>,
+    factor: Wide<V::Elem>,
 ) {
     let factor = heaviest.factor(simd, factor);
     row.update(
@@ -337,12 +342,16 @@ pub struct Factor<V> {
 
 impl<V: Vector> Factor<V> {
     #[inline(always)]
-    pub fn new(simd: V::Simd, factor: f64) -> Self {
-        let hi = V::Elem::from_f64(factor);
-        let wide = hi.to_f64();
+    pub fn new(simd: V::Simd, factor: Wide<V::Elem>) -> Self {
+        let hi = V::Elem::from_wide(factor);
+        let wide = hi.to_wide();
         // Nothing is left of an infinite factor.
-        let rest = if wide.is_finite() { factor - wide } else { 0.0 };
-        let lo = V::Elem::from_f64(rest);
+        let rest = if wide.is_finite() {
+            factor - wide
+        } else {
+            Wide::<V::Elem>::ZERO
+        };
+        let lo = V::Elem::from_wide(rest);
         Self {
             hi: V::splat(simd, hi),
             lo: V::splat(simd, lo),
@@ -351,7 +360,7 @@ impl<V: Vector> Factor<V> {
 
     /// The finite factors of sixteen rows, a row in a lane.
     #[inline(always)]
-    pub fn of_rows(simd: V::Simd, factors: &[f64; 16]) -> Self {
+    pub fn of_rows(simd: V::Simd, factors: &[Wide<V::Elem>; 16]) -> Self {
         let hi = V::narrow(simd, factors);
         let mut rest = *factors;
         for (rest, hi) in rest.iter_mut().zip(hi.widen()) {

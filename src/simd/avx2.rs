@@ -74,7 +74,7 @@ pub struct Table(__m256i);
 // Miri, which knows no AVX-512, sees here what is done with many registers.
 const REGISTERS: usize = if cfg!(miri) { 32 } else { 8 };
 
-impl_vector!(F32x16 of 16 f32, Avx2, Mask, Sum, Table, registers: REGISTERS, fused: true);
+impl_vector!(F32x16 of 16 f32 and f64, Avx2, Mask, Sum, Table, registers: REGISTERS, fused: true);
 
 mod op {
     #[cfg(feature = "half")]

@@ -69,7 +69,7 @@ pub struct Sum(__m512d, __m512d);
 #[derive(Clone, Copy, Debug)]
 pub struct Table(__m512i);
 
-impl_vector!(F32x16 of 16 f32, Avx512, Mask, Sum, Table, registers: 32, fused: true);
+impl_vector!(F32x16 of 16 f32 and f64, Avx512, Mask, Sum, Table, registers: 32, fused: true);
 
 mod op {
     #[cfg(feature = "half")]

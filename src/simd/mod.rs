@@ -20,6 +20,7 @@ use core::ops::{Add, Div, Mul, Sub};
 
 use crate::element::Real;
 use crate::element::sealed::Float as _;
+use crate::kernel::wide::Wide;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -70,7 +71,7 @@ pub trait Vector:
     type Array;
     /// One bit of decision per lane.
     type Mask: Copy;
-    /// One `f64` per lane: what rows are summed in.
+    /// One wide number per lane: what rows are summed in.
     type Sum: Copy;
     /// Eight numbers to look up.
     type Table: Copy;
@@ -105,10 +106,10 @@ pub trait Vector:
     /// where the stride is less than 4, what is written beyond a row is overwritten by the next one; not so beyond the last.
     /// Panics if `dst` is shorter than `15 * stride + 4`.
     fn store_columns(columns: &[Self; 4], dst: &mut [Self::Elem], stride: u16);
-    /// Every lane as an `f64`.
-    fn widen(self) -> [f64; 16];
-    /// Every lane rounded from an `f64`.
-    fn narrow(simd: Self::Simd, x: &[f64; 16]) -> Self;
+    /// Every lane as a wide number.
+    fn widen(self) -> [Wide<Self::Elem>; 16];
+    /// Every lane rounded from a wide number.
+    fn narrow(simd: Self::Simd, x: &[Wide<Self::Elem>; 16]) -> Self;
 
     /// Asks for the memory at `p`, which need not be any, for it will soon be read. Does nothing where there is no such
     /// instruction.
@@ -161,25 +162,25 @@ pub trait Vector:
     fn sum_zero(simd: Self::Simd) -> Self::Sum;
     /// Adds every lane of `x`, widened, to its lane of `sum`.
     fn sum_add(sum: Self::Sum, x: Self) -> Self::Sum;
-    /// Adds `a * b`, taken in `f64` where it is exact, lane by lane.
+    /// Adds `a * b`, taken in wide numbers where it is exact, lane by lane.
     fn sum_add_product(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
     /// The sums of both, lane by lane.
     fn sum_merge(a: Self::Sum, b: Self::Sum) -> Self::Sum;
     /// The sum times a number, lane by lane.
-    fn sum_scale(sum: Self::Sum, factor: f64) -> Self::Sum;
+    fn sum_scale(sum: Self::Sum, factor: Wide<Self::Elem>) -> Self::Sum;
     /// The lanes, each rounded.
     fn sum_narrow(simd: Self::Simd, sum: Self::Sum) -> Self;
     /// The lanes.
-    fn sum_lanes(sum: Self::Sum) -> [f64; 16];
+    fn sum_lanes(sum: Self::Sum) -> [Wide<Self::Elem>; 16];
     /// The sum of the lanes, halves first: lane `i` plus lane `i + 8`, then `i + 4`, `i + 2`,
     /// `i + 1`. The same order on every backend.
-    fn sum_total(sum: Self::Sum) -> f64;
+    fn sum_total(sum: Self::Sum) -> Wide<Self::Elem>;
 }
 
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
 /// same names in the module `op` beside the invocation.
 macro_rules! impl_vector {
-    ($vector:ident of $lanes:literal $elem:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:expr, fused: $fused:expr) => {
+    ($vector:ident of $lanes:literal $elem:ident and $wide:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:expr, fused: $fused:expr) => {
         impl $crate::simd::Vector for $vector {
             type Simd = $simd;
             type Elem = $elem;
@@ -199,8 +200,8 @@ macro_rules! impl_vector {
                 fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
                 fn load_columns(simd: $simd, src: &[$elem], stride: u16, columns: &mut [Self; 4]) -> ();
                 fn store_columns(columns: &[Self; 4], dst: &mut [$elem], stride: u16) -> ();
-                fn widen(self: Self) -> [f64; 16];
-                fn narrow(simd: $simd, x: &[f64; 16]) -> Self;
+                fn widen(self: Self) -> [$wide; 16];
+                fn narrow(simd: $simd, x: &[$wide; 16]) -> Self;
                 fn prefetch(simd: $simd, p: *const $elem) -> ();
                 fn mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn neg_mul_add(self: Self, a: Self, b: Self) -> Self;
@@ -225,10 +226,10 @@ macro_rules! impl_vector {
                 fn sum_add(sum: $sum, x: Self) -> $sum;
                 fn sum_add_product(sum: $sum, a: Self, b: Self) -> $sum;
                 fn sum_merge(a: $sum, b: $sum) -> $sum;
-                fn sum_scale(sum: $sum, factor: f64) -> $sum;
+                fn sum_scale(sum: $sum, factor: $wide) -> $sum;
                 fn sum_narrow(simd: $simd, sum: $sum) -> Self;
-                fn sum_lanes(sum: $sum) -> [f64; 16];
-                fn sum_total(sum: $sum) -> f64;
+                fn sum_lanes(sum: $sum) -> [$wide; 16];
+                fn sum_total(sum: $sum) -> $wide;
             }
         }
         $crate::simd::forward! { operator Add add $vector }

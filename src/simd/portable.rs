@@ -48,7 +48,7 @@ pub struct Sum(f64x8, f64x8);
 pub struct Table([u32; 8]);
 
 // Four registers: the fewest, of SSE2.
-impl_vector!(F32x16 of 16 f32, Portable, Mask, Sum, Table, registers: 4, fused: FUSED);
+impl_vector!(F32x16 of 16 f32 and f64, Portable, Mask, Sum, Table, registers: 4, fused: FUSED);
 
 mod op {
     use super::{F32x16, Mask, Portable, Sum, Table, f32x4, f32x16, f64x8, u32x16};

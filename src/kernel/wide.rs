@@ -1,0 +1,113 @@
+//! The numbers that sums over a row, and what is done once a row, are taken in: of about twice as many bits as elements have.
+
+use core::fmt::Debug;
+use core::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+use super::{log, masked};
+use crate::element::sealed::Float;
+
+/// The wide numbers of an element type.
+pub type Wide<T> = <T as Float>::Wide;
+
+/// A wide number. Sums and products are plain arithmetic, whose bits are the same on every backend.
+pub trait WideFloat:
+    Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + 'static
+{
+    const ZERO: Self;
+    const ONE: Self;
+    const LN_2: Self;
+
+    /// That number.
+    fn of(x: f64) -> Self;
+    /// The nearest `f64`.
+    fn nearest(self) -> f64;
+    fn is_nan(self) -> bool;
+    fn is_finite(self) -> bool;
+    fn abs(self) -> Self;
+    /// The larger of two numbers, neither of which is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of two numbers, neither of which is NaN.
+    fn min(self, other: Self) -> Self;
+    /// `self * s + m` of numbers that are elements, so that it rounds to an element as the exact result does.
+    fn product_plus(self, s: Self, m: Self) -> Self;
+    /// One of two, both of which are there: see [`log::by_mask`].
+    fn by_mask(condition: bool, yes: Self, no: Self) -> Self;
+
+    /// `ln` of a positive normal number as `whole + 2 atanh(numerator / denominator)`.
+    fn ln_parts(self) -> (Self, Self, Self);
+    /// `2 atanh(self)` up to 0.172 in magnitude.
+    fn twice_atanh(self) -> Self;
+    /// `e^self` up to 700, and that of 700 above; 0 below -700; NaN for NaN.
+    fn exp(self) -> Self;
+}
+
+impl WideFloat for f64 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+    const LN_2: Self = core::f64::consts::LN_2;
+
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn nearest(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        f64::is_nan(self)
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        f64::is_finite(self)
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        f64::abs(self)
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        f64::max(self, other)
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        f64::min(self, other)
+    }
+    #[inline(always)]
+    fn product_plus(self, s: Self, m: Self) -> Self {
+        masked::product_plus(self, s, m)
+    }
+    #[inline(always)]
+    fn by_mask(condition: bool, yes: Self, no: Self) -> Self {
+        let mask = u64::from(condition).wrapping_neg();
+        f64::from_bits(yes.to_bits() & mask | no.to_bits() & !mask)
+    }
+
+    #[inline(always)]
+    fn ln_parts(self) -> (Self, Self, Self) {
+        log::ln_parts(self)
+    }
+    #[inline(always)]
+    fn twice_atanh(self) -> Self {
+        log::twice_atanh(self)
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        log::exp_f64(self)
+    }
+}
