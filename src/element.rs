@@ -12,7 +12,7 @@ use crate::operations::Operations;
 use crate::simd::{Simd, Vector};
 use sealed::Float;
 
-/// A type of float that rows are made of: [`f32`], and with the feature `half` the 16-bit floats `f16` and `bf16` of the
+/// A type of float that rows are made of: [`f32`], with the feature `f64` [`f64`], and with the feature `half` the 16-bit floats `f16` and `bf16` of the
 /// crate `half`. Sealed.
 ///
 /// Rows of 16-bit floats are computed in `f32`, as [`f32`] rows of the same numbers would be, and results that replace elements are
@@ -39,26 +39,34 @@ pub trait Element: Copy + PartialEq + Debug + Send + Sync + 'static + Operations
 /// A type of float that results are computed in. Sealed.
 pub trait Real: Float + Element<Real = Self> {}
 
-impl Element for f32 {
-    type Real = Self;
+/// A type that is computed in itself, of which an instruction set has vectors.
+macro_rules! real {
+    ($real:ident, $vector:ident) => {
+        impl Element for $real {
+            type Real = Self;
 
-    const EMPTY: Self = 0.0;
-    const IS_REAL: bool = true;
+            const EMPTY: Self = 0.0;
+            const IS_REAL: bool = true;
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, src: &[Self; 16]) -> S::F32 {
-        S::F32::load(simd, src)
-    }
-    #[inline(always)]
-    fn store<S: Simd>(_: S, x: S::F32, dst: &mut [Self; 16]) {
-        x.store(dst);
-    }
-    #[inline(always)]
-    fn to_real(self) -> Self {
-        self
-    }
+            #[inline(always)]
+            fn load<S: Simd>(simd: S, src: &[Self; 16]) -> S::$vector {
+                S::$vector::load(simd, src)
+            }
+            #[inline(always)]
+            fn store<S: Simd>(_: S, x: S::$vector, dst: &mut [Self; 16]) {
+                x.store(dst);
+            }
+            #[inline(always)]
+            fn to_real(self) -> Self {
+                self
+            }
+        }
+        impl Real for $real {}
+    };
 }
-impl Real for f32 {}
+real!(f32, F32);
+#[cfg(feature = "f64")]
+real!(f64, F64);
 
 /// A type of 16 bits, whose conversions an instruction set has.
 #[cfg(feature = "half")]
@@ -97,6 +105,8 @@ pub(crate) mod sealed {
     use super::{ExpConstants, Simd, Vector};
     use crate::kernel::wide::WideFloat;
     use crate::kernel::{binary_cross_entropy, exp};
+    #[cfg(feature = "f64")]
+    use crate::kernel::{double, pair::Pair};
 
     /// What the kernels and the scalar path need of an element type.
     pub trait Float:
@@ -126,6 +136,9 @@ pub(crate) mod sealed {
         /// Half of the spacing of the numbers above 1: the largest relative error of rounding.
         const UNIT: f64;
         const EXP: ExpConstants<Self>;
+        /// The coefficients of a polynomial: as many numbers as the longest of [`EXP`](Self::EXP) has, and these as zeros.
+        type Coefficients: Copy + Debug + Send + Sync + AsRef<[Self]> + AsMut<[Self]>;
+        const NO_COEFFICIENTS: Self::Coefficients;
         /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first.
         const ATANH: &'static [Self];
         /// Less than this, subtracted from the largest number, leaves that number.
@@ -157,7 +170,7 @@ pub(crate) mod sealed {
 
     /// One element type: its vectors and its constants.
     macro_rules! float {
-        ($float:ident, $vector:ident, $wide:ident, $nan:expr, $exp:expr, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
+        ($float:ident, $vector:ident, $wide:ident, $nan:expr, $exp:expr, coefficients: $coefficients:literal, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
             impl Float for $float {
                 type Vector<S: Simd> = S::$vector;
                 type Wide = $wide;
@@ -169,6 +182,8 @@ pub(crate) mod sealed {
                 const NAN: Self = $float::from_bits($nan);
                 const UNIT: f64 = $float::EPSILON as f64 / 2.0;
                 const EXP: ExpConstants<Self> = $exp;
+                type Coefficients = [$float; $coefficients];
+                const NO_COEFFICIENTS: Self::Coefficients = [0.0; $coefficients];
                 const ATANH: &'static [Self] = $atanh;
                 const LARGE: f64 = $large;
                 const SCALE: f64 = $scale;
@@ -187,7 +202,7 @@ pub(crate) mod sealed {
                 }
                 #[inline(always)]
                 fn from_wide(x: $wide) -> Self {
-                    x as Self
+                    x.nearest() as Self
                 }
 
                 #[cfg(feature = "std")]
@@ -210,8 +225,14 @@ pub(crate) mod sealed {
     }
 
     float!(
-        f32, F32, f64, 0x7FC0_0000, exp::F32, &binary_cross_entropy::ATANH_F32,
+        f32, F32, f64, 0x7FC0_0000, exp::F32, coefficients: 7, &binary_cross_entropy::ATANH_F32,
         large: 1.267_650_600_228_229_4e30, // 2^100
+        scale: 18_446_744_073_709_551_616.0 // 2^64
+    );
+    #[cfg(feature = "f64")]
+    float!(
+        f64, F64, Pair, 0x7FF8_0000_0000_0000, double::EXP, coefficients: 13, &double::ATANH,
+        large: 9.745_314_011_4e288, // 2^960
         scale: 18_446_744_073_709_551_616.0 // 2^64
     );
 }

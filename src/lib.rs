@@ -133,6 +133,15 @@
 //! others / w_t)` and its target gradient `-others / S`, where `others` is the sum of the weights
 //! without the target, never a difference.
 //!
+//! # Element types
+//!
+//! Rows are of `f32`, of 16-bit floats that are computed as such ([`Element`]), or with the feature `f64` of `f64`; all functions take any of them, but for
+//! [`RowState`], which has no `f64`. The numbers in this documentation are those of `f32`. The kernels are the same for `f64`, with constants of its own, and so are the bounds, in ULP of `f64`: a unit is 2^-53, 2^-122 is 2^-969, and where
+//! sums of a row, and what is done once a row, are taken in `f64`, they are pairs of `f64` then, of some 106 bits. Sums of `f64` overflow
+//! where a partial sum does. Errors against arithmetic of 192 bits are in `tests/f64.rs`.
+//!
+//! # The environment
+//!
 //! All this assumes the default floating-point environment: rounding to nearest, subnormal numbers
 //! not flushed. C code that was linked with `-ffast-math` may change that for the whole process.
 //!

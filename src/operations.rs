@@ -105,6 +105,8 @@ macro_rules! implement {
 
 table! { declare }
 table! { implement f32 }
+#[cfg(feature = "f64")]
+table! { implement f64 }
 #[cfg(feature = "half")]
 table! { implement half::f16 }
 #[cfg(feature = "half")]

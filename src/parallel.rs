@@ -224,7 +224,7 @@ mod tests {
     #[test]
     #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     fn more_than_one_thread_works() {
-        let x = vec![0.0; 2 * SERIAL_BELOW];
+        let x = vec![0.0_f32; 2 * SERIAL_BELOW];
         let run = || {
             let rows = Batch::new([&x[..]], 16.into()).unwrap();
             let backend = Backend::named("portable").unwrap();

@@ -22,8 +22,8 @@ pub fn max<T: Element>(x: &[T]) -> Result<T::Real, Error> {
 
 /// The sum of all elements, 0 for none. Infinities and NaN flow through.
 ///
-/// Summed in `f64` and rounded once, so within 0.51 ULP of the sum of the magnitudes up to 2^28
-/// elements. Partial sums do not overflow. (The scalar backend adds in the element type.)
+/// Summed in `f64` (elements of `f64`: in pairs of them) and rounded once, so within 0.51 ULP of the sum of the magnitudes up to 2^28
+/// elements. Partial sums of `f32` do not overflow. (The scalar backend adds in the element type.)
 ///
 /// # Errors
 /// [`Error::Backend`] if `SOFTLANE_BACKEND` names none.

@@ -15,7 +15,7 @@ use crate::targets::Flat;
 /// The most classes that a row in parts has: 2^36, or fewer where `usize` is shorter.
 const MOST: usize = MAX_CHUNKS.saturating_mul(CHUNK);
 
-/// What is known of a part of a row, so that a row can arrive in pieces, or its classes lie on several machines (a vocabulary-parallel
+/// What is known of a part of a row of `f32`, so that a row can arrive in pieces, or its classes lie on several machines (a vocabulary-parallel
 /// loss). Plain data: [`to_bytes`](Self::to_bytes) makes it fit for any transport.
 ///
 /// Parts that begin at multiples of [`CHUNK`](Self::CHUNK) classes merge with their neighbours, in any grouping and from any side.

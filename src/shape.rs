@@ -15,7 +15,7 @@
 /// Whatever the shape, rows have the bits that they have one after the other, targets and results of rows go by their number, and the
 /// elements between rows are neither read nor written. (But a mean over distributions has as its divisor a sum that is taken in another order.)
 ///
-/// Rows that are not contiguous are copied to 64 KiB of the stack and back, a few at a time; longer ones (than 16 384 classes, or 8192 where two slices are read) with the
+/// Rows that are not contiguous are copied to 64 KiB of the stack and back, a few at a time; longer ones (than 16 384 classes, or 8192 where two slices are read; half as many of `f64`) with the
 /// feature `alloc` to memory that is allocated for them, and without it, they are an error.
 ///
 /// ```

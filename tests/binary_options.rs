@@ -438,18 +438,18 @@ fn elements_that_are_special() {
         );
         // Nothing counts.
         let nothing = new().exec(exec).ignore_mask(&[true; 2]);
-        assert!(nothing.loss(&[1.0; 2], 2, &[1.0; 2]).unwrap().is_nan());
+        assert!(nothing.loss(&[1.0_f32; 2], 2, &[1.0; 2]).unwrap().is_nan());
         assert_eq!(
             nothing
                 .empty_mean(EmptyMean::Zero)
-                .loss(&[1.0; 2], 2, &[1.0; 2])
+                .loss(&[1.0_f32; 2], 2, &[1.0; 2])
                 .unwrap(),
             0.0
         );
         assert_eq!(
             nothing
                 .normaliser(2.0)
-                .loss(&[1.0; 2], 2, &[1.0; 2])
+                .loss(&[1.0_f32; 2], 2, &[1.0; 2])
                 .unwrap(),
             0.0
         );

@@ -1337,7 +1337,7 @@ fn unaligned_slices() {
 #[cfg(target_pointer_width = "64")]
 fn more_than_2_to_the_31_elements() {
     let n = (1 << 31) + 21;
-    let mut x = vec![0.0; n];
+    let mut x = vec![0.0_f32; n];
     x[n - 1] = 3.0;
     let lse = ((n - 1) as f64 + 3_f64.exp()).ln();
     for backend in Backend::available().filter(|backend| backend.name() != "scalar") {

@@ -705,14 +705,19 @@ fn rows_that_are_special() {
                 .loss_per_row_and_grad(&[0.0, 0.0], 2, &[0], &mut loss, &mut grad)
                 .unwrap();
             assert_eq!(loss, [core::f32::consts::LN_2], "{backend:?}");
-            assert!(grad.iter().all(|g| !g.is_finite()), "{backend:?}: {grad:?}");
+            assert!(
+                grad.iter().all(|g| !f32::is_finite(*g)),
+                "{backend:?}: {grad:?}"
+            );
         }
         // A mean of weights that are all 0, and one whose divisor is given.
-        let nothing = CrossEntropy::new().exec(exec).class_weights(&[0.0, 0.0]);
+        let nothing = CrossEntropy::new()
+            .exec(exec)
+            .class_weights(&[0.0_f32, 0.0]);
         let mut grad = [9.0; 2];
         assert!(
             nothing
-                .loss_and_grad(&[1.0, 0.0], 2, &[1], &mut grad)
+                .loss_and_grad(&[1.0_f32, 0.0], 2, &[1], &mut grad)
                 .unwrap()
                 .is_nan()
         );
@@ -720,12 +725,15 @@ fn rows_that_are_special() {
         assert_eq!(
             nothing
                 .empty_mean(EmptyMean::Zero)
-                .loss(&[1.0, 0.0], 2, &[1])
+                .loss(&[1.0_f32, 0.0], 2, &[1])
                 .unwrap(),
             0.0
         );
         assert_eq!(
-            nothing.normaliser(3.0).loss(&[1.0, 0.0], 2, &[1]).unwrap(),
+            nothing
+                .normaliser(3.0)
+                .loss(&[1.0_f32, 0.0], 2, &[1])
+                .unwrap(),
             0.0
         );
         let ignored = CrossEntropy::new().exec(exec).normaliser(3.0);

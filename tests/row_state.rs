@@ -627,9 +627,9 @@ fn rows_of_nothing() {
         assert_eq!(row.loss(), Err(error));
         // Nothing on either side of something.
         let mut part = RowState::new(CHUNK, Some(0)).unwrap().exec(exec);
-        part.update(&[1.0]).unwrap();
+        part.update(&[1.0_f32]).unwrap();
         let mut chunk = RowState::new(0, Some(0)).unwrap().exec(exec);
-        chunk.update(&[2.0; CHUNK]).unwrap();
+        chunk.update(&[2.0_f32; CHUNK]).unwrap();
         let between = RowState::new(CHUNK, Some(0)).unwrap();
         let whole = chunk.merge(part).unwrap().to_bytes();
         for state in [
@@ -667,7 +667,7 @@ fn parts_begin_at_chunks_below_the_limit() {
             let mut last = RowState::new(large / 2 - CHUNK, None).unwrap().exec(exec);
             last.update(&[0.0_f32; CHUNK]).unwrap();
             let before = last.to_bytes();
-            let error = last.update(&[0.0]).unwrap_err();
+            let error = last.update(&[0.0_f32]).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "classes 68719476736..68719476737 are no part of a row of 68719476736 classes"
@@ -689,7 +689,7 @@ fn errors_change_nothing() {
         };
         let mut short = part(0, 10, Some(3));
         let before = short.to_bytes();
-        assert_eq!(short.update(&[0.0]), Err(Error::Boundary { class: 10 }));
+        assert_eq!(short.update(&[0.0_f32]), Err(Error::Boundary { class: 10 }));
         assert!(short.to_bytes() == before);
 
         let neighbours = [
@@ -791,9 +791,9 @@ fn arithmetics_do_not_mix() {
             let mut y = [9.0; 2];
             let results = [
                 merged.map(|_| ()),
-                other.probs(&[1.0; 2], &mut y),
+                other.probs(&[1.0_f32; 2], &mut y),
                 other.grad(0, &[1.0; 2], 1.0, &mut y),
-                other.update(&[1.0; CHUNK]),
+                other.update(&[1.0_f32; CHUNK]),
             ];
             // What is taken in `f64` needs no backend, so a state can be asked anywhere.
             assert_eq!(part(a, 0).exec(exec).loss(), part(a, 0).loss());

@@ -28,7 +28,7 @@ fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
 where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    if !(1..=FEW).contains(&classes) {
+    if !V::BY_COLUMNS || !(1..=FEW).contains(&classes) {
         return usize::MAX;
     }
     let least = if V::REGISTERS < 8 {
@@ -88,7 +88,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     const { assert!(V::LANES == ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
-    if rows.rows() >= enough {
+    if V::BY_COLUMNS && rows.rows() >= enough {
         let classes = rows.classes();
         // A single block needs no second one, whose memory costs as much time to write as a row.
         let mut blocks = [Block::new(simd, classes); 2];

@@ -1,10 +1,14 @@
 //! The row kernels, each written once over the vector trait: one file an operation, and the
-//! mechanisms that they share. No `unsafe`, no `cfg`.
+//! mechanisms that they share. No `unsafe`, and `cfg` only here.
 
 pub mod block;
+#[cfg(feature = "f64")]
+pub mod double;
 pub mod entropy;
 pub mod exp;
 pub mod log;
+#[cfg(feature = "f64")]
+pub mod pair;
 pub mod row;
 pub mod scale;
 pub mod shift;

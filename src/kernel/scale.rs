@@ -12,14 +12,11 @@
 use super::exp::ExpConstants;
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
-
-/// The most coefficients that a polynomial of an element type has: [`ExpConstants::poly`] and
-/// [`ExpConstants::table_poly`].
-const MOST: usize = 7;
+use crate::element::sealed::Float;
 
 /// The constants of `e^(s x)`.
 #[derive(Clone, Copy, Debug)]
-pub struct Scale<T> {
+pub struct Scale<T: Float> {
     /// `s`.
     pub factor: f64,
     /// A power of two by which elements are multiplied first: all that follows is of the others' product. 1, unless the factor is
@@ -34,14 +31,14 @@ pub struct Scale<T> {
     pub table_ln2: [T; 2],
     pub ln2_short: [T; 2],
     /// The coefficients of the polynomials in `x` in place of `s x`, highest power first.
-    table_poly: [T; MOST],
-    poly: [T; MOST],
+    table_poly: T::Coefficients,
+    poly: T::Coefficients,
     /// [`ExpConstants::reach`].
     pub reach: [T; 2],
 }
 
 /// A factor of the logits, known when a kernel is compiled ([`One`]) or when it runs.
-pub trait LogitScale<T>: Copy + Sync {
+pub trait LogitScale<T: Float>: Copy + Sync {
     /// The factor.
     fn scale(&self) -> Scale<T>;
     /// Whether it is 1.
@@ -110,8 +107,8 @@ impl<T: Real> Scale<T> {
         if (1.0 / NEAR..=NEAR).contains(&factor) {
             return Self::of(factor, T::ONE, factor, reach);
         }
-        // Within the range of the type, with a mantissa of 0.
-        let power = f64::from_bits(factor.to_bits() >> 52 << 52);
+        // Within the range of the type, with a mantissa of 0; of a subnormal factor, the least normal one.
+        let power = f64::from_bits(factor.to_bits() >> 52 << 52).max(f64::MIN_POSITIVE);
         // Unless it is rounded to the least of it.
         let power = if T::from_f64(power) == T::ZERO {
             2.0 * power
@@ -149,26 +146,26 @@ impl<T: Real> Scale<T> {
             ln2: T::from_wide(ln2),
             table_ln2: in_two_parts(eighth, T::from_wide(eighth)),
             ln2_short: in_two_parts(ln2, T::from_f64(short::<T>(ln2.nearest()))),
-            table_poly: [T::ZERO; MOST],
-            poly: [T::ZERO; MOST],
+            table_poly: T::NO_COEFFICIENTS,
+            poly: T::NO_COEFFICIENTS,
             reach,
         };
         // The growth is a polynomial times `s x`.
-        powers(&mut scaled.table_poly, table_poly, s, s);
-        powers(&mut scaled.poly, poly, 1.0, s);
+        powers(scaled.table_poly.as_mut(), table_poly, s, s);
+        powers(scaled.poly.as_mut(), poly, 1.0, s);
         scaled
     }
 
     /// The coefficients of [`ExpConstants::table_poly`].
     #[inline(always)]
     pub fn table_poly(&self) -> &[T] {
-        &self.table_poly[..T::EXP.table_poly.len()]
+        &self.table_poly.as_ref()[..T::EXP.table_poly.len()]
     }
 
     /// The coefficients of [`ExpConstants::poly`].
     #[inline(always)]
     pub fn poly(&self) -> &[T] {
-        &self.poly[..T::EXP.poly.len()]
+        &self.poly.as_ref()[..T::EXP.poly.len()]
     }
 }
 
@@ -254,6 +251,62 @@ mod tests {
                     .chain(scale.poly())
                     .chain(&scale.table_ln2);
                 assert!(constants.copied().all(f32::is_normal), "{scale:?}");
+            }
+        }
+    }
+
+    #[cfg(feature = "f64")]
+    mod double {
+        use super::Scale;
+        use crate::kernel::double::EXP;
+        use crate::kernel::pair::Pair;
+        use crate::kernel::wide::WideFloat as _;
+
+        /// Here factors are wide numbers.
+        #[test]
+        #[expect(clippy::float_cmp, reason = "these are the same")]
+        fn a_factor_of_one_is_none() {
+            let scale = Scale::<f64>::one();
+            assert_eq!((scale.first, scale.log2_e), (1.0, EXP.log2_e));
+            assert_eq!(
+                (scale.table_log2_e, scale.ln2),
+                (8.0 * EXP.log2_e, EXP.ln2[0])
+            );
+            assert_eq!(scale.table_ln2, EXP.ln2.map(|part| part / 8.0));
+            assert_eq!(scale.ln2_short, EXP.ln2_short);
+            assert_eq!(
+                (scale.poly(), scale.table_poly()),
+                (EXP.poly, EXP.table_poly)
+            );
+        }
+
+        #[test]
+        fn constants_of_every_factor() {
+            let bound = (-100_f64).exp2();
+            for exponent in -1074..1024 {
+                for mantissa in [1.0, 1.3, 1.999_999] {
+                    let power = (f64::from(exponent) / 2.0).floor();
+                    let factor = mantissa * power.exp2() * (f64::from(exponent) - power).exp2();
+                    let scale = Scale::<f64>::new(factor);
+                    assert!(scale.first > 0.0, "{factor:e}");
+                    let rest = Pair::of(factor / scale.first);
+                    let [hi, lo] = scale.table_ln2.map(Pair::of);
+                    let step = (hi + lo) * Pair::of(8.0) * rest / Pair::LN_2;
+                    assert!((step - Pair::ONE).abs().nearest() < bound, "{factor:e}");
+                    let [hi, lo] = scale.ln2_short.map(Pair::of);
+                    let whole = (hi + lo) * rest / Pair::LN_2;
+                    assert!(
+                        (whole - Pair::ONE).abs().nearest() < (-84_f64).exp2(),
+                        "{factor:e}"
+                    );
+                    // Its product with a number of 21 bits is exact.
+                    assert_eq!(scale.ln2_short[0].to_bits() % (1 << 21), 0);
+                    let constants = scale.table_poly().iter().chain(scale.poly());
+                    assert!(
+                        constants.chain(&scale.table_ln2).all(|c| c.is_normal()),
+                        "{scale:?}"
+                    );
+                }
             }
         }
     }

@@ -20,14 +20,14 @@ use super::polynomial;
 use super::scale::Scale;
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::simd::Vector;
 
 /// How the elements of a row become weights: `c 2^(lift - N) e^(s (x - offset))`, with one integer `N`
 /// for the row and the factor `s` of the logits. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
 /// row.
 #[derive(Clone, Copy, Debug)]
-pub struct Shift<T> {
+pub struct Shift<T: Float> {
     /// Subtracted from the elements of rows beyond the reach of the reduction: their maximum. The
     /// difference is exact wherever it matters: by Sterbenz's lemma down to half of the maximum,
     /// and whatever lies lower has no weight.
@@ -67,11 +67,12 @@ impl<T: Real> Shift<T> {
     }
 
     /// The same where something beside the row has a scaled logit, less the offset, that no element can have: weights are measured from there.
-    /// (Where that is 200 octaves above, no element has a probability.)
+    /// (Where that is a little more octaves above than those of the lightest weight, no element has a probability.)
     #[inline(always)]
     pub fn raised(self, logit: Wide<T>) -> Self {
         let octaves = logit.nearest() * core::f64::consts::LOG2_E - self.reference.to_f64();
-        let octaves = if octaves > 200.0 { 200.0 } else { octaves };
+        let most = 11.0 - T::EXP.lightest.to_f64();
+        let octaves = if octaves > most { most } else { octaves };
         let round = T::EXP.round;
         let octaves = (T::from_f64(octaves) + round) - round;
         Self {
@@ -616,6 +617,121 @@ mod tests {
                 error.abs() <= bound,
                 "{backend:?}: {range:?} beyond {bounds:?}"
             );
+        }
+    }
+
+    #[cfg(feature = "f64")]
+    mod double {
+        use super::{
+            Kernel, Rows, Scalar, Scale, Shift, Simd, Vector as _, Weigh, merge, vector_backends,
+        };
+        use crate::kernel::pair::Pair;
+        use crate::kernel::wide::WideFloat as _;
+        use crate::kernel::{double, log};
+        use crate::rows::Pass as _;
+
+        #[test]
+        #[expect(clippy::float_cmp, reason = "rounding is exact")]
+        fn the_table_is_rounded_once() {
+            let [unit, ln_unit] = double::EXP.unit;
+            let step = 1.0 / (1_u64 << 53) as f64;
+            assert_eq!(unit.nearest(), 1.0 - 64_008_694.0 * step);
+            assert!((log::ln(unit) - ln_unit).abs().nearest() < 1e-27);
+            for (j, entry) in (0..).zip(double::EXP.table) {
+                let exact = unit * (Pair::LN_2 * Pair::of(f64::from(j) / 8.0)).exp();
+                assert_eq!(entry, exact.nearest(), "{j}");
+                // Which is small, in all of them.
+                let error = (Pair::of(entry) - exact).abs().nearest() / entry / step;
+                assert!(error < 0.06, "{j}: {error} u");
+            }
+        }
+
+        /// The ranges of the relative errors of weights of `f64`, rounded and not, in units of `2^-53`.
+        struct Errors {
+            max: f64,
+            scale: Scale<f64>,
+        }
+
+        impl Kernel<Rows<'_, f64, 1>> for Errors {
+            type Output = [f64; 4];
+
+            fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f64, 1>) -> [f64; 4] {
+                let shift = Shift::new::<S::F64>(self.max, &self.scale);
+                let near = Weigh::<S::F64, false>::new(simd, &shift);
+                let far = Weigh::<S::F64, true>::new(simd, &shift);
+                let mut range = [0.0_f64; 4];
+                for row in rows {
+                    for i in 0..row.len() {
+                        let x = S::F64::splat(simd, row.get(0, i));
+                        let weights = if shift.is_far() {
+                            far.weights(simd, x)
+                        } else {
+                            near.weights(simd, x)
+                        };
+                        let [rounded, base, growth] =
+                            [weights.rounded, weights.base, weights.growth]
+                                .map(|x| Pair::of(x.first()));
+                        let logit = shift.logit(row.get(0, i));
+                        let exact = (logit - shift.ln_unit::<S::F64>()).exp();
+                        for (k, weight) in [rounded, base + base * growth].into_iter().enumerate() {
+                            let error = ((weight - exact) / exact).nearest() * (1_u64 << 53) as f64;
+                            range[2 * k] = range[2 * k].min(error);
+                            range[2 * k + 1] = range[2 * k + 1].max(error);
+                        }
+                    }
+                }
+                range
+            }
+        }
+
+        impl Scalar<Rows<'_, f64, 1>> for Errors {
+            fn scalar(&self, _: Rows<'_, f64, 1>) -> [f64; 4] {
+                unreachable!("the scalar path has no weights")
+            }
+        }
+
+        /// Down to the cut-off and near the maximum, with factors and without.
+        #[test]
+        fn weights_are_accurate() {
+            let mut bits = 1_u64;
+            let mut uniform = || {
+                bits = bits
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (bits >> 11) as f64 / (1_u64 << 53) as f64
+            };
+            for backend in vector_backends() {
+                let mut ranges = [[0.0; 4]; 2];
+                let factors = [1.0, 0.1, 0.999, 3.5, 1e-3, 1e-9, 1e15, 1e300];
+                for (i, factor) in factors.into_iter().enumerate() {
+                    for max in [0.0, 40.0, -700.0, 4000.0, -65_000.0, 1e6, -1e12] {
+                        let max = max / factor;
+                        let depths = [750.0, 1.0, 1e-5];
+                        let below = |depth: f64| max - depth * uniform() / factor;
+                        let x: Vec<f64> = (0..3000).map(|i| depths[i % 3]).map(below).collect();
+                        let scale = Scale::new(factor);
+                        let found = backend.run(&Errors { max, scale }, Rows::flat(&x));
+                        let has_factor = usize::from(i > 0);
+                        ranges[has_factor] = merge(ranges[has_factor], found);
+                    }
+                }
+                println!(
+                    "{backend:?}: {:.3?} u, {:.3?} u with factors",
+                    ranges[0], ranges[1]
+                );
+                // The wider of each pair of bounds of `f32`: the table is rounded to other sides.
+                let bounds: [f64; 4] = if backend.is_fused() {
+                    [1.099, 1.099, 0.179, 0.179]
+                } else {
+                    [1.8; 4]
+                };
+                let rounded = if backend.is_fused() { 0.05 } else { 0.2 };
+                for (range, more) in ranges.into_iter().zip([0.0, rounded]) {
+                    for (error, bound) in range.into_iter().zip(bounds) {
+                        assert!(error.abs() <= bound + more, "{backend:?}: {range:?}");
+                    }
+                }
+            }
         }
     }
 }

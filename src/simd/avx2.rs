@@ -50,8 +50,13 @@ impl Avx2 {
     }
 }
 
+#[cfg(feature = "f64")]
+mod double;
+
 impl Simd for Avx2 {
     type F32 = F32x16;
+    #[cfg(feature = "f64")]
+    type F64 = double::F64x16;
     conversions!(F32x16);
 }
 
@@ -74,7 +79,7 @@ pub struct Table(__m256i);
 // Miri, which knows no AVX-512, sees here what is done with many registers.
 const REGISTERS: usize = if cfg!(miri) { 32 } else { 8 };
 
-impl_vector!(F32x16 of 16 f32 and f64, Avx2, Mask, Sum, Table, registers: REGISTERS, fused: true);
+impl_vector!(F32x16 of 16 f32 and f64, Avx2, Mask, Sum, Table, registers: REGISTERS, by columns: true, fused: true);
 
 mod op {
     #[cfg(feature = "half")]

@@ -48,8 +48,13 @@ impl Avx512 {
     }
 }
 
+#[cfg(feature = "f64")]
+mod double;
+
 impl Simd for Avx512 {
     type F32 = F32x16;
+    #[cfg(feature = "f64")]
+    type F64 = double::F64x16;
     conversions!(F32x16);
 }
 
@@ -69,7 +74,7 @@ pub struct Sum(__m512d, __m512d);
 #[derive(Clone, Copy, Debug)]
 pub struct Table(__m512i);
 
-impl_vector!(F32x16 of 16 f32 and f64, Avx512, Mask, Sum, Table, registers: 32, fused: true);
+impl_vector!(F32x16 of 16 f32 and f64, Avx512, Mask, Sum, Table, registers: 32, by columns: true, fused: true);
 
 mod op {
     #[cfg(feature = "half")]

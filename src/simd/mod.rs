@@ -12,7 +12,7 @@
 //! a link of that chain breaks. Closures have to say so too, or the compiler leaves the larger ones
 //! out of line.
 //!
-//! Every backend has sixteen lanes of `f32`, in as many registers as it takes. So loops, tails and
+//! Every backend has sixteen lanes of `f32` and of `f64`, in as many registers as it takes. So loops, tails and
 //! the order of additions are the same everywhere, and so are the bits (where multiply-add is
 //! fused).
 
@@ -26,12 +26,17 @@ use crate::kernel::wide::Wide;
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(feature = "f64")]
+pub(crate) mod double;
 pub(crate) mod portable;
 
 /// An instruction set that this processor was found to support: holding one is the proof.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen lanes of `f32`.
     type F32: Vector<Elem = f32, Array = [f32; 16], Simd = Self>;
+    /// Sixteen lanes of `f64`.
+    #[cfg(feature = "f64")]
+    type F64: Vector<Elem = f64, Array = [f64; 16], Simd = Self>;
 
     /// The bits of sixteen `f16` as `f32`, exactly.
     #[cfg(feature = "half")]
@@ -80,6 +85,8 @@ pub trait Vector:
     const LANES: usize;
     /// How many vectors the registers hold.
     const REGISTERS: usize;
+    /// Whether short rows are done sixteen at a time, by columns, where that is faster.
+    const BY_COLUMNS: bool;
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
 
@@ -180,7 +187,7 @@ pub trait Vector:
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
 /// same names in the module `op` beside the invocation.
 macro_rules! impl_vector {
-    ($vector:ident of $lanes:literal $elem:ident and $wide:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:expr, fused: $fused:expr) => {
+    ($vector:ident of $lanes:literal $elem:ident and $wide:ident, $simd:ident, $mask:ty, $sum:ty, $table:ty, registers: $registers:expr, by columns: $by_columns:expr, fused: $fused:expr) => {
         impl $crate::simd::Vector for $vector {
             type Simd = $simd;
             type Elem = $elem;
@@ -190,6 +197,7 @@ macro_rules! impl_vector {
             type Table = $table;
             const LANES: usize = $lanes;
             const REGISTERS: usize = $registers;
+            const BY_COLUMNS: bool = $by_columns;
             const FUSED: bool = $fused;
 
             $crate::simd::forward! {
@@ -320,6 +328,12 @@ mod tests {
             masks::<S::F32>(simd);
             #[cfg(feature = "half")]
             halves(simd);
+            #[cfg(feature = "f64")]
+            {
+                masks::<S::F64>(simd);
+                double::vectors::<S::F64>(simd);
+                double::sums::<S::F64>(simd);
+            }
         }
     }
 
@@ -453,7 +467,7 @@ mod tests {
         }
     }
 
-    fn masks<V: Vector<Elem = f32>>(simd: V::Simd) {
+    fn masks<V: Vector>(simd: V::Simd) {
         for i in 0..16 {
             assert_eq!(V::bits(V::lane(simd, i)), 1 << i);
             assert_eq!(V::bits(V::lanes_from(simd, i)), 0xffff & (0xffff << i));
@@ -469,6 +483,96 @@ mod tests {
         for backend in Backend::available() {
             println!("{backend:?}");
             backend.run(&Check, Rows::flat(&[]));
+        }
+    }
+
+    #[cfg(feature = "f64")]
+    mod double {
+        use super::Vector;
+        use crate::kernel::double::EXP;
+        use crate::kernel::pair::Pair;
+        use crate::kernel::wide::WideFloat as _;
+
+        fn lanes_of<V: Vector<Elem = f64>>(x: V) -> [f64; 16] {
+            x.widen().map(Pair::nearest)
+        }
+
+        /// Columns, tails and powers of two of `f64`.
+        #[expect(clippy::float_cmp, reason = "these are moved")]
+        pub fn vectors<V: Vector<Elem = f64>>(simd: V::Simd) {
+            for rows in [1, 3, 4, 10_u16] {
+                let stride = usize::from(rows);
+                let src: Vec<f64> = (0..15 * stride + 4).map(|i| i as f64 + 0.1).collect();
+                let mut columns = [V::splat(simd, -1.0); 4];
+                V::load_columns(simd, &src, rows, &mut columns);
+                for (k, &column) in columns.iter().enumerate() {
+                    for (row, x) in lanes_of(column).into_iter().enumerate() {
+                        assert_eq!(x, src[row * stride + k], "{row}, {k} of {stride}");
+                    }
+                }
+                let mut dst = src.clone();
+                V::store_columns(&columns, &mut dst, rows);
+                assert_eq!(dst, src);
+            }
+            let x: [f64; 16] = core::array::from_fn(|i| i as f64 - 7.5);
+            for len in 0..16 {
+                let vector = V::load_or(simd, &x[..len], 99.0);
+                let mut dst = [-1.0; 16];
+                vector.store_prefix(&mut dst[..len]);
+                for (i, lane) in lanes_of(vector).into_iter().enumerate() {
+                    assert_eq!(lane, if i < len { x[i] } else { 99.0 });
+                    assert_eq!(dst[i], if i < len { x[i] } else { -1.0 });
+                }
+                assert_eq!(lanes_of(vector.abs())[0], if len > 0 { 7.5 } else { 99.0 });
+                assert_eq!(
+                    (vector.reduce_max(), vector.first()),
+                    (99.0, lanes_of(vector)[0])
+                );
+            }
+            let table = V::table(simd, &EXP.table);
+            for k in [-900, -1, 0, 1, 250] {
+                for (j, entry) in (0..).zip(EXP.table) {
+                    let z = V::splat(simd, EXP.round + f64::from(8 * k + j));
+                    assert_eq!(z.power(table).first(), entry * f64::from(k).exp2());
+                }
+                let z = V::splat(simd, EXP.round + EXP.bias + f64::from(k));
+                assert_eq!(z.exponent().first(), f64::from(k).exp2());
+            }
+        }
+
+        /// As pairs add: to the last bits.
+        pub fn sums<V: Vector<Elem = f64>>(simd: V::Simd) {
+            let x: [f64; 16] = core::array::from_fn(|i| 0.1 + i as f64);
+            let (x, y) = (V::load_or(simd, &x[..15], 1e-20), V::splat(simd, 1.0 / 3.0));
+            let mut sum = V::sum_zero(simd);
+            let mut want = [Pair::ZERO; 16];
+            for _ in 0..300 {
+                sum = V::sum_add_product(V::sum_add(sum, x), x, y);
+                for (want, x) in want.iter_mut().zip(lanes_of(x)) {
+                    *want += Pair::of(x) + Pair::of(x) * Pair::of(1.0 / 3.0);
+                }
+            }
+            let close = |a: Pair, b: Pair| (a - b).abs().nearest() <= 1e-28 * b.abs().nearest();
+            let lanes = V::sum_lanes(sum);
+            assert!(
+                lanes.iter().zip(want).all(|(&a, b)| close(a, b)),
+                "{lanes:?} {want:?}"
+            );
+            let total = want.into_iter().fold(Pair::ZERO, |a, b| a + b);
+            assert!(close(V::sum_total(sum), total));
+            let factor = Pair::ONE / Pair::of(-7.0);
+            let scaled = V::sum_scale(V::sum_merge(sum, sum), factor);
+            let twice = want.map(|x| x * Pair::of(2.0) * factor);
+            assert!(
+                V::sum_lanes(scaled)
+                    .iter()
+                    .zip(twice)
+                    .all(|(&a, b)| close(a, b))
+            );
+            let narrow = V::sum_narrow(simd, scaled);
+            for (narrow, twice) in lanes_of(narrow).into_iter().zip(twice) {
+                assert_eq!(narrow.to_bits(), twice.nearest().to_bits());
+            }
         }
     }
 }

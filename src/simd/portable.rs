@@ -17,8 +17,13 @@ impl Portable {
     }
 }
 
+#[cfg(feature = "f64")]
+mod double;
+
 impl Simd for Portable {
     type F32 = F32x16;
+    #[cfg(feature = "f64")]
+    type F64 = double::F64x16;
     conversions!(F32x16);
 }
 
@@ -29,6 +34,13 @@ pub(crate) const FUSED: bool = cfg!(any(
         target_feature = "fma"
     ),
     all(target_arch = "aarch64", target_feature = "neon"),
+));
+
+/// Which operand `fast_max` returns for a NaN is the target's choice: the second on x86, any
+/// NaN on 64-bit NEON, the first elsewhere (there it is `a < b ? b : a`).
+const SECOND_WINS: bool = cfg!(any(
+    target_feature = "sse",
+    all(target_feature = "neon", target_arch = "aarch64"),
 ));
 
 /// Lanes 0 to 15.
@@ -48,10 +60,10 @@ pub struct Sum(f64x8, f64x8);
 pub struct Table([u32; 8]);
 
 // Four registers: the fewest, of SSE2.
-impl_vector!(F32x16 of 16 f32 and f64, Portable, Mask, Sum, Table, registers: 4, fused: FUSED);
+impl_vector!(F32x16 of 16 f32 and f64, Portable, Mask, Sum, Table, registers: 4, by columns: true, fused: FUSED);
 
 mod op {
-    use super::{F32x16, Mask, Portable, Sum, Table, f32x4, f32x16, f64x8, u32x16};
+    use super::{F32x16, Mask, Portable, SECOND_WINS, Sum, Table, f32x4, f32x16, f64x8, u32x16};
 
     #[inline(always)]
     pub(super) fn splat(_: Portable, x: f32) -> F32x16 {
@@ -113,13 +125,6 @@ mod op {
     pub(super) fn neg_mul_add(x: F32x16, a: F32x16, b: F32x16) -> F32x16 {
         F32x16(x.0.mul_neg_add(a.0, b.0))
     }
-
-    /// Which operand `fast_max` returns for a NaN is the target's choice: the second on x86, any
-    /// NaN on 64-bit NEON, the first elsewhere (there it is `a < b ? b : a`).
-    const SECOND_WINS: bool = cfg!(any(
-        target_feature = "sse",
-        all(target_feature = "neon", target_arch = "aarch64"),
-    ));
 
     #[inline(always)]
     pub(super) fn max(x: F32x16, other: F32x16) -> F32x16 {

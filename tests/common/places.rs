@@ -36,9 +36,9 @@ impl Place {
     }
 
     /// Rows that lie one after the other, put there, and in all other places something that no result is.
-    pub fn put<E: Tested>(self, rows: &[E], gap: usize) -> Vec<E> {
+    pub fn put<E: Placed>(self, rows: &[E], gap: usize) -> Vec<E> {
         let count = rows.len().checked_div(self.classes).unwrap_or(0);
-        let mut there = vec![unlike::<E>(); self.len(count, gap)];
+        let mut there = vec![E::unlike(); self.len(count, gap)];
         for (i, &x) in rows.iter().enumerate() {
             there[self.index(i / self.classes, i % self.classes, gap)] = x;
         }
@@ -46,7 +46,7 @@ impl Place {
     }
 
     /// And taken from there, what is in other places as it was.
-    pub fn take<E: Tested>(
+    pub fn take<E: Placed>(
         self,
         mut there: Vec<E>,
         rows: usize,
@@ -57,11 +57,38 @@ impl Place {
         for i in 0..rows * self.classes {
             let at = self.index(i / self.classes, i % self.classes, gap);
             taken.push(there[at]);
-            there[at] = unlike();
+            there[at] = E::unlike();
         }
-        let changed = there.iter().position(|x| x.bits() != unlike::<E>().bits());
+        let changed = there
+            .iter()
+            .position(|x| x.to_bits() != E::unlike().to_bits());
         assert_eq!(changed, None, "between rows: {context}");
         taken
+    }
+}
+
+/// What can be put in a place.
+pub trait Placed: Copy {
+    /// A NaN with a payload.
+    fn unlike() -> Self;
+    fn to_bits(self) -> u64;
+}
+
+impl<E: Tested> Placed for E {
+    fn unlike() -> Self {
+        unlike()
+    }
+    fn to_bits(self) -> u64 {
+        self.bits().into()
+    }
+}
+
+impl Placed for f64 {
+    fn unlike() -> Self {
+        Self::from_bits(0x7FFA_B400_0000_0000)
+    }
+    fn to_bits(self) -> u64 {
+        self.to_bits()
     }
 }
 
