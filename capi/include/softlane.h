@@ -532,6 +532,130 @@ softlane_status softlane_binary_cross_entropy_f32(const float *logits,
                                                   float *grad);
 
 /**
+ * As softlane_exp_f32, for double.
+ */
+softlane_status softlane_exp_f64(const double *x, double *y, size_t n);
+
+/**
+ * As softlane_sigmoid_f32, for double.
+ */
+softlane_status softlane_sigmoid_f64(const double *x, double *y, size_t n);
+
+/**
+ * As softlane_max_f32, for double.
+ */
+softlane_status softlane_max_f64(const double *x, size_t n, double *max);
+
+/**
+ * As softlane_sum_f32, for double.
+ */
+softlane_status softlane_sum_f64(const double *x, size_t n, double *sum);
+
+/**
+ * As softlane_softmax_f32, for double.
+ */
+softlane_status softlane_softmax_f64(const double *x, double *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_log_softmax_f32, for double.
+ */
+softlane_status softlane_log_softmax_f64(const double *x, double *y, size_t rows, size_t classes);
+
+/**
+ * As softlane_logsumexp_f32, for double.
+ */
+softlane_status softlane_logsumexp_f64(const double *x, double *lse, size_t rows, size_t classes);
+
+/**
+ * As softlane_softmax_backward_f32, for double.
+ */
+softlane_status softlane_softmax_backward_f64(const double *y,
+                                              const double *dy,
+                                              double *dx,
+                                              size_t rows,
+                                              size_t classes);
+
+/**
+ * As softlane_log_softmax_backward_f32, for double.
+ */
+softlane_status softlane_log_softmax_backward_f64(const double *y,
+                                                  const double *dy,
+                                                  double *dx,
+                                                  size_t rows,
+                                                  size_t classes);
+
+/**
+ * As softlane_softmax_with_f32, for double.
+ */
+softlane_status softlane_softmax_with_f64(const double *x,
+                                          double *y,
+                                          size_t rows,
+                                          size_t classes,
+                                          const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_with_f32, for double.
+ */
+softlane_status softlane_log_softmax_with_f64(const double *x,
+                                              double *y,
+                                              size_t rows,
+                                              size_t classes,
+                                              const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_softmax_backward_with_f32, for double.
+ */
+softlane_status softlane_softmax_backward_with_f64(const double *y,
+                                                   const double *dy,
+                                                   double *dx,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_log_softmax_backward_with_f32, for double.
+ */
+softlane_status softlane_log_softmax_backward_with_f64(const double *y,
+                                                       const double *dy,
+                                                       double *dx,
+                                                       size_t rows,
+                                                       size_t classes,
+                                                       const struct softlane_softmax_options *options);
+
+/**
+ * As softlane_cross_entropy_f32, for double.
+ */
+softlane_status softlane_cross_entropy_f64(const double *logits,
+                                           const int64_t *targets,
+                                           size_t rows,
+                                           size_t classes,
+                                           const struct softlane_cross_entropy *options,
+                                           double *loss,
+                                           double *grad);
+
+/**
+ * As softlane_cross_entropy_soft_f32, for double.
+ */
+softlane_status softlane_cross_entropy_soft_f64(const double *logits,
+                                                const double *target_probs,
+                                                size_t rows,
+                                                size_t classes,
+                                                const struct softlane_cross_entropy *options,
+                                                double *loss,
+                                                double *grad);
+
+/**
+ * As softlane_binary_cross_entropy_f32, for double.
+ */
+softlane_status softlane_binary_cross_entropy_f64(const double *logits,
+                                                  const double *targets,
+                                                  size_t rows,
+                                                  size_t labels,
+                                                  const struct softlane_binary_cross_entropy *options,
+                                                  double *loss,
+                                                  double *grad);
+
+/**
  * As softlane_exp_f32, for bits of f16 (IEEE 754 binary16).
  */
 softlane_status softlane_exp_f16(const uint16_t *x, uint16_t *y, size_t n);

@@ -19,6 +19,7 @@ pub mod call;
 pub mod cross_entropy;
 pub mod f16;
 pub mod f32;
+pub mod f64;
 pub mod failure;
 pub mod general;
 pub mod memory;

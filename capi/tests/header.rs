@@ -21,7 +21,13 @@ struct Type {
 }
 
 /// All of them. What joins here gets its functions from `f32.rs`; in `lib.rs`, it is a module.
-const TYPES: [Type; 2] = [
+const TYPES: [Type; 3] = [
+    Type {
+        name: "f64",
+        real: "f64",
+        in_c: "double",
+        import: "",
+    },
     Type {
         name: "f16",
         real: "f32",
@@ -138,15 +144,9 @@ fn what_is_derived() {
         use half::bf16;\n\nuse super::c;\n\n/// As softlane_e_f32, for bits of bf16.\n#[d]\nfn softlane_e_bf16(\n    x: *const bf16,\n    \
         y: *mut bf16,\n    loss: *mut f32,\n) {\n    // SAFETY: f.\n    e::<bf16>(x)\n}\n";
     assert_eq!(derived(source, &to), expected);
-    let double = Type {
-        name: "f64",
-        real: "f64",
-        in_c: "double",
-        import: "",
-    };
     let functions = |text: &str| text.matches("pub unsafe extern \"C\" fn softlane_").count();
     let source = read("src/f32.rs");
-    let text = derived(&source, &double);
+    let text = derived(&source, &TYPES[0]);
     assert_eq!(functions(&source), functions(&text));
     // In the documentation alone.
     assert_eq!(text.matches("f32").count(), functions(&text) + 1);

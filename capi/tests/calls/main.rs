@@ -112,6 +112,7 @@ fn results<T: Number>() {
 #[test]
 fn results_are_those_of_rust() {
     results::<f32>();
+    results::<f64>();
     results::<half::f16>();
     results::<half::bf16>();
 }
@@ -225,6 +226,7 @@ fn pointers<T: Number>() {
 #[test]
 fn pointers_that_cannot_be() {
     pointers::<f32>();
+    pointers::<f64>();
     pointers::<half::f16>();
     pointers::<half::bf16>();
 }

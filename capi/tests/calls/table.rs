@@ -100,6 +100,34 @@ impl Number for f32 {
     }
 }
 
+impl Number for f64 {
+    const API: Api<Self> = Api {
+        exp: library::f64::softlane_exp_f64,
+        sigmoid: library::f64::softlane_sigmoid_f64,
+        max: library::f64::softlane_max_f64,
+        sum: library::f64::softlane_sum_f64,
+        softmax: library::f64::softlane_softmax_f64,
+        log_softmax: library::f64::softlane_log_softmax_f64,
+        logsumexp: library::f64::softlane_logsumexp_f64,
+        softmax_backward: library::f64::softlane_softmax_backward_f64,
+        log_softmax_backward: library::f64::softlane_log_softmax_backward_f64,
+        softmax_with: library::f64::softlane_softmax_with_f64,
+        log_softmax_with: library::f64::softlane_log_softmax_with_f64,
+        softmax_backward_with: library::f64::softlane_softmax_backward_with_f64,
+        log_softmax_backward_with: library::f64::softlane_log_softmax_backward_with_f64,
+        cross_entropy: library::f64::softlane_cross_entropy_f64,
+        cross_entropy_soft: library::f64::softlane_cross_entropy_soft_f64,
+        binary_cross_entropy: library::f64::softlane_binary_cross_entropy_f64,
+    };
+    const NAME: &'static str = "f64";
+    fn of(x: f64) -> Self {
+        x
+    }
+    fn real(x: f64) -> f64 {
+        x
+    }
+}
+
 impl Number for half::f16 {
     const API: Api<Self> = Api {
         exp: library::f16::softlane_exp_f16,
