@@ -267,6 +267,21 @@ fn tensors_of_any_layout_are_taken() {
     }
 }
 
+#[test]
+fn tensors_of_nothing_are_taken() {
+    for shape in [[0, 3], [3, 0], [0, 0]] {
+        let x = Var::from_tensor(&numbers(&shape, 1, 2.0, DType::F32)).unwrap();
+        for dim in 0..2 {
+            for y in [softmax(&x, dim), log_softmax(&x, dim)] {
+                let y = y.unwrap();
+                assert_eq!(y.dims(), shape);
+                let grad = grad(&x, &y.sum_all().unwrap());
+                assert_eq!(grad.dims(), shape);
+            }
+        }
+    }
+}
+
 /// A linear layer, whose gradients are compared with those of candle in `f64`, and which learns.
 #[test]
 fn a_layer_learns() {

@@ -1,6 +1,6 @@
 //! How fast softlane is on arrays of `ndarray`, beside what one writes with `ndarray` alone, and how exact both are.
 //!
-//! `cargo run --release --manifest-path examples/ndarray/Cargo.toml`: six seconds. Both sides have one thread, as no batch here is large enough for more.
+//! `cargo run --release --manifest-path examples/ndarray/Cargo.toml`: five seconds. Both sides have one thread, as no batch here is large enough for more.
 
 mod turns;
 
