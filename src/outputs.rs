@@ -6,9 +6,10 @@ use crate::error::Error;
 use crate::kernel::rounded;
 use crate::kernel::wide::{Wide, WideFloat as _};
 use crate::options;
+use crate::output::Output;
 
 /// Where to put what a sweep over rows finds of each, if it is asked for: see
-/// [`CrossEntropy::loss_with`](crate::CrossEntropy::loss_with). Each slice has one element per row; 0 for a row that does not count.
+/// [`CrossEntropy::loss_with`](crate::CrossEntropy::loss_with). Each [`Output`] has one element per row; 0 for a row that does not count.
 ///
 /// ```
 /// use softlane::{CrossEntropy, RowOutputs};
@@ -48,7 +49,9 @@ impl<'a, T> RowOutputs<'a, T> {
             argmax: None,
         }
     }
+}
 
+impl<'a, T: Float> RowOutputs<'a, T> {
     /// The loss, unreduced: what [`CrossEntropy::loss_per_row`](crate::CrossEntropy::loss_per_row) gives.
     ///
     /// ```
@@ -59,8 +62,8 @@ impl<'a, T> RowOutputs<'a, T> {
     /// assert_eq!(loss, losses[0] + losses[1]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn losses(mut self, losses: &'a mut [T]) -> Self {
-        self.losses = Some(losses);
+    pub fn losses(mut self, losses: &'a mut (impl Output<T> + ?Sized)) -> Self {
+        self.losses = Some(losses.or(T::ZERO));
         self
     }
 
@@ -75,8 +78,8 @@ impl<'a, T> RowOutputs<'a, T> {
     /// assert_eq!(lse, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn log_sum_exps(mut self, log_sum_exps: &'a mut [T]) -> Self {
-        self.log_sum_exps = Some(log_sum_exps);
+    pub fn log_sum_exps(mut self, log_sum_exps: &'a mut (impl Output<T> + ?Sized)) -> Self {
+        self.log_sum_exps = Some(log_sum_exps.or(T::ZERO));
         self
     }
 
@@ -92,8 +95,8 @@ impl<'a, T> RowOutputs<'a, T> {
     /// assert_eq!(log_probs, [-2.0611537e-9]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn log_probs(mut self, log_probs: &'a mut [T]) -> Self {
-        self.log_probs = Some(log_probs);
+    pub fn log_probs(mut self, log_probs: &'a mut (impl Output<T> + ?Sized)) -> Self {
+        self.log_probs = Some(log_probs.or(T::ZERO));
         self
     }
 
@@ -111,8 +114,8 @@ impl<'a, T> RowOutputs<'a, T> {
     /// assert_eq!(entropies, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn entropies(mut self, entropies: &'a mut [T]) -> Self {
-        self.entropies = Some(entropies);
+    pub fn entropies(mut self, entropies: &'a mut (impl Output<T> + ?Sized)) -> Self {
+        self.entropies = Some(entropies.or(T::ZERO));
         self
     }
 
@@ -127,11 +130,13 @@ impl<'a, T> RowOutputs<'a, T> {
     /// assert_eq!(best, [1]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
-    pub fn argmax(mut self, argmax: &'a mut [usize]) -> Self {
-        self.argmax = Some(argmax);
+    pub fn argmax(mut self, argmax: &'a mut (impl Output<usize> + ?Sized)) -> Self {
+        self.argmax = Some(argmax.or(0));
         self
     }
+}
 
+impl<T> RowOutputs<'_, T> {
     /// How many rows one of them is for, if there is one.
     pub(crate) fn rows(&self) -> Option<usize> {
         let numbers = [

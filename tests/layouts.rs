@@ -14,7 +14,7 @@ use core::mem::MaybeUninit;
 use common::calls::{Call, Destinations, Gives, Sources, Tested, all};
 use common::inputs::{CLASSES, Rng};
 use common::places::{Place, places, takes_shape, unlike};
-use softlane::{Backend, CrossEntropy, Error, Exec, Shape, Softmax};
+use softlane::{Backend, CrossEntropy, Error, Exec, RowOutputs, Shape, Softmax};
 
 /// Rows and classes.
 const SIZES: &[(usize, usize)] = &[
@@ -446,6 +446,22 @@ fn outputs_that_are_not_initialised() {
     CrossEntropy::new()
         .loss_and_grad(&b.x, 10, &b.targets, &mut want_grad)
         .unwrap();
+    let mut log_probs = [MaybeUninit::<f32>::uninit(); 20];
+    let mut best = Box::<[usize]>::new_uninit_slice(20);
+    let outputs = RowOutputs::new()
+        .log_probs(&mut log_probs)
+        .argmax(&mut best);
+    let ce = CrossEntropy::new();
+    ce.loss_with(&b.x, 10, &b.targets, outputs).unwrap();
+    let (mut want_log_probs, mut want_best) = ([0.0; 20], [99; 20]);
+    let outputs = RowOutputs::new()
+        .log_probs(&mut want_log_probs)
+        .argmax(&mut want_best);
+    ce.loss_with(&b.x, 10, &b.targets, outputs).unwrap();
+    // SAFETY: all of them have been written.
+    let (log_probs, best) = unsafe { (log_probs.map(|x| x.assume_init()), best.assume_init()) };
+    assert_eq!((log_probs, &best[..]), (want_log_probs, &want_best[..]));
+
     // SAFETY: all of them have been written.
     let (lse, grad) = unsafe { (lse.map(|x| x.assume_init()), grad.map(|x| x.assume_init())) };
     assert_eq!((lse, grad), (want_lse, want_grad));
