@@ -38,7 +38,7 @@ impl<T> Default for RowOutputs<'_, T> {
     }
 }
 
-impl<'a, T> RowOutputs<'a, T> {
+impl<T> RowOutputs<'_, T> {
     /// Nothing is asked for.
     pub const fn new() -> Self {
         Self {

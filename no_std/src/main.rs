@@ -121,6 +121,9 @@ fn results(exec: Exec) -> Result<[bool; 17], Error> {
     // SAFETY: all of them have been written.
     let beside = beside.map(|p| unsafe { p.assume_init() }.to_f32());
     let copied = beside == [0.5, 1.0, 0.5, 0.0];
+    let mut doubles = [9.0_f64; 4];
+    exec.softmax(&[0.0_f64, 30.0, 0.0, 0.0], Shape::axis(2, 2), &mut doubles)?;
+    let doubles = doubles[0] == 0.5 && (doubles[3] / 9.357_622_968_839_299e-14 - 1.0).abs() < 1e-15;
     // There is no memory for copies but the stack.
     let long_rows = exec.max(&[f16::ONE; 20_000])? == 1.0
         && exec
@@ -148,6 +151,7 @@ fn results(exec: Exec) -> Result<[bool; 17], Error> {
         binary_cross_entropy,
         parts,
         copied,
+        doubles,
         long_rows,
         errors,
     ])

@@ -8,7 +8,7 @@
 //! Relative errors: sums, products and quotients below 2^-100 (a sum of both signs: of the larger), logarithms below 2^-62 and `exp` below
 //! 2^-66. They enter results of 53 bits.
 
-use core::f64::consts::{LN_2, LOG2_E};
+use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
 use core::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::tree::Merge;
@@ -231,7 +231,7 @@ const EIGHTHS: [Pair; 8] = [
     Pair::constant(1.090_507_732_665_257_7, -3.046_782_079_812_471e-17),
     Pair::constant(1.189_207_115_002_721, 3.982_015_231_465_646e-17),
     Pair::constant(1.296_839_554_651_009_6, 2.538_250_279_488_831_5e-17),
-    Pair::constant(1.414_213_562_373_095_1, -9.667_293_313_452_913e-17),
+    Pair::constant(SQRT_2, -9.667_293_313_452_913e-17),
     Pair::constant(1.542_210_825_407_940_7, 7.949_834_809_697_621e-17),
     Pair::constant(1.681_792_830_507_429, 8.199_010_020_581_497e-17),
     Pair::constant(1.834_008_086_409_342_4, 3.283_107_224_245_627e-17),
@@ -363,7 +363,7 @@ impl WideFloat for Pair {
         let (sum, rest) = fast_two_sum(1.0, growth);
         // Of a NaN, any.
         let n = n as i32;
-        let y = Self::of_sum(sum, rest + growth_lo) * EIGHTHS[(n & 7) as usize];
+        let y = Self::of_sum(sum, rest + growth_lo) * EIGHTHS[(n & 7).unsigned_abs() as usize];
         let y = y.times_power(power_of_two(n >> 3));
         if low { Self::ZERO } else { y }
     }

@@ -139,6 +139,37 @@ static void losses(void) {
     CHECK(softlane_cross_entropy_f32(x, targets, 2, 2, &options, loss, grad) == SOFTLANE_ERROR_OPTION);
 }
 
+/* double, and 16-bit floats as their bits; what is known of rows, and weights, are of the type of losses. */
+static void other_types(void) {
+    const double x[4] = {0, 0, 30, 0}, weights[2] = {1, 3};
+    const uint16_t zeros[4] = {0, 0, 0, 0};
+    const float float_weights[2] = {1, 3};
+    const int64_t targets[2] = {1, 0};
+    double y[4] = {9, 9, 9, 9}, losses[2] = {9, 9};
+    float float_loss = 9;
+    uint16_t grad[4] = {9, 9, 9, 9};
+    softlane_cross_entropy options = softlane_cross_entropy_default();
+    options.class_weights = weights;
+    options.reduction = SOFTLANE_NONE;
+    OK(softlane_softmax_f64(x, y, 2, 2));
+    CHECK(y[0] == 0.5 && y[1] == 0.5 && fabs(y[3] / 9.357622968839299e-14 - 1) < 1e-15);
+    OK(softlane_cross_entropy_f64(x, targets, 2, 2, &options, losses, y));
+    CHECK(fabs(losses[0] / 3 - 0.6931471805599453) < 1e-15 && fabs(losses[1] / 9.357622968839737e-14 - 1) < 1e-15);
+    CHECK(y[0] == 1.5 && y[1] == -1.5 && y[2] < -9e-14 && y[3] > 9e-14);
+    CHECK(softlane_softmax_f64(NULL, y, 1, 1) == SOFTLANE_ERROR_NULL);
+
+    options.class_weights = float_weights;
+    options.reduction = SOFTLANE_MEAN;
+    OK(softlane_softmax_f16(zeros, grad, 2, 2));
+    CHECK(grad[0] == 0x3800 && grad[3] == 0x3800);
+    OK(softlane_cross_entropy_f16(zeros, targets, 2, 2, &options, &float_loss, grad));
+    CHECK(near(float_loss, LN_2) && grad[0] == 0x3600 && grad[1] == 0xb600);
+    OK(softlane_softmax_bf16(zeros, grad, 2, 2));
+    CHECK(grad[0] == 0x3f00 && grad[3] == 0x3f00);
+    OK(softlane_cross_entropy_bf16(zeros, targets, 2, 2, &options, &float_loss, grad));
+    CHECK(near(float_loss, LN_2) && grad[0] == 0x3ec0 && grad[1] == 0xbec0);
+}
+
 static void threads(void) {
     size_t n;
     float *x = (float *)malloc(LARGE * sizeof *x);
@@ -182,6 +213,7 @@ int main(int argc, char **argv) {
     slices();
     rows();
     losses();
+    other_types();
     threads();
     printf("%s\n", softlane_backend());
     return 0;
