@@ -749,6 +749,29 @@ fn the_same_bits() {
     }
 }
 
+/// The bits of all of it, so that a change of them is a decision: with fused multiply-add, and without.
+#[test]
+fn committed_bits() {
+    const HASHES: [(bool, u64); 2] = [
+        (true, 0xb727_ad4d_b734_fabc),
+        (false, 0x721c_931a_ab46_347c),
+    ];
+    for backend in vector_backends() {
+        let mut rng = Rng::new(16);
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for (rows, n) in [(3, 1), (40, 10), (20, 17), (3, 1000), (2, 4097)] {
+            let x: Vec<f64> = (0..rows * n).map(|_| rng.between(-20.0, 20.0)).collect();
+            for result in results(Exec::new().backend(backend).serial(), &x, n) {
+                for byte in result.to_bits().to_le_bytes() {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                }
+            }
+        }
+        let found = (backend.is_fused(), hash);
+        assert!(HASHES.contains(&found), "{backend:?}: {found:x?}");
+    }
+}
+
 /// What is made of rows in some place: there, and numbers of them.
 fn results_at(exec: Exec, x: &[f64], y: &[f64], at: Place) -> [Vec<f64>; 7] {
     let (n, shape) = (at.classes, at.shape());
@@ -852,6 +875,10 @@ fn special_rows() {
             (0.0, -inf)
         );
         assert_eq!(exec.sum(&[1e308, 1e308]).unwrap(), inf);
+        let mean = CrossEntropy::new().exec(exec);
+        let x = [f64::MAX, 0.0, 0.0, -1000.0, 0.0, -1000.0];
+        let mean = mean.loss(&x, 2, &[1, 0, 0]).unwrap();
+        assert_eq!(mean, f64::MAX / 3.0, "{backend:?}");
         assert!(exec.sum(&[inf, -inf]).unwrap().is_nan());
     }
 }

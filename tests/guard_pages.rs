@@ -259,6 +259,72 @@ fn every_call() -> usize {
     memory.calls + spread
 }
 
+/// Rows of `f64`, whose loads and stores are others: by the operations that have one of each kind.
+#[cfg(feature = "f64")]
+#[test]
+fn no_access_beyond_a_slice_of_f64() {
+    if env::var_os(VARIABLE).is_some() {
+        println!("{} batches of f64 between guard pages", doubles());
+        return;
+    }
+    let (next, others, status) = child("no_access_beyond_a_slice_of_f64", "f64");
+    assert!(status.success(), "{status}; {next}");
+    let summary = others.iter().find(|line| line.contains(" batches "));
+    println!("{}", summary.unwrap().trim());
+}
+
+#[cfg(feature = "f64")]
+fn doubles() -> usize {
+    use softlane::{BinaryCrossEntropy, CrossEntropy, Softmax};
+
+    const MOST: usize = 20 * 300;
+    let [mut x, mut y, mut out, mut per_row] = [(); 4].map(|()| Pair::<f64>::new(MOST));
+    let mut batches = 0;
+    let lengths = (1..70).chain([255, 256, 300, 4097]);
+    for (classes, placement) in lengths.flat_map(|n| [(n, 0), (n, u8::MAX)]) {
+        for rows in [1, 20] {
+            let n = rows * classes;
+            if n > MOST {
+                continue;
+            }
+            let x = x.slice(n, placement, X);
+            let y = y.slice(n, placement, Y);
+            for (i, (x, y)) in x.iter_mut().zip(&mut *y).enumerate() {
+                *x = (i * 31 % 97) as f64 / 8.0;
+                *y = (i * 17 % 13) as f64 / 12.0;
+            }
+            let (x, y) = (&*x, &*y);
+            let targets: Vec<u32> = (0..rows).map(|r| (r * 7 % classes) as u32).collect();
+            let weights = &y[..classes];
+            let out = out.slice(n, placement, OUT);
+            let per_row = per_row.slice(rows, placement, PER_ROW);
+            for backend in Backend::available() {
+                println!("\n{NEXT}{backend:?}, {rows} x {classes}, {placement}");
+                let exec = Exec::new().backend(backend).serial();
+                let ce = CrossEntropy::new().exec(exec).label_smoothing(0.1);
+                let ce = ce.class_weights(weights).normaliser(3.0);
+                exec.exp(x, out).unwrap();
+                exec.sum(x).unwrap();
+                exec.softmax(x, classes, out).unwrap();
+                exec.log_softmax(x, classes, out).unwrap();
+                exec.logsumexp(x, classes, per_row).unwrap();
+                exec.softmax_backward(y, x, classes, out).unwrap();
+                exec.log_softmax_backward(x, y, classes, out).unwrap();
+                let softmax = Softmax::new().exec(exec).mask(weights).causal(rows, 0);
+                softmax.probs(x, classes, out).unwrap();
+                ce.loss_and_grad(x, classes, &targets, out).unwrap();
+                ce.loss_and_grad(x, classes, y, out).unwrap();
+                let bce = BinaryCrossEntropy::new().exec(exec).pos_weights(weights);
+                bce.loss_and_grad(x, classes, y, out).unwrap();
+                bce.loss_per_element(x, classes, y, out).unwrap();
+                exec.softmax_in_place(out, classes).unwrap();
+                batches += 1;
+            }
+        }
+    }
+    batches
+}
+
 /// A step of one element over either fence faults, reading and writing; a step up to it does not.
 #[test]
 fn a_step_beyond_faults() {

@@ -71,6 +71,7 @@ const CALLED: &[(&str, &str)] = &[
     ("8softlane7backend", "which instruction set, and its kernel"),
     ("3run5entry", "the kernel of an instruction set"),
     (PORTABLE[0], "the portable kernel"),
+    ("8softlane4tile", "rows that are copied"),
     ("8softlane4exec", "on how many threads"),
     ("8softlane8parallel", "threads"),
     ("8softlane6shared", "threads that share a row"),

@@ -56,7 +56,7 @@ extern "C" fn main() -> i32 {
 }
 
 /// Whether the result of each operation is right.
-fn results(exec: Exec) -> Result<[bool; 17], Error> {
+fn results(exec: Exec) -> Result<[bool; 18], Error> {
     // One whole vector and a tail.
     let logits = [3.0; 20];
     let mut p = [9.0; 20];
@@ -72,7 +72,7 @@ fn results(exec: Exec) -> Result<[bool; 17], Error> {
     let log_softmax = near(row[0], -2.061_153_7e-9) && near(row[1], -20.0);
 
     let mut lse = [9.0; 2];
-    exec.logsumexp(&[0.0, 0.0, 1000.0, 1000.0], 2, &mut lse)?;
+    exec.logsumexp(&[0.0_f32, 0.0, 1000.0, 1000.0], 2, &mut lse)?;
     let logsumexp = near(lse[0], LN_2) && near(lse[1], 1_000.693_1);
 
     let mut dx = [9.0; 2];
@@ -87,8 +87,8 @@ fn results(exec: Exec) -> Result<[bool; 17], Error> {
     let mut y = [0.0, 100.0];
     exec.sigmoid_in_place(&mut y)?;
     let sigmoid = y == [0.5, 1.0];
-    let max = exec.max(&[3.0, -1.0])? == 3.0;
-    let sum = exec.sum(&[1e8, 1.0, -1e8])? == 1.0;
+    let max = exec.max(&[3.0_f32, -1.0])? == 3.0;
+    let sum = exec.sum(&[1e8_f32, 1.0, -1e8])? == 1.0;
 
     let mut grad = [9.0; 8];
     let confident = [20.0, 0.0, 1.0, 2.0, 9.0, 9.0, 9.0, 9.0];
@@ -101,7 +101,7 @@ fn results(exec: Exec) -> Result<[bool; 17], Error> {
 
     let mut losses = [9.0; 2];
     BinaryCrossEntropy::new().exec(exec).loss_per_element(
-        &[0.0, -100.0],
+        &[0.0_f32, -100.0],
         2,
         &[1.0, 0.0],
         &mut losses,

@@ -95,7 +95,7 @@ mod tests {
     use super::{ATANH, EXP, Pair};
     use crate::kernel::wide::WideFloat as _;
 
-    /// As for `f32`: the largest relative error of an approximation of `e^r`, as a power of two, by the exponential of pairs, which is right to 2^-66.
+    /// As for `f32`: the largest relative error of an approximation of `e^r`, as a power of two, by the exponential of pairs, which is right to 2^-65.
     fn error(width: f64, first: Pair, coefficients: &[f64]) -> f64 {
         let steps = (-10_000..=10_000).filter(|&i| i != 0);
         let errors = steps.map(|i| {

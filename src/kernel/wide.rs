@@ -42,7 +42,7 @@ pub trait WideFloat:
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers, neither of which is NaN.
     fn min(self, other: Self) -> Self;
-    /// `self * s + m` of numbers that are elements, so that it rounds to an element as the exact result does.
+    /// `self * s + m` of numbers that are elements, so that it rounds to an element as the exact result does (in pairs, but for one that is within 2^-100 of the middle between two).
     fn product_plus(self, s: Self, m: Self) -> Self;
     /// One of two, both of which are there: see [`log::by_mask`].
     fn by_mask(condition: bool, yes: Self, no: Self) -> Self;

@@ -37,8 +37,9 @@ fn two_product<V: Double>(simd: V::Simd, a: V, b: V) -> (V, V) {
     }
     let ((a_hi, a_lo), (b_hi, b_lo)) = (halves(simd, a), halves(simd, b));
     let less = ((product - a_hi * b_hi) - a_hi * b_lo - a_lo * b_hi) - a_lo * b_lo;
-    // Beyond 2^996, a half is NaN.
-    (product, V::select(less.is_nan(), V::splat(simd, 0.0), less))
+    // Beyond 2^996, a half is NaN or a product of halves infinite.
+    let zero = V::splat(simd, 0.0);
+    (product, V::select((less * zero).eq(zero), less, zero))
 }
 
 /// A number as the sum of two of 26 bits (Dekker).

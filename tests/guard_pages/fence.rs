@@ -16,6 +16,7 @@ pub enum Place {
 /// Types of which any bits are a value.
 pub trait Plain: Copy {}
 impl Plain for f32 {}
+impl Plain for f64 {}
 impl Plain for i64 {}
 
 /// Pages of memory, between one protected page and another.

@@ -2,7 +2,7 @@
 //!
 //! | in place of | | elements |
 //! | --- | --- | --- |
-//! | `candle_nn::ops::softmax`, `softmax_last_dim` (which has no gradient) | [`softmax`] | `f32`, `f16`, `bf16` |
+//! | `candle_nn::ops::softmax`, `softmax_last_dim` (which has no gradient) | [`softmax`] | `f32`, `f64`, `f16`, `bf16` |
 //! | `candle_nn::ops::log_softmax` | [`log_softmax`] | |
 //! | `candle_nn::loss::cross_entropy` | [`cross_entropy`] | |
 //!
@@ -22,7 +22,7 @@ use softlane::Element;
 /// The probabilities along a dimension.
 ///
 /// # Errors
-/// If there is no such dimension, the tensor is on another device than the processor, or its elements are none of `f32`, `f16` and `bf16`.
+/// If there is no such dimension, the tensor is on another device than the processor, or its elements are none of `f32`, `f64`, `f16` and `bf16`.
 ///
 /// ```
 /// use candle_core::{D, Device, Tensor};
@@ -132,6 +132,7 @@ impl CustomOp1 for Softmax {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let y = match x {
             CpuStorage::F32(x) => self.forward(x, layout)?,
+            CpuStorage::F64(x) => self.forward(x, layout)?,
             CpuStorage::F16(x) => self.forward(x, layout)?,
             CpuStorage::BF16(x) => self.forward(x, layout)?,
             x => return Err(other_elements(x)),
@@ -164,6 +165,9 @@ impl CustomOp2 for SoftmaxBackward {
             (CpuStorage::F32(y), CpuStorage::F32(dy)) => {
                 self.0.backward((y, y_layout), (dy, dy_layout))?
             }
+            (CpuStorage::F64(y), CpuStorage::F64(dy)) => {
+                self.0.backward((y, y_layout), (dy, dy_layout))?
+            }
             (CpuStorage::F16(y), CpuStorage::F16(dy)) => {
                 self.0.backward((y, y_layout), (dy, dy_layout))?
             }
@@ -194,13 +198,13 @@ impl CrossEntropy {
         let loss = if let Some(kept) = &self.grad {
             let mut grad = vec![T::zero(); x.len()];
             let loss = mean.loss_and_grad(x, shape, &self.targets, &mut grad);
+            let loss = loss.map_err(Error::wrap)?;
             let grad = Tensor::from_vec(grad, layout.shape(), &Device::Cpu)?;
             kept.get_or_init(|| grad);
             loss
         } else {
-            mean.loss(x, shape, &self.targets)
+            mean.loss(x, shape, &self.targets).map_err(Error::wrap)?
         };
-        let loss = loss.map_err(Error::wrap)?;
         Ok(T::to_cpu_storage_owned(vec![T::from_f64(loss.into())]))
     }
 }
@@ -213,6 +217,7 @@ impl CustomOp1 for CrossEntropy {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let loss = match x {
             CpuStorage::F32(x) => self.forward(x, layout)?,
+            CpuStorage::F64(x) => self.forward(x, layout)?,
             CpuStorage::F16(x) => self.forward(x, layout)?,
             CpuStorage::BF16(x) => self.forward(x, layout)?,
             x => return Err(other_elements(x)),
@@ -251,7 +256,7 @@ fn rows(layout: &Layout, dim: usize) -> Result<softlane::Shape> {
 
 fn other_elements(x: &CpuStorage) -> Error {
     Error::Msg(format!(
-        "softlane: elements of {:?}, which are none of f32, f16 and bf16",
+        "softlane: elements of {:?}, which are none of f32, f64, f16 and bf16",
         x.dtype()
     ))
 }

@@ -38,7 +38,9 @@ pub fn softmax<T: Element, D: Dimension>(
     axis: Axis,
 ) -> Result<Array<T, D>, Error> {
     let shape = rows(x, axis)?;
-    if let Some(((), y)) = written(x, |x, y| softlane::softmax(x, shape, y))? {
+    // SAFETY: rows of a standard layout are dense.
+    let y = unsafe { written(x, |x, y| softlane::softmax(x, shape, y)) }?;
+    if let Some(((), y)) = y {
         return Ok(y);
     }
     let mut y = x.to_owned();
@@ -70,12 +72,23 @@ pub fn softmax_in_place<T: Element, D: Dimension>(
 ///
 /// # Errors
 /// As [`softmax`].
+///
+/// ```
+/// use ndarray::{Axis, array};
+///
+/// // Of `f64`, for which softlane has a feature of that name.
+/// let p = softlane_ndarray::log_softmax(&array![[0.0, 30.0]], Axis(1))?;
+/// assert_eq!(p[[0, 1]], -9.357622968839737e-14);
+/// # Ok::<(), softlane::Error>(())
+/// ```
 pub fn log_softmax<T: Element, D: Dimension>(
     x: &ArrayRef<T, D>,
     axis: Axis,
 ) -> Result<Array<T, D>, Error> {
     let shape = rows(x, axis)?;
-    if let Some(((), y)) = written(x, |x, y| softlane::log_softmax(x, shape, y))? {
+    // SAFETY: rows of a standard layout are dense.
+    let y = unsafe { written(x, |x, y| softlane::log_softmax(x, shape, y)) }?;
+    if let Some(((), y)) = y {
         return Ok(y);
     }
     let mut y = x.to_owned();
@@ -167,7 +180,8 @@ pub fn cross_entropy<T: Element, I: Target<T>, D: Dimension, E: Dimension>(
         || Cow::Owned(targets.iter().copied().collect()),
         Cow::Borrowed,
     );
-    match written(x, |x, y| loss.loss_and_grad(x, shape, &classes, y))? {
+    // SAFETY: rows of a standard layout are dense.
+    match unsafe { written(x, |x, y| loss.loss_and_grad(x, shape, &classes, y)) }? {
         Some(loss_and_grad) => Ok(loss_and_grad),
         // Rows and targets are in one order only if that is the standard one.
         None => cross_entropy(loss, &x.as_standard_layout(), axis, targets),
@@ -197,7 +211,10 @@ fn rows<T, D: Dimension>(x: &ArrayRef<T, D>, axis: Axis) -> Result<Shape, Error>
 type Written<R, T, D> = (R, Array<T, D>);
 
 /// An array like one in standard layout, whose elements are what `write` puts there. Nothing, if the layout is another.
-fn written<T: Element, D: Dimension, R>(
+///
+/// # Safety
+/// `write` writes every element, or fails: as a call of softlane on dense rows does.
+unsafe fn written<T: Element, D: Dimension, R>(
     x: &ArrayRef<T, D>,
     write: impl FnOnce(&[T], &mut [MaybeUninit<T>]) -> Result<R, Error>,
 ) -> Result<Option<Written<R, T, D>>, Error> {
@@ -209,7 +226,7 @@ fn written<T: Element, D: Dimension, R>(
         return Ok(None);
     };
     let result = write(from, to)?;
-    // SAFETY: a call of softlane that returns `Ok` has written every element of dense rows.
+    // SAFETY: all of them have been written, as this function asks for.
     Ok(Some((result, unsafe { y.assume_init() })))
 }
 
