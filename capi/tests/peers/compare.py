@@ -35,13 +35,13 @@ from softlane import ELEMENTS, Functions, Library, functions_of_the_header
 PARTS = [check_rows, check_losses, check_binary, check_layouts, check_edges, check_errors]
 
 
-def compare(path, elements, parts=PARTS, mutation=None):
+def compare(path, elements, parts=PARTS, mutation=None, seed=0):
     """Everything, of some types."""
     library, report = Library(path, mutation), Report()
     for part in parts:
         for element in elements:
             # The same data whatever else runs.
-            rng = np.random.default_rng(PARTS.index(part))
+            rng = np.random.default_rng([seed, PARTS.index(part)])
             functions = Functions(library, element, lambda text: report.fail("calls", element, text))
             part.run((report, functions, element, rng))
     if parts == PARTS:
@@ -77,6 +77,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--lib", required=True, help="the shared library")
     arguments.add_argument("--types", nargs="+", choices=[element.name for element in ELEMENTS], help="element types; all, if not given")
+    arguments.add_argument("--seed", type=int, default=0, help="of the data")
     arguments.add_argument("--selftest", action="store_true", help="break results and options on purpose, and fail if that is not noticed")
     arguments.add_argument("--speed", action="store_true", help="compare the speed instead")
     arguments.add_argument("--threads", type=int, default=1, help="threads of --speed")
@@ -103,7 +104,7 @@ def main():
         print(f"{len(unnoticed)} not noticed")
         sys.exit(bool(unnoticed))
     start = time.perf_counter()
-    report = compare(given.lib, elements)
+    report = compare(given.lib, elements, seed=given.seed)
     summary(report, time.perf_counter() - start)
     sys.exit(bool(report.failures))
 

@@ -12,6 +12,9 @@ OFF = 12
 class Mutation:
     """Nothing."""
 
+    # Rows of the table in which it has to be noticed.
+    needed = frozenset()
+
     def options(self, given):
         return given
 
@@ -72,15 +75,28 @@ class Forgotten(Mutation):
         return {name: value for name, value in given.items() if name != self.option}
 
 
+class Accepted(Mutation):
+    """Bad options are not passed on, so that nothing is refused."""
+
+    name = "bad options are good ones"
+    needed = {"bad input"}
+
+    def options(self, given):
+        return {}
+
+
 def run(compare, elements, parts):
     """Prints what was noticed, and returns what was not. `compare` takes element types, parts and a mutation."""
     inputs.fewer()
     unnoticed = []
-    broken = [Mutation(), Off(), Special(), Swapped(), *(Forgotten(option) for option in Forgotten.NAMES)]
+    broken = [Mutation(), Off(), Special(), Accepted(), Swapped(), *(Forgotten(option) for option in Forgotten.NAMES)]
+    # Bad options have to be refused: forgotten ones are not, which says nothing of results.
+    errors = [part for part in parts if part.__name__ == "check_errors"]
+    others = [part for part in parts if part not in errors]
     for mutation in broken:
         few = isinstance(mutation, (Forgotten, Swapped))
-        # Bad options have to be refused: a forgotten one is not, which says nothing of results.
-        report = compare(elements[:1] if few else elements, [part for part in parts if not few or part.__name__ != "check_errors"], mutation)
+        these = others if few else errors if isinstance(mutation, Accepted) else parts
+        report = compare(elements[:1] if few else elements, these, mutation)
         rows = {key: row.failures for key, row in report.rows.items() if key[0] != "calls"}
         if type(mutation) is Mutation:
             unnoticed += [f"without any error: {failure}" for failure in report.failures]
@@ -88,7 +104,7 @@ def run(compare, elements, parts):
         if isinstance(mutation, Off):
             needed = {key for key in rows if key[0] not in mutation.spared}
         else:
-            needed = {key for key in rows if key[0] in getattr(mutation, "needed", ())}
+            needed = {key for key in rows if key[0] in mutation.needed}
         missed = [f"{mutation.name}: {operation}, {element}" for operation, element in sorted(needed) if rows[operation, element] == 0]
         if not report.failures:
             missed.append(mutation.name)
