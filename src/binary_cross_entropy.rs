@@ -265,7 +265,7 @@ impl<'a, T: Real> BinaryCrossEntropy<'a, T> {
     ///
     /// ```
     /// let mut loss = [0.0_f32];
-    /// softlane::BinaryCrossEntropy::new().loss_per_element(&[0.0], 1, &[0.5], &mut loss)?;
+    /// softlane::BinaryCrossEntropy::new().loss_per_element(&[0.0_f32], 1, &[0.5], &mut loss)?;
     /// assert_eq!(loss, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```

@@ -291,7 +291,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     ///
     /// let (mut losses, mut grad) = ([0.0_f32; 2], [0.0; 4]);
     /// let rows = CrossEntropy::new().upstream_grad(&[2.0, 0.0]);
-    /// rows.loss_per_row_and_grad(&[0.0; 4], 2, &[0, 1], &mut losses, &mut grad)?;
+    /// rows.loss_per_row_and_grad(&[0.0_f32; 4], 2, &[0, 1], &mut losses, &mut grad)?;
     /// assert_eq!(grad, [-1.0, 1.0, 0.0, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -394,7 +394,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     ///
     /// let (mut lse, mut best) = ([0.0_f32; 1], [0; 1]);
     /// let outputs = RowOutputs::new().log_sum_exps(&mut lse).argmax(&mut best);
-    /// CrossEntropy::new().loss_with(&[1000.0, 1000.0], 2, &[1], outputs)?;
+    /// CrossEntropy::new().loss_with(&[1000.0_f32, 1000.0], 2, &[1], outputs)?;
     /// assert_eq!((lse, best), ([1000.6932], [0]));
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -476,7 +476,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     ///
     /// ```
     /// let mut losses = [9.0_f32; 2];
-    /// softlane::CrossEntropy::new().loss_per_row(&[0.0; 4], 2, &[1, -100], &mut losses)?;
+    /// softlane::CrossEntropy::new().loss_per_row(&[0.0_f32; 4], 2, &[1, -100], &mut losses)?;
     /// assert_eq!(losses, [core::f32::consts::LN_2, 0.0]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -500,7 +500,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// ```
     /// let (mut losses, mut grad) = ([0.0_f32; 1], [0.0; 2]);
     /// let loss = softlane::CrossEntropy::new();
-    /// loss.loss_per_row_and_grad(&[0.0; 2], 2, &[1_u8], &mut losses, &mut grad)?;
+    /// loss.loss_per_row_and_grad(&[0.0_f32; 2], 2, &[1_u8], &mut losses, &mut grad)?;
     /// assert_eq!(grad, [0.5, -0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -523,7 +523,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     /// As [`CrossEntropy::loss_per_row`]. The logits are untouched then too.
     ///
     /// ```
-    /// let (mut losses, mut x) = ([0.0_f32; 1], [0.0; 2]);
+    /// let (mut losses, mut x) = ([0.0_f32; 1], [0.0_f32; 2]);
     /// let loss = softlane::CrossEntropy::new();
     /// loss.loss_per_row_and_grad_in_place(&mut x, 2, &[0_u8], &mut losses)?;
     /// assert_eq!(x, [-0.5, 0.5]);

@@ -24,7 +24,7 @@ use crate::shape::Shape;
 ///
 /// ```
 /// let mut lse = [0.0_f32; 2];
-/// softlane::logsumexp(&[0.0, 0.0, 1000.0, 1000.0], 2, &mut lse)?;
+/// softlane::logsumexp(&[0.0_f32, 0.0, 1000.0, 1000.0], 2, &mut lse)?;
 /// assert_eq!(lse, [0.6931472, 1000.6932]);
 /// # Ok::<(), softlane::Error>(())
 /// ```

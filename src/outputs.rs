@@ -16,7 +16,7 @@ use crate::output::Output;
 ///
 /// let (mut log_probs, mut best) = ([0.0_f32; 2], [0; 2]);
 /// let outputs = RowOutputs::new().log_probs(&mut log_probs).argmax(&mut best);
-/// let loss = CrossEntropy::new().loss_with(&[0.0, 20.0, 20.0, 0.0], 2, &[1, 1], outputs)?;
+/// let loss = CrossEntropy::new().loss_with(&[0.0_f32, 20.0, 20.0, 0.0], 2, &[1, 1], outputs)?;
 /// assert_eq!((log_probs, best), ([-2.0611537e-9, -20.0], [1, 0]));
 /// let perplexity = loss.exp();
 /// # assert_eq!(perplexity, 10.0_f32.exp());
@@ -58,7 +58,7 @@ impl<'a, T: Float> RowOutputs<'a, T> {
     /// use softlane::{CrossEntropy, Reduction, RowOutputs};
     ///
     /// let (mut losses, sum) = ([0.0_f32; 2], CrossEntropy::new().reduction(Reduction::Sum));
-    /// let loss = sum.loss_with(&[0.0; 4], 2, &[0, 1], RowOutputs::new().losses(&mut losses))?;
+    /// let loss = sum.loss_with(&[0.0_f32; 4], 2, &[0, 1], RowOutputs::new().losses(&mut losses))?;
     /// assert_eq!(loss, losses[0] + losses[1]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -74,7 +74,7 @@ impl<'a, T: Float> RowOutputs<'a, T> {
     /// use softlane::{CrossEntropy, RowOutputs};
     ///
     /// let mut lse = [0.0_f32];
-    /// CrossEntropy::new().loss_with(&[0.0; 2], 2, &[0], RowOutputs::new().log_sum_exps(&mut lse))?;
+    /// CrossEntropy::new().loss_with(&[0.0_f32; 2], 2, &[0], RowOutputs::new().log_sum_exps(&mut lse))?;
     /// assert_eq!(lse, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -91,7 +91,7 @@ impl<'a, T: Float> RowOutputs<'a, T> {
     /// use softlane::{CrossEntropy, RowOutputs};
     ///
     /// let (mut log_probs, smooth) = ([0.0_f32], CrossEntropy::new().label_smoothing(0.1));
-    /// smooth.loss_with(&[20.0, 0.0], 2, &[0], RowOutputs::new().log_probs(&mut log_probs))?;
+    /// smooth.loss_with(&[20.0_f32, 0.0], 2, &[0], RowOutputs::new().log_probs(&mut log_probs))?;
     /// assert_eq!(log_probs, [-2.0611537e-9]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -110,7 +110,7 @@ impl<'a, T: Float> RowOutputs<'a, T> {
     /// use softlane::{CrossEntropy, RowOutputs};
     ///
     /// let mut entropies = [0.0_f32];
-    /// CrossEntropy::new().loss_with(&[0.0; 2], 2, &[0], RowOutputs::new().entropies(&mut entropies))?;
+    /// CrossEntropy::new().loss_with(&[0.0_f32; 2], 2, &[0], RowOutputs::new().entropies(&mut entropies))?;
     /// assert_eq!(entropies, [core::f32::consts::LN_2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```

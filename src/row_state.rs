@@ -204,9 +204,9 @@ impl<T: Real<Wide = f64>> RowState<T> {
     /// ```
     /// let mut row = softlane::RowState::new(0, None)?;
     /// row.update(&[0.0_f32; 4096])?;
-    /// row.update(&[0.0; 4])?;
+    /// row.update(&[0.0_f32; 4])?;
     /// assert_eq!((row.start(), row.end()), (0, 4100));
-    /// assert!(row.update(&[0.0]).is_err());
+    /// assert!(row.update(&[0.0_f32]).is_err());
     /// # Ok::<(), softlane::Error>(())
     /// ```
     pub fn update<E: Element<Real = T>>(&mut self, logits: &[E]) -> Result<(), Error> {
@@ -262,7 +262,7 @@ impl<T: Real<Wide = f64>> RowState<T> {
     /// let mut head = RowState::new(0, None)?;
     /// head.update(&[1.0_f32; 4096])?;
     /// let mut tail = RowState::new(4096, None)?;
-    /// tail.update(&[1.0; 4096])?;
+    /// tail.update(&[1.0_f32; 4096])?;
     /// // 1 + ln 8192
     /// assert_eq!(tail.merge(head)?.log_sum_exp()?, 10.0109129);
     ///
@@ -360,7 +360,7 @@ impl<T: Real<Wide = f64>> RowState<T> {
     /// let mut row = softlane::RowState::new(0, None)?;
     /// row.update(&[0.0_f32; 4])?;
     /// let mut probs = [0.0; 2];
-    /// row.probs(&[0.0; 2], &mut probs)?;
+    /// row.probs(&[0.0_f32; 2], &mut probs)?;
     /// assert_eq!(probs, [0.25; 2]);
     /// # Ok::<(), softlane::Error>(())
     /// ```
@@ -402,7 +402,7 @@ impl<T: Real<Wide = f64>> RowState<T> {
     /// let mut row = softlane::RowState::new(0, Some(1))?;
     /// row.update(&[0.0_f32; 4])?;
     /// let mut grad = [0.0; 4];
-    /// row.grad(0, &[0.0; 4], 2.0, &mut grad)?;
+    /// row.grad(0, &[0.0_f32; 4], 2.0, &mut grad)?;
     /// assert_eq!(grad, [0.5, -1.5, 0.5, 0.5]);
     /// # Ok::<(), softlane::Error>(())
     /// ```

@@ -23,6 +23,7 @@ class Element:
 # A type of the library joins with a line.
 ELEMENTS = [
     Element("f32", np.dtype(np.float32), torch.float32, np.dtype(np.float32)),
+    Element("f64", np.dtype(np.float64), torch.float64, np.dtype(np.float64)),
     Element("f16", np.dtype(np.float16), torch.float16, np.dtype(np.float32)),
     Element("bf16", np.dtype(ml_dtypes.bfloat16), torch.bfloat16, np.dtype(np.float32)),
 ]
