@@ -17,12 +17,14 @@ def share(factor, term):
 class Rows:
     """Softmax and what belongs to it, of rows with a finite logit, or a sink: a logit more in each row, which gets no result."""
 
-    def __init__(self, z, sink=None):
-        z = wide(z)
+    def __init__(self, z, sink=None, scale=1):
+        z, scale = wide(z), Wide(scale)
         if sink is not None:
             z = np.concatenate([z, wide(sink)[:, None]], 1)
         top, place = z.max(1, keepdims=True), (np.arange(len(z)), z.argmax(1))
-        d = z - top
+        # Before the factor, since this loses no bits.
+        d = scale * (z - top)
+        z, top = scale * z, scale * top
         weights = np.exp(d)
         rest = weights.copy()
         rest[place] = 0
@@ -75,7 +77,7 @@ def cross_entropy(x, targets, ignore=-100, weights=None, smoothing=0.0, z_loss=0
     at = (np.arange(n), np.where(counts, targets, 0))
     w = np.ones(classes, Wide) if weights is None else wide(weights)
     e, c, s = Wide(smoothing), Wide(z_loss), Wide(scale)
-    rows = Rows(s * x)
+    rows = Rows(x, scale=s)
     hard, soft = (1 - e) * w[at[1]], e / classes * w
     spread = soft.sum()
     mass = hard + spread
@@ -109,7 +111,7 @@ def soft_cross_entropy(x, targets, weights=None, smoothing=0.0, z_loss=0.0, scal
     counts = (t != 0).any(1)
     w = np.ones(classes, Wide) if weights is None else wide(weights)
     e, c, s = Wide(smoothing), Wide(z_loss), Wide(scale)
-    rows = Rows(s * x)
+    rows = Rows(x, scale=s)
     q = w * ((1 - e) * t + e / classes)
     mass = q.sum(1)
     far = np.maximum(np.abs(rows.lse), 1)
