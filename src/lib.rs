@@ -139,8 +139,8 @@
 //! [`RowState`], which has no `f64`. The numbers in this documentation are those of `f32`. The kernels are the same for `f64`, with constants of its own, and so are the bounds, in ULP of `f64`: a unit is 2^-53, 2^-122 is 2^-969, and where
 //! sums of a row, and what is done once a row, are taken in `f64`, they are pairs of `f64` then, of some 100 bits. Errors against arithmetic of 192 bits are in `tests/f64.rs`.
 //!
-//! There is no wider type for the ends of the range of `f64`. Where `f32` has the right result, `f64` may overflow within a factor of the number of
-//! classes and rows of the largest number: in sums over a row or batch, in the square of a log-sum-exp, and in the difference of two logits before it is multiplied by a scale,
+//! There is no wider type for the ends of the range of `f64`. Where `f32` has the right result, `f64` may overflow: in
+//! sums over a row or batch, in the square of a log-sum-exp, and in the difference of two logits before it is multiplied by a scale,
 //! a class weight or a share. The backward passes lose what products of probabilities and gradients have below 2^-1022.
 //!
 //! # The environment
