@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
 
+#[macro_use]
 mod common;
 
 use allocation_counter::measure;
-use common::calls::{self, CALLS, Call, Destinations, Sources, Tested};
+use common::calls::{self, Call, Destinations, Sources, Tested};
 use softlane::{Backend, Exec, RowState};
 
 /// Rows and classes: nothing, one, a few, some beyond a chunk, and sizes that other calls would
@@ -32,11 +33,12 @@ fn each<'a, E: Tested>(
 ) {
     let n = rows * classes;
     let x: Vec<E> = (0..n)
-        .map(|i| E::rounded((i % 97) as f32 * 0.1 - 5.0))
+        .map(|i| E::rounded((i % 97) as f64 * 0.1 - 5.0))
         .collect();
-    let labels: Vec<E> = (0..n).map(|i| E::rounded((i % 2) as f32)).collect();
+    let labels: Vec<E> = (0..n).map(|i| E::rounded((i % 2) as f64)).collect();
     let targets: Vec<i64> = (0..rows).map(|i| (i % classes) as i64).collect();
-    let mut per_row = vec![0.0_f32; rows];
+    let zero = E::Real::rounded(0.0);
+    let mut per_row = vec![zero; rows];
     for call in calls {
         let sources = Sources {
             shape: None,
@@ -47,7 +49,7 @@ fn each<'a, E: Tested>(
         };
         let mut out = x.clone();
         let destinations = Destinations {
-            number: &mut 0.0,
+            number: &mut { zero },
             per_row: &mut per_row,
             out: &mut out,
         };
@@ -64,16 +66,15 @@ fn each<'a, E: Tested>(
 
 #[test]
 fn nothing_allocates_on_one_thread() {
-    for backend in Backend::available() {
-        for (rows, classes) in SHAPES {
-            each(
-                CALLS.iter(),
-                Exec::new().backend(backend).serial(),
-                rows,
-                classes,
-            );
+    fn of<E: Tested>() {
+        for backend in Backend::available() {
+            let exec = Exec::new().backend(backend).serial();
+            for (rows, classes) in SHAPES {
+                each(E::calls(), exec, rows, classes);
+            }
         }
     }
+    each_computed!(of());
 }
 
 /// Rows that are copied are copied to the stack, if there is room for them.
@@ -81,9 +82,8 @@ fn nothing_allocates_on_one_thread() {
 #[test]
 fn rows_of_halves_do_not_allocate() {
     // The losses of elements are none of `f16`: the test has to make room for them.
-    let calls: Vec<Call<half::f16>> = calls::all();
     let calls = || {
-        calls
+        half::f16::calls()
             .iter()
             .filter(|call| !call.name.ends_with("loss_per_element"))
     };
@@ -98,16 +98,16 @@ fn rows_of_halves_do_not_allocate() {
 /// Small batches stay on the calling thread without being told to.
 #[test]
 fn small_calls_do_not_allocate() {
+    fn of<E: Tested>() {
+        let functions = calls::functions();
+        for (rows, classes) in [(0, 5), (1, 1), (1, 10), (30, 1000)] {
+            let calls = E::calls().iter().chain(&functions);
+            each(calls, Exec::new(), rows, classes);
+        }
+    }
     // The first call reads the environment.
     Backend::active().unwrap();
-    for (rows, classes) in [(0, 5), (1, 1), (1, 10), (30, 1000)] {
-        each(
-            CALLS.iter().chain(&calls::functions()),
-            Exec::new(),
-            rows,
-            classes,
-        );
-    }
+    each_computed!(of());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::process::Output;
 
-use common::calls::{self, CALLS, Call, Gives, Sources};
+use common::calls::{self, Call, Gives, Sources, Tested};
 use common::child;
 use common::guard::{UNTOUCHED, guarded};
 use softlane::{Backend, Error, Exec};
@@ -121,8 +121,8 @@ fn every_call_obeys_softlane_backend() {
         }
         _ => assert_eq!(active, expected),
     }
-    let functions = calls::functions();
-    for call in CALLS.iter().chain(&functions) {
+    let functions = calls::functions::<f32>();
+    for call in f32::calls().iter().chain(&functions) {
         for exec in [Exec::new(), Exec::new().serial()] {
             let (untouched, result) = run(call, exec);
             assert_eq!(result, active.map(drop), "{call}, {exec:?}");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::calls::{self, CALLS, Call, Gives, Sources};
+use common::calls::{self, Call, Gives, Sources, Tested};
 use softlane::Exec;
 
 /// The functions in the source between these marks: `CrossEntropy::loss`, or `softlane::max`.
@@ -47,8 +47,8 @@ fn in_the_source(before: &str, behind: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn every_public_function_is_in_the_list() {
-    let functions = calls::functions();
-    let listed = CALLS.iter().chain(&functions);
+    let functions = calls::functions::<f32>();
+    let listed = f32::calls().iter().chain(&functions);
     let listed: BTreeSet<String> = listed.map(|call| call.name.clone()).collect();
     // All that take numbers are generic.
     let mut functions = in_the_source("pub fn ", &["<T: Element", "<E: Element"]);
@@ -96,7 +96,11 @@ fn every_function_of_a_row_state_is_known() {
 #[test]
 fn every_reduction_is_in_the_list() {
     let returned = |call: &&Call| matches!(call.gives[..], [Gives::Number(_), ..]);
-    let listed: BTreeSet<String> = CALLS.iter().filter(returned).map(Call::to_string).collect();
+    let listed: BTreeSet<String> = f32::calls()
+        .iter()
+        .filter(returned)
+        .map(Call::to_string)
+        .collect();
     let (mean, sum) = ("reduction: Mean", "reduction: Sum");
     for call in &listed {
         assert!(listed.contains(&call.replace(mean, sum)), "{call}: no sum");
@@ -153,9 +157,9 @@ fn every_option_is_known() {
 
 #[test]
 fn functions_are_methods_of_exec() {
-    for function in calls::functions() {
+    for function in calls::functions::<f32>() {
         let name = function.name.replace("softlane", "Exec");
-        let method = CALLS.iter().find(|call| call.name == name).unwrap();
+        let method = f32::calls().iter().find(|call| call.name == name).unwrap();
         let bits = |call: &Call| {
             let sources = Sources {
                 shape: None,

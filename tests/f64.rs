@@ -13,7 +13,6 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::inputs::Rng;
-use common::places::{Place, places};
 use dashu_float::FBig;
 use dashu_float::ops::Abs;
 use dashu_float::round::mode::HalfEven;
@@ -769,69 +768,6 @@ fn committed_bits() {
         }
         let found = (backend.is_fused(), hash);
         assert!(HASHES.contains(&found), "{backend:?}: {found:x?}");
-    }
-}
-
-/// What is made of rows in some place: there, and numbers of them.
-fn results_at(exec: Exec, x: &[f64], y: &[f64], at: Place) -> [Vec<f64>; 7] {
-    let (n, shape) = (at.classes, at.shape());
-    let rows = x.len() / n;
-    let targets: Vec<usize> = (0..rows).map(|r| r * 7919 % n).collect();
-    let (x, y) = (at.put(x, at.gaps[0]), at.put(y, at.gaps[0]));
-    let mut numbers = vec![0.0; rows];
-    exec.logsumexp(&x, shape, &mut numbers).unwrap();
-    let make = |make: &mut dyn FnMut(&mut [f64])| {
-        let mut out = at.put(&vec![7.0; rows * n], at.gaps[1]);
-        make(&mut out);
-        at.take(out, rows, at.gaps[1], "a result of f64")
-    };
-    let ce = CrossEntropy::new().exec(exec);
-    let sum = ce.reduction(Reduction::Sum).label_smoothing(0.1);
-    let made = [
-        make(&mut |out| exec.softmax(&x, shape, out).unwrap()),
-        make(&mut |out| exec.softmax_backward(&y, &x, shape, out).unwrap()),
-        make(&mut |out| {
-            let softmax = Softmax::new().exec(exec).causal(rows, 0);
-            softmax.log_probs(&x, shape, out).unwrap();
-        }),
-        make(&mut |out| numbers.push(ce.loss_and_grad(&x, shape, &targets, out).unwrap())),
-        make(&mut |out| numbers.push(sum.loss_and_grad(&x, shape, &y[..], out).unwrap())),
-    ];
-    let mut over = at.put(&at.take(x, rows, at.gaps[0], "the logits"), at.gaps[0]);
-    exec.log_softmax_in_place(&mut over, shape).unwrap();
-    let over = at.take(over, rows, at.gaps[0], "in place");
-    let [a, b, c, d, e] = made;
-    [a, b, c, d, e, over, numbers]
-}
-
-/// Wherever rows lie, they have the bits of rows one after the other, and nothing is written between them.
-#[test]
-fn layouts() {
-    let mut rng = Rng::new(15);
-    for (rows, n) in [
-        (3, 1),
-        (40, 3),
-        (36, 17),
-        (6, 255),
-        (12, 1000),
-        (3, 5003),
-        (2, 9000),
-    ] {
-        let x = normal(&mut rng, rows * n, 0.0, 4.0);
-        let y: Vec<f64> = (0..rows * n).map(|_| rng.uniform()).collect();
-        for backend in Backend::available() {
-            let exec = Exec::new().backend(backend);
-            let [dense, ..] = places(rows, n)[..] else {
-                unreachable!("the first is dense")
-            };
-            let expected = results_at(exec, &x, &y, dense);
-            for place in places(rows, n) {
-                let found = results_at(exec, &x, &y, place);
-                for (expected, found) in expected.iter().zip(&found) {
-                    same(expected, found, &format!("{backend:?}: {place:?}"));
-                }
-            }
-        }
     }
 }
 

@@ -7,22 +7,23 @@
 #![cfg(any(unix, windows))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
 mod common;
 #[path = "guard_pages/fence.rs"]
 mod fence;
 
+use std::any::type_name;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{ExitStatus, Stdio};
 
-use common::calls::{CALLS, Call, Destinations, Gives, Reads, Sources};
+use common::calls::{Call, Computed, Destinations, Gives, Reads, Sources};
 use common::child;
-use common::guard::UNTOUCHED;
 use common::shapes::{self, Contents, KINDS};
 use fence::{Fenced, Place, Plain};
 use rayon::ThreadPoolBuilder;
-use softlane::{Backend, Exec};
+use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Exec, Softmax};
 
 /// Tells a child process what to do.
 const VARIABLE: &str = "SOFTLANE_GUARD_PAGES";
@@ -40,7 +41,7 @@ const OUT: u8 = 16;
 /// The output, when it holds the first source before.
 const OVER: u8 = 32;
 
-fn uses(call: &Call) -> u8 {
+fn uses<E: Computed>(call: &Call<E>) -> u8 {
     let reads = match call.reads {
         Reads::Logits => X,
         Reads::Targets => X | TARGETS,
@@ -94,18 +95,18 @@ impl<T: Plain> Pair<T> {
 }
 
 /// The memory of all slices of a call.
-struct Memory {
-    x: Pair<f32>,
-    y: Pair<f32>,
+struct Memory<E> {
+    x: Pair<E>,
+    y: Pair<E>,
     targets: Pair<i64>,
-    out: Pair<f32>,
-    per_row: Pair<f32>,
+    out: Pair<E>,
+    per_row: Pair<E>,
     /// What comes next.
     line: String,
     calls: usize,
 }
 
-impl Memory {
+impl<E: Computed + Plain> Memory<E> {
     fn new(rows: usize, elements: usize) -> Self {
         Self {
             x: Pair::new(elements),
@@ -120,12 +121,12 @@ impl Memory {
 
     /// Every call on every backend, with sources and destinations at either end.
     fn all(&mut self, rows: usize, classes: usize, kind: &str, exec: impl Fn(Backend) -> Exec) {
-        let contents = Contents::new(rows, classes, kind);
+        let contents = Contents::<E>::new(rows, classes, kind);
         self.x.fill(&contents.x);
         self.y.fill(&contents.y);
         self.targets.fill(&contents.targets);
         for backend in Backend::available() {
-            for call in CALLS.iter() {
+            for call in E::calls() {
                 // Sources and destinations, each at either end.
                 let mut placements = [0, SOURCES, DESTINATIONS, u8::MAX].map(|p| p & uses(call));
                 placements.sort_unstable();
@@ -133,7 +134,10 @@ impl Memory {
                     if i == 0 || placement != placements[i - 1] {
                         let name = backend.name();
                         self.announce(
-                            format_args!("{call} on {name}, {rows} x {classes}, {kind}"),
+                            format_args!(
+                                "{call} of {} on {name}, {rows} x {classes}, {kind}",
+                                type_name::<E>()
+                            ),
                             uses(call),
                             placement,
                         );
@@ -173,14 +177,21 @@ impl Memory {
         stdout.flush().unwrap();
     }
 
-    fn one(&mut self, call: &Call, exec: Exec, classes: usize, placement: u8, contents: &Contents) {
+    fn one(
+        &mut self,
+        call: &Call<E>,
+        exec: Exec,
+        classes: usize,
+        placement: u8,
+        contents: &Contents<E>,
+    ) {
         let (len, rows) = (contents.x.len(), contents.targets.len());
         let (content, _) = call.reads.of(&contents.x, &contents.y);
         let (x, y) = call.reads.of(&mut self.x, &mut self.y);
         let out = self.out.slice(len, placement, OUT | OVER);
         out.copy_from_slice(&call.out_before(content));
         let per_row = self.per_row.slice(rows, placement, PER_ROW);
-        per_row.fill(UNTOUCHED);
+        per_row.fill(E::UNTOUCHED);
         let sources = Sources {
             shape: None,
             classes,
@@ -189,12 +200,12 @@ impl Memory {
             targets: self.targets.slice(rows, placement, TARGETS),
         };
         let destinations = Destinations {
-            number: &mut 0.0,
+            number: &mut { E::UNTOUCHED },
             per_row: &mut *per_row,
             out: &mut *out,
         };
         call.run(exec, sources, destinations).unwrap();
-        let written = |slice: &[f32]| slice.iter().all(|x| x.to_bits() != UNTOUCHED.to_bits());
+        let written = |slice: &[E]| slice.iter().all(|x| x.bits() != E::UNTOUCHED.bits());
         let uses = uses(call);
         assert!(uses & OUT == 0 || written(out), "elements left out");
         assert!(uses & PER_ROW == 0 || written(per_row), "rows left out");
@@ -224,22 +235,33 @@ fn child(test: &str, what: &str) -> (String, Vec<String>, ExitStatus) {
     (next, others, child.wait().unwrap())
 }
 
-#[test]
-fn no_access_beyond_a_slice() {
+/// Runs this test again in a child process, which calls `every_call`.
+fn run(test: &str, every_call: fn() -> usize) {
     if env::var_os(VARIABLE).is_some() {
         println!("{} calls between guard pages", every_call());
         return;
     }
-    let (next, others, status) = child("no_access_beyond_a_slice", "every call");
+    let (next, others, status) = child(test, "every call");
     assert!(status.success(), "{status}; {next}");
     let summary = others.iter().find(|line| line.contains(" calls "));
     println!("{}", summary.unwrap().trim());
 }
 
-fn every_call() -> usize {
+#[test]
+fn no_access_beyond_a_slice() {
+    run("no_access_beyond_a_slice", every_call::<f32>);
+}
+
+#[cfg(feature = "f64")]
+#[test]
+fn no_access_beyond_a_slice_of_f64() {
+    run("no_access_beyond_a_slice_of_f64", every_call::<f64>);
+}
+
+fn every_call<E: Computed + Plain>() -> usize {
     let shapes = shapes::all();
     let largest = |size: fn(&(usize, usize)) -> usize| shapes.iter().map(size).max().unwrap();
-    let mut memory = Memory::new(largest(|s| s.0), largest(|s| s.0 * s.1));
+    let mut memory = Memory::<E>::new(largest(|s| s.0), largest(|s| s.0 * s.1));
     for (rows, classes) in shapes {
         for kind in KINDS {
             memory.all(rows, classes, kind, |backend| {
@@ -250,7 +272,7 @@ fn every_call() -> usize {
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let spread = pool.install(|| {
         let (rows, classes) = SPREAD;
-        let mut memory = Memory::new(rows, rows * classes);
+        let mut memory = Memory::<E>::new(rows, rows * classes);
         memory.all(rows, classes, "normal 3", |backend| {
             Exec::new().backend(backend)
         });
@@ -259,27 +281,20 @@ fn every_call() -> usize {
     memory.calls + spread
 }
 
-/// Rows of `f64`, whose loads and stores are others: by the operations that have one of each kind.
-#[cfg(feature = "f64")]
 #[test]
-fn no_access_beyond_a_slice_of_f64() {
-    if env::var_os(VARIABLE).is_some() {
-        println!("{} batches of f64 between guard pages", doubles());
-        return;
-    }
-    let (next, others, status) = child("no_access_beyond_a_slice_of_f64", "f64");
-    assert!(status.success(), "{status}; {next}");
-    let summary = others.iter().find(|line| line.contains(" batches "));
-    println!("{}", summary.unwrap().trim());
+fn no_access_beyond_the_slices_of_options() {
+    run("no_access_beyond_the_slices_of_options", || {
+        let mut calls = 0;
+        each_computed!(options(&mut calls));
+        calls
+    });
 }
 
-#[cfg(feature = "f64")]
-fn doubles() -> usize {
-    use softlane::{BinaryCrossEntropy, CrossEntropy, Softmax};
-
+/// What options read beside the rows: one number a class, one a row, one flag an element.
+fn options<E: Computed + Plain>(calls: &mut usize) {
     const MOST: usize = 20 * 300;
-    let [mut x, mut y, mut out, mut per_row] = [(); 4].map(|()| Pair::<f64>::new(MOST));
-    let mut batches = 0;
+    let [mut x, mut y, mut out, mut each, mut per_row] = [(); 5].map(|()| Pair::<E>::new(MOST));
+    let mut flags = Pair::<bool>::new(MOST);
     let lengths = (1..70).chain([255, 256, 300, 4097]);
     for (classes, placement) in lengths.flat_map(|n| [(n, 0), (n, u8::MAX)]) {
         for rows in [1, 20] {
@@ -287,42 +302,45 @@ fn doubles() -> usize {
             if n > MOST {
                 continue;
             }
-            let x = x.slice(n, placement, X);
-            let y = y.slice(n, placement, Y);
+            let [x, y] = [&mut x, &mut y].map(|pair| pair.slice(n, placement, X));
+            let flags = flags.slice(n, placement, X);
             for (i, (x, y)) in x.iter_mut().zip(&mut *y).enumerate() {
-                *x = (i * 31 % 97) as f64 / 8.0;
-                *y = (i * 17 % 13) as f64 / 12.0;
+                *x = E::rounded((i * 31 % 97) as f64 / 8.0);
+                *y = E::rounded((i * 17 % 13) as f64 / 12.0);
             }
-            let (x, y) = (&*x, &*y);
+            for (i, flag) in flags.iter_mut().enumerate() {
+                *flag = i % 3 == 0;
+            }
+            let each = each.slice(classes, placement, X);
+            each.copy_from_slice(&y[..classes]);
+            let per_row = per_row.slice(rows, placement, X);
+            per_row.fill(E::rounded(0.5));
+            let (x, y, flags, each, per_row) = (&*x, &*y, &*flags, &*each, &*per_row);
             let targets: Vec<u32> = (0..rows).map(|r| (r * 7 % classes) as u32).collect();
-            let weights = &y[..classes];
             let out = out.slice(n, placement, OUT);
-            let per_row = per_row.slice(rows, placement, PER_ROW);
             for backend in Backend::available() {
-                println!("\n{NEXT}{backend:?}, {rows} x {classes}, {placement}");
+                println!(
+                    "\n{NEXT}options of {} on {backend:?}, {rows} x {classes}, {placement}",
+                    type_name::<E>()
+                );
                 let exec = Exec::new().backend(backend).serial();
+                let softmax = Softmax::new().exec(exec).sinks(per_row, 1);
+                let masked = softmax.mask(each).causal(rows, 0);
+                masked.probs(x, classes, out).unwrap();
+                let flagged = softmax.bool_mask(flags);
+                flagged.log_probs(x, classes, out).unwrap();
                 let ce = CrossEntropy::new().exec(exec).label_smoothing(0.1);
-                let ce = ce.class_weights(weights).normaliser(3.0);
-                exec.exp(x, out).unwrap();
-                exec.sum(x).unwrap();
-                exec.softmax(x, classes, out).unwrap();
-                exec.log_softmax(x, classes, out).unwrap();
-                exec.logsumexp(x, classes, per_row).unwrap();
-                exec.softmax_backward(y, x, classes, out).unwrap();
-                exec.log_softmax_backward(x, y, classes, out).unwrap();
-                let softmax = Softmax::new().exec(exec).mask(weights).causal(rows, 0);
-                softmax.probs(x, classes, out).unwrap();
+                let ce = ce.class_weights(each).upstream_grad(per_row);
                 ce.loss_and_grad(x, classes, &targets, out).unwrap();
                 ce.loss_and_grad(x, classes, y, out).unwrap();
-                let bce = BinaryCrossEntropy::new().exec(exec).pos_weights(weights);
+                let bce = BinaryCrossEntropy::new().exec(exec).pos_weights(each);
                 bce.loss_and_grad(x, classes, y, out).unwrap();
+                let bce = bce.label_weights(each).ignore_mask(flags);
                 bce.loss_per_element(x, classes, y, out).unwrap();
-                exec.softmax_in_place(out, classes).unwrap();
-                batches += 1;
+                *calls += 6;
             }
         }
     }
-    batches
 }
 
 /// A step of one element over either fence faults, reading and writing; a step up to it does not.

@@ -1,5 +1,5 @@
-//! Rows wherever they lie, and of whatever type of elements, give what `f32` rows of the same numbers give that lie one after the other: the
-//! same bits, or those of the nearest element.
+//! Rows wherever they lie, and of whatever type of elements, give what rows of the same numbers give that lie one after the other and are of the type that
+//! they are computed in: the same bits, or those of the nearest element.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,13 +7,15 @@
 )]
 #![expect(clippy::float_cmp, reason = "results are the same bits, or exact")]
 
+#[macro_use]
 mod common;
 
 use core::mem::MaybeUninit;
 
-use common::calls::{Call, Destinations, Gives, Sources, Tested, all};
+use common::calls::{Call, Destinations, Gives, Sources, Tested};
+use common::guard::Guarded;
 use common::inputs::{CLASSES, Rng};
-use common::places::{Place, places, takes_shape, unlike};
+use common::places::{Place, places, takes_shape};
 use softlane::{Backend, CrossEntropy, Error, Exec, RowOutputs, Shape, Softmax};
 
 /// Rows and classes.
@@ -25,7 +27,8 @@ const SIZES: &[(usize, usize)] = &[
     (12, 3),
     (20, 10),
     (36, 17),
-    (6, 64),
+    (24, 40),
+    (18, 64),
     (18, 65),
     (6, 255),
     (6, 256),
@@ -37,7 +40,7 @@ const SIZES: &[(usize, usize)] = &[
 ];
 
 /// Whether it has the divisor of a mean over distributions, which is added up in another order.
-fn has_divisor<E>(call: &Call<E>) -> bool {
+fn has_divisor<E: Tested>(call: &Call<E>) -> bool {
     let is_mean = |output: common::calls::Output| {
         output.name.contains("distributions") && output.name.contains("mean")
     };
@@ -51,9 +54,9 @@ struct Batch<E> {
     targets: Vec<i64>,
 }
 
-struct Results<E> {
-    number: f32,
-    per_row: Vec<f32>,
+struct Results<E: Tested> {
+    number: E::Real,
+    per_row: Vec<E::Real>,
     out: Vec<E>,
 }
 
@@ -62,12 +65,12 @@ fn batch<E: Tested>(rows: usize, classes: usize, seed: u64) -> Batch<E> {
     let mut x = Vec::new();
     for row in 0..rows {
         let kind = (7 * row + seed as usize) % CLASSES.len();
-        x.extend(CLASSES[kind].row(rng.bits(), classes));
+        x.extend(CLASSES[kind].row_of(rng.bits(), classes, E::rounded));
     }
     Batch {
-        x: x.into_iter().map(E::rounded).collect(),
+        x,
         y: (0..rows * classes)
-            .map(|_| E::rounded(rng.uniform() as f32))
+            .map(|_| E::rounded(rng.uniform()))
             .collect(),
         targets: (0..rows)
             .map(|_| i64::try_from(rng.below(classes)).unwrap())
@@ -96,12 +99,12 @@ fn run<E: Tested>(
     }
     let (x, y) = call.reads.of(&b.x, &b.y);
     let (x, y) = (at.put(x, read), at.put(y, read));
-    let mut number = 0.0;
-    let mut per_row = vec![f32::NAN; rows];
+    let mut number = E::Real::UNTOUCHED;
+    let mut per_row = vec![number; rows];
     let mut out = if call.is_in_place() {
         x.clone()
     } else {
-        vec![unlike(); at.len(rows, written)]
+        vec![E::UNTOUCHED; at.len(rows, written)]
     };
     let sources = Sources {
         classes,
@@ -134,22 +137,22 @@ fn run<E: Tested>(
     }
 }
 
-/// Compares a call, with rows in all these places, with that of `f32` rows one after the other.
+/// Compares a call, with rows in all these places, with that of rows one after the other of the type that they are computed in.
 fn compare<E: Tested>(
     call: &Call<E>,
-    of_f32: &Call,
+    of_real: &Call<E::Real>,
     exec: Exec,
     (rows, classes): (usize, usize),
     places: impl IntoIterator<Item = Option<Place>>,
 ) {
     let b = batch::<E>(rows, classes, (rows + classes) as u64);
-    let wide = |x: &[E]| x.iter().map(|x| x.to_f32()).collect();
-    let want = Batch {
+    let wide = |x: &[E]| x.iter().map(|x| x.real()).collect();
+    let want: Batch<E::Real> = Batch {
         x: wide(&b.x),
         y: wide(&b.y),
         targets: b.targets.clone(),
     };
-    let want = run(of_f32, exec.serial(), &want, classes, None);
+    let want = run(of_real, exec.serial(), &want, classes, None);
     for place in places {
         let found = run(call, exec, &b, classes, place);
         let context = || format!("{call}, {exec:?}, {rows} x {classes}, {place:?}");
@@ -160,17 +163,17 @@ fn compare<E: Tested>(
             (true, false) => 1,
             (false, _) => 0,
         };
-        let differs = |a: u32, b: u32, last: usize| a.abs_diff(b) as usize > last;
+        let differs = |a: u64, b: u64, last: usize| a.abs_diff(b) > last as u64;
         let (number, expected) = (found.number, want.number);
         let last_of_number = if is_scalar { last.max(rows) } else { last };
-        let wrong = differs(number.to_bits(), expected.to_bits(), last_of_number);
-        assert!(!wrong, "{number:e} for {expected:e}: {}", context());
+        let wrong = differs(number.bits(), expected.bits(), last_of_number);
+        assert!(!wrong, "{number:?} for {expected:?}: {}", context());
         for (row, (found, want)) in found.per_row.iter().zip(&want.per_row).enumerate() {
-            let same = found.to_bits() == want.to_bits();
-            assert!(same, "row {row}: {found:e} for {want:e}: {}", context());
+            let same = found.bits() == want.bits();
+            assert!(same, "row {row}: {found:?} for {want:?}: {}", context());
         }
         for (i, (found, want)) in found.out.iter().zip(&want.out).enumerate() {
-            let want = E::rounded(*want);
+            let want = E::of_real(*want);
             let wrong = differs(found.bits(), want.bits(), last);
             assert!(!wrong, "element {i}: {found:?} for {want:?}: {}", context());
         }
@@ -179,7 +182,7 @@ fn compare<E: Tested>(
 
 /// Every call, wherever the rows lie.
 fn everywhere<E: Tested>() {
-    for (call, of_f32) in all::<E>().iter().zip(&all::<f32>()) {
+    for (call, of_real) in E::calls().iter().zip(E::Real::calls()) {
         for backend in Backend::available() {
             let exec = Exec::new().backend(backend).serial();
             for &(rows, classes) in SIZES {
@@ -187,7 +190,7 @@ fn everywhere<E: Tested>() {
                 if takes_shape(call) {
                     everywhere.extend(places(rows, classes).into_iter().map(Some));
                 }
-                compare(call, of_f32, exec, (rows, classes), everywhere);
+                compare(call, of_real, exec, (rows, classes), everywhere);
             }
         }
     }
@@ -196,6 +199,12 @@ fn everywhere<E: Tested>() {
 #[test]
 fn f32_rows_everywhere() {
     everywhere::<f32>();
+}
+
+#[cfg(feature = "f64")]
+#[test]
+fn f64_rows_everywhere() {
+    everywhere::<f64>();
 }
 
 #[cfg(feature = "half")]
@@ -215,7 +224,7 @@ fn bf16_rows_everywhere() {
 fn on_many_threads() {
     fn one<E: Tested>() {
         let exec = Exec::new().backend(Backend::active().unwrap());
-        for (call, of_f32) in all::<E>().iter().zip(&all::<f32>()) {
+        for (call, of_real) in E::calls().iter().zip(E::Real::calls()) {
             for size in [(3000, 100), (2, 130_000)] {
                 let mut everywhere = vec![None];
                 if takes_shape(call) {
@@ -227,15 +236,11 @@ fn on_many_threads() {
                         }));
                     }
                 }
-                compare(call, of_f32, exec, size, everywhere);
+                compare(call, of_real, exec, size, everywhere);
             }
         }
     }
-    one::<f32>();
-    #[cfg(feature = "half")]
-    one::<half::f16>();
-    #[cfg(feature = "half")]
-    one::<half::bf16>();
+    each_tested!(one());
 }
 
 /// The same probability for each of so many, a subnormal `f16`; and sums of them.
@@ -321,7 +326,7 @@ fn options_go_by_the_number_of_a_row() {
         options.probs(&b.x, KEYS, &mut want).unwrap();
         for place in places(24, KEYS) {
             let x = place.put(&b.x, place.gaps[0]);
-            let mut y = vec![unlike(); place.len(24, place.gaps[1])];
+            let mut y = vec![f32::UNTOUCHED; place.len(24, place.gaps[1])];
             options.probs(&x, place.shape(), &mut y).unwrap();
             let y = place.take(y, 24, place.gaps[1], "attention");
             assert!(

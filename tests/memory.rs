@@ -5,39 +5,47 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
 mod common;
 
-use common::calls::{CALLS, Destinations, Sources, Tested, all};
+use common::calls::{Destinations, Sources, Tested};
 use common::places::{Place, takes_shape};
 use common::shapes::{self, Contents, KINDS};
 use rayon::ThreadPoolBuilder;
 use softlane::{Backend, Exec};
 
+/// A decision on each result, of which valgrind says whether it depends on what was never written.
+fn decide<E: Tested>(results: &[E]) {
+    let large = results.iter().filter(|x| x.as_f64() > 0.5).count();
+    std::hint::black_box(large);
+}
+
 /// Calls everything. Outputs are allocated anew for each call.
-fn every_call(rows: usize, classes: usize, kind: &str, exec: Exec) {
-    let Contents { x, y, targets } = Contents::new(rows, classes, kind);
-    for call in CALLS.iter() {
+fn every_call<E: Tested>(rows: usize, classes: usize, kind: &str, exec: Exec) {
+    let Contents { x, y, targets } = Contents::<E>::new(rows, classes, kind);
+    let zero = E::Real::rounded(0.0);
+    for call in E::calls() {
         let (x, y) = call.reads.of(&x, &y);
-        let mut number = Box::new(0.0);
-        let mut per_row: Box<[f32]> = vec![0.0; rows].into();
-        let mut out: Box<[f32]> = call.out_before(x).into();
+        let mut number = Box::new(zero);
+        let mut per_row: Box<[E::Real]> = vec![zero; rows].into();
+        let mut out: Box<[E]> = call.out_before(x).into();
         let sources = Sources {
             shape: None,
             classes,
-            x: &Box::<[f32]>::from(x.as_slice()),
-            y: &Box::<[f32]>::from(y.as_slice()),
+            x: &Box::<[E]>::from(x.as_slice()),
+            y: &Box::<[E]>::from(y.as_slice()),
             targets: &Box::<[i64]>::from(targets.as_slice()),
         };
         let destinations = Destinations {
-            number: &mut number,
+            number: &mut *number,
             per_row: &mut per_row,
             out: &mut out,
         };
         let result = call.run(exec, sources, destinations);
         assert_eq!(result, Ok(()), "{call}");
-        // A decision, of which valgrind says whether it depends on what was never written.
-        let sum = |slice: &[f32]| slice.iter().copied().filter(|x| *x > 0.5).sum::<f32>();
-        std::hint::black_box(*number + sum(&out) + sum(&per_row));
+        decide(&[*number]);
+        decide(&out);
+        decide(&per_row);
     }
 }
 
@@ -48,7 +56,8 @@ fn every_call_on_allocations_of_its_own() {
         println!("on {}", backend.name());
         for &(rows, classes) in &shapes {
             for kind in KINDS {
-                every_call(rows, classes, kind, Exec::new().backend(backend).serial());
+                let exec = Exec::new().backend(backend).serial();
+                each_computed!(every_call(rows, classes, kind, exec));
             }
         }
     }
@@ -57,21 +66,21 @@ fn every_call_on_allocations_of_its_own() {
 /// Calls everything on rows that are copied, because of their type or of where they lie: without what may follow the last row.
 fn every_call_elsewhere<E: Tested>(rows: usize, place: Place, exec: Exec) {
     let classes = place.classes;
-    let contents = Contents::new(rows, classes, "normal 3");
-    let put = |numbers: &[f32], gap: usize| -> Box<[E]> {
-        let numbers: Vec<E> = numbers.iter().map(|&x| E::rounded(x)).collect();
-        let mut there = place.put(&numbers, gap);
+    let contents = Contents::<E>::new(rows, classes, "normal 3");
+    let zero = E::Real::rounded(0.0);
+    let put = |numbers: &[E], gap: usize| -> Box<[E]> {
+        let mut there = place.put(numbers, gap);
         there.truncate(there.len().saturating_sub(gap));
         there.into()
     };
-    for call in all::<E>().iter().filter(|call| takes_shape(call)) {
+    for call in E::calls().iter().filter(|call| takes_shape(call)) {
         let [read, mut written] = place.gaps;
         if call.is_in_place() {
             written = read;
         }
         let (x, y) = call.reads.of(&contents.x, &contents.y);
-        let mut number = Box::new(0.0);
-        let mut per_row: Box<[f32]> = vec![0.0; rows].into();
+        let mut number = Box::new(zero);
+        let mut per_row: Box<[E::Real]> = vec![zero; rows].into();
         let mut out = put(x, written);
         let sources = Sources {
             shape: Some(place.shape()),
@@ -81,15 +90,15 @@ fn every_call_elsewhere<E: Tested>(rows: usize, place: Place, exec: Exec) {
             targets: &Box::<[i64]>::from(contents.targets.as_slice()),
         };
         let destinations = Destinations {
-            number: &mut number,
+            number: &mut *number,
             per_row: &mut per_row,
             out: &mut out,
         };
         let result = call.run(exec, sources, destinations);
         assert_eq!(result, Ok(()), "{call}");
-        let large = |x: f32| if x > 0.5 { x } else { 0.0 };
-        let sum: f32 = out.iter().map(|x| large(x.to_f32())).sum();
-        std::hint::black_box(*number + sum + per_row.iter().map(|&x| large(x)).sum::<f32>());
+        decide(&[*number]);
+        decide(&out);
+        decide(&per_row);
     }
 }
 
@@ -112,11 +121,7 @@ fn every_call_on_rows_that_are_copied() {
                     gaps,
                 };
                 if rows.is_multiple_of(place.inner) {
-                    every_call_elsewhere::<f32>(rows, place, exec);
-                    #[cfg(feature = "half")]
-                    every_call_elsewhere::<half::f16>(rows, place, exec);
-                    #[cfg(feature = "half")]
-                    every_call_elsewhere::<half::bf16>(rows, place, exec);
+                    each_tested!(every_call_elsewhere(rows, place, exec));
                 }
             }
         }
@@ -133,12 +138,15 @@ fn every_call_on_threads() {
         [(26_300, 10), (270, 1000), (1, 125_001)]
     };
     println!("{shapes:?}");
+    let calls = |rows, classes, exec| {
+        each_computed!(every_call(rows, classes, "normal 3", exec));
+    };
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     for backend in Backend::available() {
         println!("on {}", backend.name());
         let exec = Exec::new().backend(backend);
         for (rows, classes) in shapes {
-            pool.install(|| every_call(rows, classes, "normal 3", exec));
+            pool.install(|| calls(rows, classes, exec));
         }
     }
 }

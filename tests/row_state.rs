@@ -727,8 +727,8 @@ fn errors_change_nothing() {
 
         let tail = part(CHUNK, 5, Some(3));
         let untouched = |state: &RowState, start, len, expected: Error| {
-            let x = vec![0.25; len];
-            let mut wrong = vec![0.0; len + 1];
+            let x = vec![0.25_f32; len];
+            let mut wrong = vec![0.0_f32; len + 1];
             let length = Error::Length {
                 expected: len,
                 found: len + 1,

@@ -7,27 +7,28 @@
     reason = "numbers of classes are positive and small"
 )]
 
+#[macro_use]
 mod common;
 
+use std::any::type_name;
 use std::fmt::Arguments;
 use std::io::{self, Write as _};
 
-use common::calls::{CALLS, Results, Sources};
-use common::guard::UNTOUCHED;
+use common::calls::{Computed, Results, Sources};
 use common::inputs::{self, CLASSES, Rng};
 use rayon::ThreadPoolBuilder;
 use softlane::{Backend, BinaryCrossEntropy, CrossEntropy, Exec, Reduction};
 
 /// A batch with its memory.
-struct Owned {
+struct Owned<E> {
     name: String,
     classes: usize,
-    x: Vec<f32>,
-    y: Vec<f32>,
+    x: Vec<E>,
+    y: Vec<E>,
     targets: Vec<i64>,
 }
 
-impl Owned {
+impl<E: Computed> Owned<E> {
     /// Rows of the kind of that name, or of each kind in turn.
     fn new(rows: usize, classes: usize, kind: Option<&str>) -> Self {
         let seed = (rows * 1_000_003 + classes) as u64;
@@ -35,7 +36,7 @@ impl Owned {
         let only = kind.map(|name| inputs::named(name).unwrap());
         let row = |i: usize| {
             let kind = only.unwrap_or(CLASSES[i % CLASSES.len()]);
-            kind.row(seed + i as u64, classes)
+            kind.row_of(seed + i as u64, classes, E::rounded)
         };
         let kind = kind.unwrap_or("every kind");
         let x = (0..rows).flat_map(row).collect();
@@ -43,13 +44,16 @@ impl Owned {
     }
 
     /// These logits, with labels and targets to go with them.
-    fn of(x: Vec<f32>, rows: usize, classes: usize, kind: &str, rng: &mut Rng) -> Self {
+    fn of(x: Vec<E>, rows: usize, classes: usize, kind: &str, rng: &mut Rng) -> Self {
         Self {
-            name: format!("{rows} rows of {classes} classes, {kind}"),
+            name: format!(
+                "{rows} rows of {classes} classes of {}, {kind}",
+                type_name::<E>()
+            ),
             classes,
             x,
             y: (0..rows * classes)
-                .map(|_| rng.between(-0.2, 1.2).clamp(0.0, 1.0) as f32)
+                .map(|_| E::rounded(rng.between(-0.2, 1.2).clamp(0.0, 1.0)))
                 .collect(),
             // Some rows are ignored.
             targets: (0..rows)
@@ -61,7 +65,7 @@ impl Owned {
         }
     }
 
-    fn batch(&self) -> Sources<'_> {
+    fn batch(&self) -> Sources<'_, E> {
         Sources {
             shape: None,
             classes: self.classes,
@@ -71,7 +75,7 @@ impl Owned {
         }
     }
 
-    fn row(&self, i: usize) -> Sources<'_> {
+    fn row(&self, i: usize) -> Sources<'_, E> {
         let elements = i * self.classes..(i + 1) * self.classes;
         Sources {
             shape: None,
@@ -86,20 +90,25 @@ impl Owned {
 const MEAN: Reduction = Reduction::Mean;
 const SUM: Reduction = Reduction::Sum;
 
-fn index(exec: Exec, reduction: Reduction) -> CrossEntropy<'static> {
+fn index<E: Computed>(exec: Exec, reduction: Reduction) -> CrossEntropy<'static, E> {
     CrossEntropy::new().exec(exec).reduction(reduction)
 }
 
-fn binary(exec: Exec, reduction: Reduction) -> BinaryCrossEntropy<'static> {
+fn binary<E: Computed>(exec: Exec, reduction: Reduction) -> BinaryCrossEntropy<'static, E> {
     BinaryCrossEntropy::new().exec(exec).reduction(reduction)
 }
 
 /// Every result of a batch, from every call that gives it: they must agree. Outputs are moved by
 /// `offset` elements.
 #[track_caller]
-fn every_result(exec: Exec, batch: Sources<'_>, offset: usize, context: Arguments<'_>) -> Results {
-    let mut results: Results = vec![];
-    for call in CALLS.iter() {
+fn every_result<E: Computed>(
+    exec: Exec,
+    batch: Sources<'_, E>,
+    offset: usize,
+    context: Arguments<'_>,
+) -> Results<E> {
+    let mut results: Results<E> = vec![];
+    for call in E::calls() {
         let (x, y) = call.reads.of(batch.x, batch.y);
         let (given, result) = call.guarded(exec, Sources { x, y, ..batch }, offset);
         assert_eq!(result, Ok(()), "{call}, {context}");
@@ -119,7 +128,7 @@ fn every_result(exec: Exec, batch: Sources<'_>, offset: usize, context: Argument
 }
 
 #[track_caller]
-fn assert_same(got: &Results, expected: &Results, context: Arguments<'_>) {
+fn assert_same<E: Computed>(got: &Results<E>, expected: &Results<E>, context: Arguments<'_>) {
     assert_eq!(got.len(), expected.len(), "{context}: results");
     for ((output, got), (_, expected)) in got.iter().zip(expected) {
         assert_bits(got, expected, format_args!("{}, {context}", output.name));
@@ -127,13 +136,13 @@ fn assert_same(got: &Results, expected: &Results, context: Arguments<'_>) {
 }
 
 #[track_caller]
-fn assert_bits(got: &[f32], expected: &[f32], context: Arguments<'_>) {
+fn assert_bits<E: Computed>(got: &[E], expected: &[E], context: Arguments<'_>) {
     assert_eq!(got.len(), expected.len(), "{context}: length");
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         assert_eq!(
-            got.to_bits(),
-            expected.to_bits(),
-            "{context}: element {i} is {got:e}, elsewhere {expected:e}",
+            got.bits(),
+            expected.bits(),
+            "{context}: element {i} is {got:?}, elsewhere {expected:?}",
         );
     }
 }
@@ -144,7 +153,7 @@ fn serial(backend: Backend) -> Exec {
 }
 
 /// Lengths around every seam of vectors, groups of vectors and chunks; every kind of row.
-fn corpus() -> impl Iterator<Item = Owned> {
+fn corpus<E: Computed>() -> impl Iterator<Item = Owned<E>> {
     let long = [1000, 4096, 4097, 10_000];
     let batches = (1..=70)
         .chain(long)
@@ -160,7 +169,10 @@ fn corpus() -> impl Iterator<Item = Owned> {
 }
 
 /// What a backend makes of a corpus.
-fn results(backend: Backend, corpus: impl Iterator<Item = Owned>) -> Vec<Results> {
+fn results<E: Computed>(
+    backend: Backend,
+    corpus: impl Iterator<Item = Owned<E>>,
+) -> Vec<Results<E>> {
     let each = corpus.map(|owned| {
         let context = format_args!("{backend:?}, {}", owned.name);
         every_result(serial(backend), owned.batch(), 0, context)
@@ -170,26 +182,30 @@ fn results(backend: Backend, corpus: impl Iterator<Item = Owned>) -> Vec<Results
 
 #[test]
 fn forms_and_fused_backends_agree() {
-    let results: Vec<_> = Backend::available()
-        .map(|backend| (backend, results(backend, corpus())))
-        .filter(|(backend, _)| backend.is_fused())
-        .collect();
-    for pair in results.windows(2) {
-        let ((a, expected), (b, got)) = (&pair[0], &pair[1]);
-        for (owned, (got, expected)) in corpus().zip(got.iter().zip(expected)) {
-            let context = format_args!("{b:?} against {a:?}, {}", owned.name);
-            assert_same(got, expected, context);
+    fn of<E: Computed>() {
+        let results: Vec<_> = Backend::available()
+            .map(|backend| (backend, results::<E>(backend, corpus())))
+            .filter(|(backend, _)| backend.is_fused())
+            .collect();
+        for pair in results.windows(2) {
+            let ((a, expected), (b, got)) = (&pair[0], &pair[1]);
+            for (owned, (got, expected)) in corpus::<E>().zip(got.iter().zip(expected)) {
+                let context = format_args!("{b:?} against {a:?}, {}", owned.name);
+                assert_same(got, expected, context);
+            }
+            let count: usize = got.iter().flatten().map(|(_, results)| results.len()).sum();
+            report(format_args!(
+                "{a:?} and {b:?}: the same bits in {count} results of {}",
+                type_name::<E>()
+            ));
         }
-        let count: usize = got.iter().flatten().map(|(_, results)| results.len()).sum();
-        report(format_args!(
-            "{a:?} and {b:?}: the same bits in {count} results"
-        ));
+        if results.len() < 2 {
+            // With `SOFTLANE_REQUIRE`, a missing backend is a failure: see tests/backends.rs.
+            let fused: Vec<Backend> = results.iter().map(|(backend, _)| *backend).collect();
+            report(format_args!("fused here: {fused:?}; no two to compare"));
+        }
     }
-    if results.len() < 2 {
-        // With `SOFTLANE_REQUIRE`, a missing backend is a failure: see tests/backends.rs.
-        let fused: Vec<Backend> = results.iter().map(|(backend, _)| *backend).collect();
-        report(format_args!("fused here: {fused:?}; no two to compare"));
-    }
+    each_computed!(of());
 }
 
 /// A large pair in any lane and two small terms anywhere in three vectors: as with
@@ -228,22 +244,22 @@ fn vector_backends_add_in_the_same_order() {
 
 /// Rows that are the same on every machine: made by arithmetic that is rounded alike everywhere, without
 /// a library's functions. (Those of [`corpus`] need logarithms and cosines.)
-fn portable_corpus() -> impl Iterator<Item = Owned> {
-    const SPREADS: [f64; 5] = [0.1, 1.0, 8.0, 80.0, 1e30];
-    const OFFSETS: [f64; 5] = [0.0, 1e3, -3e4, 1e5, -1e30];
-    let rows = SPREADS.len() * OFFSETS.len();
+fn portable_corpus<E: Computed>() -> impl Iterator<Item = Owned<E>> {
+    let spreads = [0.1, 1.0, 8.0, 80.0, E::HUGE];
+    let offsets = [0.0, 1e3, -3e4, 1e5, -E::HUGE];
+    let rows = spreads.len() * offsets.len();
     let batch = move |classes: usize| {
         let mut rng = Rng::new(classes as u64);
         let mut x = vec![];
-        for (spread, offset) in SPREADS.iter().flat_map(|s| OFFSETS.map(|o| (s, o))) {
+        for (spread, offset) in spreads.iter().flat_map(|s| offsets.map(|o| (s, o))) {
             let masked = rng.coin();
             let kept = rng.below(classes);
             x.extend((0..classes).map(|i| {
                 let sum: f64 = (0..4).map(|_| rng.between(-1.0, 1.0)).sum();
                 if masked && i != kept && rng.below(3) == 0 {
-                    f32::NEG_INFINITY
+                    E::rounded(f64::NEG_INFINITY)
                 } else {
-                    (offset + spread * sum) as f32
+                    E::rounded(offset + spread * sum)
                 }
             }));
         }
@@ -253,8 +269,8 @@ fn portable_corpus() -> impl Iterator<Item = Owned> {
 }
 
 /// FNV-1a of the bits of some numbers.
-fn hash<'a>(results: impl Iterator<Item = &'a f32>) -> u64 {
-    let bytes = results.flat_map(|x| x.to_bits().to_le_bytes());
+fn hash<'a, E: Computed>(results: impl Iterator<Item = &'a E>) -> u64 {
+    let bytes = results.flat_map(|x| x.bits().to_le_bytes().into_iter().take(size_of::<E>()));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -271,7 +287,7 @@ fn bits_are_as_committed() {
         } else {
             "unfused"
         };
-        let results = results(backend, portable_corpus());
+        let results = results::<f32>(backend, portable_corpus());
         let lines = results[0].iter().enumerate().map(|(i, (output, _))| {
             let each = results.iter().flat_map(|results| &results[i].1);
             format!("{kind}, {}: {:016x}", output.name, hash(each))
@@ -296,7 +312,7 @@ fn report(line: Arguments<'_>) {
     writeln!(terminal, "{line}").unwrap();
 }
 
-/// The other tests keep to one thread; these batches are split, most of them unevenly.
+/// The other tests keep to one thread; these batches are split, most of them unevenly. (Those of `f64` are in tests/f64.rs.)
 #[test]
 fn any_number_of_threads() {
     let normal = Some("normal 3");
@@ -318,7 +334,7 @@ fn any_number_of_threads() {
         (threads, pool.unwrap())
     });
     for (rows, classes, kind) in batches {
-        let owned = Owned::new(rows, classes, kind);
+        let owned = Owned::<f32>::new(rows, classes, kind);
         for backend in Backend::available() {
             let run = |exec, threads: usize| {
                 let context = format_args!("{exec:?}, {}, {threads} threads", owned.name);
@@ -337,89 +353,91 @@ fn any_number_of_threads() {
 /// What may be where in a long row, whose parts know it one step after the other.
 #[test]
 fn a_row_that_threads_share() {
-    const CLASSES: usize = 125_001;
-    const LAST: usize = CLASSES - 1;
-    const MIDDLE: usize = 100_000;
-    const NONE: f32 = f32::NEG_INFINITY;
-    const MOST: f32 = f32::INFINITY;
-    let normal = Owned::new(1, CLASSES, Some("normal 3")).x;
-    let with = |elements: &[(usize, f32)]| {
-        let mut x = normal.clone();
-        for &(i, element) in elements {
-            x[i] = element;
-        }
-        x
-    };
-    let pools = [2, 5].map(|threads| {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        (threads, pool.unwrap())
-    });
-    let alone = |i| {
-        (0..CLASSES)
-            .map(|k| if k == i { 1.0 } else { NONE })
-            .collect()
-    };
-    let masked_but = |x| {
-        (0..CLASSES)
-            .map(|k| if k == MIDDLE { x } else { NONE })
-            .collect()
-    };
-    let zeros = (0..CLASSES)
-        .map(|k| if k < MIDDLE { -0.0 } else { 0.0 })
-        .collect();
-    let rows: [(&str, Vec<f32>); 18] = [
-        ("ordinary", normal.clone()),
-        ("equal maxima", with(&[(MIDDLE, 50.0), (LAST, 50.0)])),
-        ("equal", vec![1.5; CLASSES]),
-        ("far", normal.iter().map(|x| 1e30 * x).collect()),
-        ("masked", vec![NONE; CLASSES]),
-        ("the first alone", alone(0)),
-        ("one in the middle alone", alone(MIDDLE)),
-        ("the last alone", alone(LAST)),
-        ("NaN first", with(&[(0, f32::NAN)])),
-        ("NaN in the middle", with(&[(MIDDLE, f32::NAN)])),
-        ("NaN beside masks", masked_but(f32::NAN)),
-        ("infinite beside masks", masked_but(MOST)),
-        ("zeros of both signs", zeros),
-        ("NaN last", with(&[(LAST, f32::NAN)])),
-        ("infinite", with(&[(MIDDLE, MOST)])),
-        (
-            "infinite, and NaN before",
-            with(&[(0, f32::NAN), (LAST, MOST)]),
-        ),
-        (
-            "infinite, and NaN after",
-            with(&[(0, MOST), (LAST, f32::NAN)]),
-        ),
-        ("infinite, and masked", with(&[(0, NONE), (MIDDLE, MOST)])),
-    ];
-    for (kind, x) in rows {
-        let mut owned = Owned::of(x, 1, CLASSES, kind, &mut Rng::new(1));
-        for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
-            for target in [0, MIDDLE, LAST, usize::MAX] {
-                owned.targets = vec![i64::try_from(target).unwrap_or(-100)];
-                for call in CALLS.iter() {
-                    let run = |exec| {
-                        let batch = owned.batch();
-                        let (x, y) = call.reads.of(batch.x, batch.y);
-                        let (given, result) = call.guarded(exec, Sources { x, y, ..batch }, 0);
-                        assert_eq!(result, Ok(()), "{call}, {kind}");
-                        given
-                    };
-                    let expected = run(serial(backend));
-                    for (threads, pool) in &pools {
-                        let got = pool.install(|| run(Exec::new().backend(backend)));
-                        for ((_, got), (_, expected)) in got.iter().zip(&expected) {
-                            let context = format_args!(
-                                "{call}, {backend:?}, {kind}, {target}, {threads} threads"
-                            );
-                            assert_bits(got, expected, context);
+    fn of<E: Computed>() {
+        const CLASSES: usize = 125_001;
+        const LAST: usize = CLASSES - 1;
+        const MIDDLE: usize = 100_000;
+        let [none, most, nan] = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN];
+        let normal = Owned::<E>::new(1, CLASSES, Some("normal 3")).x;
+        let with = |elements: &[(usize, f64)]| {
+            let mut x = normal.clone();
+            for &(i, element) in elements {
+                x[i] = E::rounded(element);
+            }
+            x
+        };
+        let pools = [2, 5].map(|threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            (threads, pool.unwrap())
+        });
+        let alone = |i| {
+            (0..CLASSES)
+                .map(|k| E::rounded(if k == i { 1.0 } else { none }))
+                .collect()
+        };
+        let masked_but = |x| {
+            (0..CLASSES)
+                .map(|k| E::rounded(if k == MIDDLE { x } else { none }))
+                .collect()
+        };
+        let zeros = (0..CLASSES)
+            .map(|k| E::rounded(if k < MIDDLE { -0.0 } else { 0.0 }))
+            .collect();
+        let rows: [(&str, Vec<E>); 18] = [
+            ("ordinary", normal.clone()),
+            ("equal maxima", with(&[(MIDDLE, 50.0), (LAST, 50.0)])),
+            ("equal", vec![E::rounded(1.5); CLASSES]),
+            (
+                "far",
+                normal
+                    .iter()
+                    .map(|x| E::rounded(E::HUGE * x.as_f64()))
+                    .collect(),
+            ),
+            ("masked", vec![E::rounded(none); CLASSES]),
+            ("the first alone", alone(0)),
+            ("one in the middle alone", alone(MIDDLE)),
+            ("the last alone", alone(LAST)),
+            ("NaN first", with(&[(0, nan)])),
+            ("NaN in the middle", with(&[(MIDDLE, nan)])),
+            ("NaN beside masks", masked_but(nan)),
+            ("infinite beside masks", masked_but(most)),
+            ("zeros of both signs", zeros),
+            ("NaN last", with(&[(LAST, nan)])),
+            ("infinite", with(&[(MIDDLE, most)])),
+            ("infinite, and NaN before", with(&[(0, nan), (LAST, most)])),
+            ("infinite, and NaN after", with(&[(0, most), (LAST, nan)])),
+            ("infinite, and masked", with(&[(0, none), (MIDDLE, most)])),
+        ];
+        for (kind, x) in rows {
+            let mut owned = Owned::of(x, 1, CLASSES, kind, &mut Rng::new(1));
+            for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+                for target in [0, MIDDLE, LAST, usize::MAX] {
+                    owned.targets = vec![i64::try_from(target).unwrap_or(-100)];
+                    for call in E::calls() {
+                        let run = |exec| {
+                            let batch = owned.batch();
+                            let (x, y) = call.reads.of(batch.x, batch.y);
+                            let (given, result) = call.guarded(exec, Sources { x, y, ..batch }, 0);
+                            assert_eq!(result, Ok(()), "{call}, {kind}");
+                            given
+                        };
+                        let expected = run(serial(backend));
+                        for (threads, pool) in &pools {
+                            let got = pool.install(|| run(Exec::new().backend(backend)));
+                            for ((_, got), (_, expected)) in got.iter().zip(&expected) {
+                                let context = format_args!(
+                                    "{call}, {backend:?}, {kind}, {target}, {threads} threads"
+                                );
+                                assert_bits(got, expected, context);
+                            }
                         }
                     }
                 }
             }
         }
     }
+    each_computed!(of());
 }
 
 /// What small terms add up to that turn a tie of `f32` between 2^24 and 2^24 + 2, or beside it, if
@@ -490,129 +508,146 @@ fn any_number_of_threads_where_the_order_shows() {
 /// Alone, and at each place of a batch that is long enough for any blocks of rows, the last of which lacks one.
 #[test]
 fn a_row_alone_and_in_a_batch() {
-    const ROWS: usize = 47;
-    for backend in Backend::available() {
-        // Rows of every kind, few of which are short work; and kinds that are.
-        let kinds = [
-            None,
-            Some("normal 40"),
-            Some("masked half"),
-            Some("near ties"),
-            Some("equal"),
-        ];
-        let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4196]);
-        for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
-            let owned = Owned::new(ROWS, classes, kind);
-            let context = format_args!("{backend:?}, {}", owned.name);
-            let alone: Vec<Results> = (0..ROWS)
-                .map(|i| every_result(serial(backend), owned.row(i), 0, context))
-                .collect();
-            // Few classes are what blocks of rows are for.
-            for turn in (0..ROWS).step_by(if classes <= 33 && kind.is_none() {
-                1
-            } else {
-                17
-            }) {
-                let mut turned = Owned::new(0, classes, None);
-                for i in 0..ROWS {
-                    let row = owned.row((i + turn) % ROWS);
-                    turned.x.extend(row.x);
-                    turned.y.extend(row.y);
-                    turned.targets.extend(row.targets);
-                }
-                let context = format_args!("{context}, turned by {turn}");
-                let got = every_result(serial(backend), turned.batch(), 0, context);
-                for (i, (output, got)) in got.iter().enumerate().filter(|(_, r)| r.0.by_row) {
-                    let rows = alone[turn..].iter().chain(&alone[..turn]);
-                    let expected: Vec<f32> = rows.flat_map(|row| row[i].1.clone()).collect();
-                    assert_bits(got, &expected, format_args!("{}, {context}", output.name));
+    fn of<E: Computed>() {
+        const ROWS: usize = 47;
+        for backend in Backend::available() {
+            // Rows of every kind, few of which are short work; and kinds that are.
+            let kinds = [
+                None,
+                Some("normal 40"),
+                Some("masked half"),
+                Some("near ties"),
+                Some("equal"),
+            ];
+            let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4196]);
+            for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
+                let owned = Owned::new(ROWS, classes, kind);
+                let context = format_args!("{backend:?}, {}", owned.name);
+                let alone: Vec<Results<E>> = (0..ROWS)
+                    .map(|i| every_result(serial(backend), owned.row(i), 0, context))
+                    .collect();
+                // Few classes are what blocks of rows are for. (Every turn of one type is enough: the blocks are the same code.)
+                let is_short = classes <= 33 && kind.is_none() && size_of::<E>() == 4;
+                for turn in (0..ROWS).step_by(if is_short { 1 } else { 17 }) {
+                    let mut turned = Owned::<E>::new(0, classes, None);
+                    for i in 0..ROWS {
+                        let row = owned.row((i + turn) % ROWS);
+                        turned.x.extend(row.x);
+                        turned.y.extend(row.y);
+                        turned.targets.extend(row.targets);
+                    }
+                    let context = format_args!("{context}, turned by {turn}");
+                    let got = every_result(serial(backend), turned.batch(), 0, context);
+                    for (i, (output, got)) in got.iter().enumerate().filter(|(_, r)| r.0.by_row) {
+                        let rows = alone[turn..].iter().chain(&alone[..turn]);
+                        let expected: Vec<E> = rows.flat_map(|row| row[i].1.clone()).collect();
+                        assert_bits(got, &expected, format_args!("{}, {context}", output.name));
+                    }
                 }
             }
         }
     }
+    each_computed!(of());
 }
 
 /// A row that blocks of rows cannot do as they do others, among those that they can.
 #[test]
 fn a_special_row_in_a_batch() {
-    const ROWS: usize = 31;
-    // In a block of rows, and in one that is not full.
-    const SPECIALS: [usize; 2] = [7, 20];
-    // What is special: an element, at the target of the row or before it (if there is one), or every element.
-    type Make = fn(&mut [f32], usize);
-    let kinds: [(&str, Make); 13] = [
-        ("NaN at the target", |x, t| x[t] = f32::NAN),
-        ("NaN elsewhere", |x, t| x[t.saturating_sub(1)] = f32::NAN),
-        ("+inf at the target", |x, t| x[t] = f32::INFINITY),
-        ("+inf elsewhere", |x, t| {
-            x[t.saturating_sub(1)] = f32::INFINITY;
-        }),
-        ("-inf at the target", |x, t| x[t] = f32::NEG_INFINITY),
-        ("-inf elsewhere", |x, t| {
-            x[t.saturating_sub(1)] = f32::NEG_INFINITY;
-        }),
-        ("-inf alone", |x, _| x.fill(f32::NEG_INFINITY)),
-        ("1e30 at the target", |x, t| x[t] = 1e30),
-        ("-1e30 alone", |x, _| x.fill(-1e30)),
-        // Gradients whose sum leaves the range of an element, or comes near to where that begins, or is 0.
-        ("3e38 alone", |x, _| x.fill(3e38)),
-        ("1.3e30 at the target", |x, t| x[t] = 1.3e30),
-        ("-0 alone", |x, _| x.fill(-0.0)),
-        ("1 and -1", |x, _| {
-            for (i, x) in x.iter_mut().enumerate() {
-                *x = [1.0, -1.0][i % 2];
-            }
-        }),
-    ];
-    for backend in Backend::available() {
-        for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4196] {
-            for ((name, make), special) in kinds
-                .into_iter()
-                .flat_map(|kind| SPECIALS.map(|special| (kind, special)))
-            {
-                let mut owned = Owned::new(ROWS, classes, Some("normal 3"));
-                let target = classes - 1;
-                owned.targets[special] = target as i64;
-                make(
-                    &mut owned.x[special * classes..(special + 1) * classes],
-                    target,
-                );
-                // What the backward passes multiply with: zeros beside numbers, and where the row is special.
-                for row in [1, 2, special] {
-                    owned.y[row * classes + target] = [0.0, -0.0][row % 2];
+    fn of<E: Computed>() {
+        const ROWS: usize = 31;
+        // In a block of rows, and in one that is not full.
+        const SPECIALS: [usize; 2] = [7, 20];
+        // What is special: an element, at the target of the row or before it (if there is one), or every element.
+        type Make<E> = fn(&mut [E], usize);
+        let kinds: [(&str, Make<E>); 13] = [
+            ("NaN at the target", |x, t| x[t] = E::rounded(f64::NAN)),
+            ("NaN elsewhere", |x, t| {
+                x[t.saturating_sub(1)] = E::rounded(f64::NAN);
+            }),
+            ("+inf at the target", |x, t| {
+                x[t] = E::rounded(f64::INFINITY);
+            }),
+            ("+inf elsewhere", |x, t| {
+                x[t.saturating_sub(1)] = E::rounded(f64::INFINITY);
+            }),
+            ("-inf at the target", |x, t| {
+                x[t] = E::rounded(f64::NEG_INFINITY);
+            }),
+            ("-inf elsewhere", |x, t| {
+                x[t.saturating_sub(1)] = E::rounded(f64::NEG_INFINITY);
+            }),
+            ("-inf alone", |x, _| x.fill(E::rounded(f64::NEG_INFINITY))),
+            ("large at the target", |x, t| x[t] = E::rounded(E::HUGE)),
+            ("-large alone", |x, _| x.fill(E::rounded(-E::HUGE))),
+            // Gradients whose sum leaves the range of an element, or comes near to where that begins, or is 0.
+            ("nearly the largest alone", |x, _| {
+                x.fill(E::rounded(0.9 * E::LARGEST));
+            }),
+            ("larger at the target", |x, t| {
+                x[t] = E::rounded(1.3 * E::HUGE);
+            }),
+            ("-0 alone", |x, _| x.fill(E::rounded(-0.0))),
+            ("1 and -1", |x, _| {
+                for (i, x) in x.iter_mut().enumerate() {
+                    *x = E::rounded([1.0, -1.0][i % 2]);
                 }
-                let context = format_args!("{backend:?}, {}, {name} in row {special}", owned.name);
-                assert_rows_as_alone(backend, &owned, context);
+            }),
+        ];
+        for backend in Backend::available() {
+            for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4196] {
+                for ((name, make), special) in kinds
+                    .into_iter()
+                    .flat_map(|kind| SPECIALS.map(|special| (kind, special)))
+                {
+                    let mut owned = Owned::<E>::new(ROWS, classes, Some("normal 3"));
+                    let target = classes - 1;
+                    owned.targets[special] = target as i64;
+                    make(
+                        &mut owned.x[special * classes..(special + 1) * classes],
+                        target,
+                    );
+                    // What the backward passes multiply with: zeros beside numbers, and where the row is special.
+                    for row in [1, 2, special] {
+                        owned.y[row * classes + target] = E::rounded([0.0, -0.0][row % 2]);
+                    }
+                    let context =
+                        format_args!("{backend:?}, {}, {name} in row {special}", owned.name);
+                    assert_rows_as_alone(backend, &owned, context);
+                }
             }
         }
     }
+    each_computed!(of());
 }
 
 /// Where a probability is near a power of two, some weights are rounded by more than others: a class without rivals has
 /// probability 1 all the same, in blocks and alone.
 #[test]
 fn a_class_alone_whatever_its_weight() {
-    const CLASSES: usize = 4_000_000;
-    const ONE: u32 = 1_f32.to_bits();
-    let mut rng = Rng::new(1);
-    let x: Vec<f32> = (0..CLASSES)
-        .map(|_| rng.between(-40.0, 40.0) as f32)
-        .collect();
-    for backend in Backend::available().filter(|backend| backend.is_fused()) {
-        let mut p = vec![0.0; CLASSES];
-        serial(backend).softmax(&x, 1, &mut p).unwrap();
-        let all = p.iter().all(|p| p.to_bits() == ONE);
-        assert!(all, "{backend:?}: in blocks");
-        // In blocks that are not full, and alone.
-        for rows in [15, 1] {
-            for (x, p) in x.chunks(rows).zip(p.chunks_mut(rows)) {
-                p.fill(0.0);
-                serial(backend).softmax(x, 1, p).unwrap();
+    fn of<E: Computed>() {
+        const CLASSES: usize = 4_000_000;
+        let one = E::rounded(1.0);
+        let mut rng = Rng::new(1);
+        let x: Vec<E> = (0..CLASSES)
+            .map(|_| E::rounded(rng.between(-40.0, 40.0)))
+            .collect();
+        for backend in Backend::available().filter(|backend| backend.is_fused()) {
+            let mut p = vec![E::UNTOUCHED; CLASSES];
+            serial(backend).softmax(&x, 1, &mut p).unwrap();
+            let all = p.iter().all(|p| *p == one);
+            assert!(all, "{backend:?}: in blocks");
+            // In blocks that are not full, and alone.
+            for rows in [15, 1] {
+                for (x, p) in x.chunks(rows).zip(p.chunks_mut(rows)) {
+                    p.fill(E::UNTOUCHED);
+                    serial(backend).softmax(x, 1, p).unwrap();
+                }
+                let all = p.iter().all(|p| *p == one);
+                assert!(all, "{backend:?}: {rows} at a time");
             }
-            let all = p.iter().all(|p| p.to_bits() == ONE);
-            assert!(all, "{backend:?}: {rows} at a time");
         }
     }
+    each_computed!(of());
 }
 
 /// Rows whose second weight is among the lightest: what else counts shows beside it.
@@ -638,24 +673,27 @@ fn rows_of_light_others_in_a_batch() {
 /// Copies of a row of equal elements, whose probabilities are powers of two: all of a block need the same correction.
 #[test]
 fn copies_of_a_row_of_ties() {
-    const ROWS: usize = 29;
-    for backend in Backend::available() {
-        for classes in [1, 2, 4] {
-            for i in 0..100 {
-                let mut owned = Owned::new(ROWS, classes, Some("equal"));
-                owned.x.fill(i as f32 * 0.37 - 20.0);
-                let context = format_args!("{backend:?}, {classes} classes, {i}");
-                assert_rows_as_alone(backend, &owned, context);
+    fn of<E: Computed>() {
+        const ROWS: usize = 29;
+        for backend in Backend::available() {
+            for classes in [1, 2, 4] {
+                for i in 0..100 {
+                    let mut owned = Owned::<E>::new(ROWS, classes, Some("equal"));
+                    owned.x.fill(E::rounded(f64::from(i) * 0.37 - 20.0));
+                    let context = format_args!("{backend:?}, {classes} classes, {i}");
+                    assert_rows_as_alone(backend, &owned, context);
+                }
             }
         }
     }
+    each_computed!(of());
 }
 
 /// Call by call: where no class is left, they differ in what they are asked for.
 #[track_caller]
-fn assert_rows_as_alone(backend: Backend, owned: &Owned, context: Arguments<'_>) {
-    for call in CALLS.iter() {
-        let run = |batch: Sources<'_>| {
+fn assert_rows_as_alone<E: Computed>(backend: Backend, owned: &Owned<E>, context: Arguments<'_>) {
+    for call in E::calls() {
+        let run = |batch: Sources<'_, E>| {
             let (x, y) = call.reads.of(batch.x, batch.y);
             call.guarded(serial(backend), Sources { x, y, ..batch }, 0)
                 .0
@@ -665,7 +703,7 @@ fn assert_rows_as_alone(backend: Backend, owned: &Owned, context: Arguments<'_>)
         for (i, (output, got)) in run(owned.batch()).into_iter().enumerate() {
             if output.by_row {
                 let rows = alone.iter().flat_map(|row| row[i].1.clone());
-                let expected: Vec<f32> = rows.collect();
+                let expected: Vec<E> = rows.collect();
                 assert_bits(&got, &expected, format_args!("{call}, {context}"));
             }
         }
@@ -674,89 +712,104 @@ fn assert_rows_as_alone(backend: Backend, owned: &Owned, context: Arguments<'_>)
 
 #[test]
 fn at_any_address() {
-    for backend in Backend::available() {
-        for classes in (1..=70).step_by(3).chain([1000, 4097]) {
-            let owned = Owned::new(3, classes, None);
-            let context = format_args!("{backend:?}, {}", owned.name);
-            let expected = every_result(serial(backend), owned.batch(), 0, context);
-            for offset in 0..16 {
-                // Inputs and outputs differ in their distance from a whole vector.
-                for (input, output) in [(offset, 0), (0, offset), (offset, offset)] {
-                    let moved = |from: &[f32]| [&vec![0.0; input][..], from].concat();
-                    let (x, y) = (moved(&owned.x), moved(&owned.y));
-                    let batch = Sources {
-                        shape: None,
-                        x: &x[input..],
-                        y: &y[input..],
-                        ..owned.batch()
-                    };
-                    let context =
-                        format_args!("{context}, inputs moved by {input}, outputs by {output}");
-                    let got = every_result(serial(backend), batch, output, context);
-                    assert_same(&got, &expected, context);
+    fn of<E: Computed>() {
+        for backend in Backend::available() {
+            for classes in (1..=70).step_by(3).chain([1000, 4097]) {
+                let owned = Owned::<E>::new(3, classes, None);
+                let context = format_args!("{backend:?}, {}", owned.name);
+                let expected = every_result(serial(backend), owned.batch(), 0, context);
+                for offset in 0..16 {
+                    // Inputs and outputs differ in their distance from a whole vector.
+                    for (input, output) in [(offset, 0), (0, offset), (offset, offset)] {
+                        let moved = |from: &[E]| [&vec![E::UNTOUCHED; input][..], from].concat();
+                        let (x, y) = (moved(&owned.x), moved(&owned.y));
+                        let batch = Sources {
+                            shape: None,
+                            x: &x[input..],
+                            y: &y[input..],
+                            ..owned.batch()
+                        };
+                        let context =
+                            format_args!("{context}, inputs moved by {input}, outputs by {output}");
+                        let got = every_result(serial(backend), batch, output, context);
+                        assert_same(&got, &expected, context);
+                    }
                 }
             }
         }
     }
+    each_computed!(of());
+}
+
+/// Of a loss, which is not negative.
+fn is_subnormal<E: Computed>(loss: E) -> bool {
+    loss.as_f64() > 0.0 && loss.as_f64() < E::LEAST
 }
 
 /// How many copies of a row, reduced how, have how many times its loss: partial sums are exact
 /// where all terms are equal and their number is a power of two. (So is the product, if the loss is
 /// no subnormal number.)
-const COPIES: [(usize, Reduction, f32); 4] =
+const COPIES: [(usize, Reduction, f64); 4] =
     [(1, SUM, 1.0), (1, MEAN, 1.0), (8, SUM, 8.0), (8, MEAN, 1.0)];
 
 #[test]
 fn losses_of_rows_alone_and_repeated() {
-    for backend in Backend::available() {
-        for owned in corpus().filter(|owned| owned.classes <= 4097) {
-            let batch = owned.batch();
-            let mut losses = vec![UNTOUCHED; batch.targets.len()];
-            index(serial(backend), SUM)
-                .loss_per_row(batch.x, batch.classes, batch.targets, &mut losses)
-                .unwrap();
-            // The mean of ignored rows is another matter.
-            for i in (0..losses.len()).filter(|&i| batch.targets[i] >= 0) {
-                let row = owned.row(i);
-                for (count, reduction, factor) in COPIES {
-                    if factor > 1.0 && losses[i].is_subnormal() {
-                        continue;
+    fn of<E: Computed>() {
+        for backend in Backend::available() {
+            for owned in corpus::<E>().filter(|owned| owned.classes <= 4097) {
+                let batch = owned.batch();
+                let mut losses = vec![E::UNTOUCHED; batch.targets.len()];
+                index(serial(backend), SUM)
+                    .loss_per_row(batch.x, batch.classes, batch.targets, &mut losses)
+                    .unwrap();
+                // The mean of ignored rows is another matter.
+                for i in (0..losses.len()).filter(|&i| batch.targets[i] >= 0) {
+                    let row = owned.row(i);
+                    for (count, reduction, factor) in COPIES {
+                        if factor > 1.0 && is_subnormal(losses[i]) {
+                            continue;
+                        }
+                        let (x, targets) = (row.x.repeat(count), row.targets.repeat(count));
+                        let loss =
+                            index(serial(backend), reduction).loss(&x, row.classes, &targets);
+                        assert_eq!(
+                            loss.unwrap().bits(),
+                            E::rounded(factor * losses[i].as_f64()).bits(),
+                            "{backend:?}, {}: row {i}, {count} times, {reduction:?}",
+                            owned.name
+                        );
                     }
-                    let (x, targets) = (row.x.repeat(count), row.targets.repeat(count));
-                    let loss = index(serial(backend), reduction).loss(&x, row.classes, &targets);
-                    assert_eq!(
-                        loss.unwrap().to_bits(),
-                        (factor * losses[i]).to_bits(),
-                        "{backend:?}, {}: row {i}, {count} times, {reduction:?}",
-                        owned.name
-                    );
                 }
             }
         }
     }
+    each_computed!(of());
 }
 
 #[test]
 fn losses_of_elements_alone_and_repeated() {
-    for backend in Backend::available() {
-        for owned in corpus().filter(|owned| owned.classes <= 70) {
-            let batch = owned.batch();
-            let mut losses = vec![UNTOUCHED; batch.x.len()];
-            binary(serial(backend), SUM)
-                .loss_per_element(batch.x, batch.classes, batch.y, &mut losses)
-                .unwrap();
-            for (i, loss) in losses.iter().enumerate() {
-                for (count, reduction, factor) in COPIES {
-                    let (x, label) = (vec![batch.x[i]; count], vec![batch.y[i]; count]);
-                    let got = binary(serial(backend), reduction).loss(&x, 1, &label);
-                    assert_eq!(
-                        got.unwrap().to_bits(),
-                        (factor * loss).to_bits(),
-                        "{backend:?}, {}: element {i}, {count} times, {reduction:?}",
-                        owned.name
-                    );
+    fn of<E: Computed>() {
+        for backend in Backend::available() {
+            for owned in corpus::<E>().filter(|owned| owned.classes <= 70) {
+                let batch = owned.batch();
+                let mut losses = vec![E::UNTOUCHED; batch.x.len()];
+                binary(serial(backend), SUM)
+                    .loss_per_element(batch.x, batch.classes, batch.y, &mut losses)
+                    .unwrap();
+                for (i, loss) in losses.iter().enumerate() {
+                    for (count, reduction, factor) in COPIES {
+                        let (x, label) = (vec![batch.x[i]; count], vec![batch.y[i]; count]);
+                        let got = binary(serial(backend), reduction).loss(&x, 1, &label);
+                        assert_eq!(
+                            got.unwrap().bits(),
+                            E::rounded(factor * loss.as_f64()).bits(),
+                            "{backend:?}, {}: element {i}, {count} times, {reduction:?}",
+                            owned.name
+                        );
+                    }
                 }
             }
         }
     }
+    each_computed!(of());
 }

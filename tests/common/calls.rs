@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 use Gives::{Number, Out, Over, PerRow};
 use Reads::{Labels, LogProbabilities, Logits, Probabilities, Targets};
 use softlane::{
-    BinaryCrossEntropy, CrossEntropy, Element, Error, Exec, MaskedRows, Reduction, RowOutputs,
-    Shape, Softmax,
+    BinaryCrossEntropy, CrossEntropy, Element, Error, Exec, MaskedRows, Real, Reduction,
+    RowOutputs, Shape, Softmax,
 };
 
-use super::guard::{UNTOUCHED, guarded};
+use super::guard::{Guarded, guarded};
 
 /// A result, which all calls that give it give with the same bits (of rows that are not masked
 /// throughout).
@@ -106,68 +106,124 @@ impl<E> Sources<'_, E> {
 }
 
 /// A type of elements, as the tests see it.
-pub trait Tested: Element<Real = f32> {
+pub trait Tested: Guarded + Element<Real = <Self as Tested>::Number> {
+    /// That of results.
+    type Number: Computed;
+
+    /// All calls, but for the functions.
+    fn calls() -> &'static [Call<Self>];
     /// The nearest one.
-    fn rounded(x: f32) -> Self;
-    fn to_f32(self) -> f32;
-    fn bits(self) -> u32;
+    fn rounded(x: f64) -> Self;
+    fn as_f64(self) -> f64;
+    /// The nearest one to a result.
+    fn of_real(x: Self::Real) -> Self;
+    fn real(self) -> Self::Real;
     /// Calls `f` with a slice for losses, of which `out` has the nearest elements then.
-    fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [f32]) -> R) -> R {
-        let mut losses = vec![UNTOUCHED; out.len()];
-        let returned = f(&mut losses);
-        for (out, &loss) in out.iter_mut().zip(&losses) {
-            if loss.to_bits() != UNTOUCHED.to_bits() {
-                *out = Self::rounded(loss);
-            }
-        }
-        returned
-    }
+    fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [Self::Real]) -> R) -> R;
 }
 
-impl Tested for f32 {
-    fn rounded(x: f32) -> Self {
-        x
-    }
-    fn to_f32(self) -> f32 {
-        self
-    }
-    fn bits(self) -> u32 {
-        self.to_bits()
-    }
-    fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [f32]) -> R) -> R {
-        f(out)
-    }
+/// One that is computed in itself.
+pub trait Computed: Real + Tested<Number = Self> {
+    /// The least that is not subnormal.
+    const LEAST: f64;
+    /// The largest that is finite.
+    const LARGEST: f64;
+    /// So large that the kernels see to sums of numbers that are 1.3 times that, but not of these.
+    const HUGE: f64;
 }
+
+macro_rules! computed {
+    ($number:ident, huge: $huge:literal) => {
+        impl Computed for $number {
+            const LEAST: f64 = $number::MIN_POSITIVE as f64;
+            const LARGEST: f64 = $number::MAX as f64;
+            const HUGE: f64 = $huge;
+        }
+
+        impl Tested for $number {
+            type Number = Self;
+
+            fn calls() -> &'static [Call<Self>] {
+                static CALLS: LazyLock<Vec<Call<$number>>> = LazyLock::new(all);
+                &CALLS
+            }
+            fn rounded(x: f64) -> Self {
+                x as Self
+            }
+            fn as_f64(self) -> f64 {
+                self.into()
+            }
+            fn of_real(x: Self) -> Self {
+                x
+            }
+            fn real(self) -> Self {
+                self
+            }
+            fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [Self]) -> R) -> R {
+                f(out)
+            }
+        }
+    };
+}
+computed!(f32, huge: 1e30);
+#[cfg(feature = "f64")]
+computed!(f64, huge: 8e288);
 
 /// A type of the crate `half`.
 #[cfg(feature = "half")]
 macro_rules! half {
-    ($half:ident) => {
+    ($half:ident, untouched: $bits:literal) => {
+        impl Guarded for half::$half {
+            const UNTOUCHED: Self = Self::from_bits($bits);
+            fn bits(self) -> u64 {
+                self.to_bits().into()
+            }
+        }
+
         impl Tested for half::$half {
-            fn rounded(x: f32) -> Self {
+            type Number = f32;
+
+            fn calls() -> &'static [Call<Self>] {
+                static CALLS: LazyLock<Vec<Call<half::$half>>> = LazyLock::new(all);
+                &CALLS
+            }
+            fn rounded(x: f64) -> Self {
+                Self::from_f64(x)
+            }
+            fn of_real(x: f32) -> Self {
                 Self::from_f32(x)
             }
-            fn to_f32(self) -> f32 {
+            fn real(self) -> f32 {
                 self.to_f32()
             }
-            fn bits(self) -> u32 {
-                self.to_bits().into()
+            fn as_f64(self) -> f64 {
+                self.to_f64()
+            }
+            fn with_losses<R>(out: &mut [Self], f: impl FnOnce(&mut [f32]) -> R) -> R {
+                let mut losses = vec![f32::UNTOUCHED; out.len()];
+                let returned = f(&mut losses);
+                for (out, &loss) in out.iter_mut().zip(&losses) {
+                    if loss.bits() != f32::UNTOUCHED.bits() {
+                        *out = Self::from_f32(loss);
+                    }
+                }
+                returned
             }
         }
     };
 }
 #[cfg(feature = "half")]
-half!(f16);
+half!(f16, untouched: 0x7EAD);
 #[cfg(feature = "half")]
-half!(bf16);
+half!(bf16, untouched: 0x7FD5);
 
 /// Where it puts its results.
 #[derive(Debug)]
-pub struct Destinations<'a, E = f32> {
+pub struct Destinations<'a, E: Tested = f32> {
     /// What is returned.
-    pub number: &'a mut f32,
+    pub number: &'a mut E::Real,
     /// One a row.
-    pub per_row: &'a mut [f32],
+    pub per_row: &'a mut [E::Real],
     /// As long as `x`, whose elements it holds if they are written over.
     pub out: &'a mut [E],
 }
@@ -184,26 +240,28 @@ pub enum Gives {
 }
 
 /// Results, and which.
-pub type Results = Vec<(Output, Vec<f32>)>;
+pub type Results<E = f32> = Vec<(Output, Vec<E>)>;
 
 /// Calls a method of `T`.
 type Method<T, E> = fn(T, Sources<'_, E>, Destinations<'_, E>) -> Result<(), Error>;
 
 /// What is called, with which options.
 #[derive(Clone, Copy, Debug)]
-enum Form<E> {
+enum Form<E: Tested> {
     Exec(Method<Exec, E>),
-    Softmax(Softmax<'static>, Method<Softmax<'static>, E>),
-    CrossEntropy(CrossEntropy<'static>, Method<CrossEntropy<'static>, E>),
-    Binary(
-        BinaryCrossEntropy<'static>,
-        Method<BinaryCrossEntropy<'static>, E>,
-    ),
+    Softmax(OfSoftmax<E>, Method<OfSoftmax<E>, E>),
+    CrossEntropy(OfCrossEntropy<E>, Method<OfCrossEntropy<E>, E>),
+    Binary(OfBinary<E>, Method<OfBinary<E>, E>),
 }
+
+/// Options, none of which is a slice.
+type OfSoftmax<E> = Softmax<'static, <E as Element>::Real>;
+type OfCrossEntropy<E> = CrossEntropy<'static, <E as Element>::Real>;
+type OfBinary<E> = BinaryCrossEntropy<'static, <E as Element>::Real>;
 
 /// One form of an operation.
 #[derive(Clone, Debug)]
-pub struct Call<E = f32> {
+pub struct Call<E: Tested = f32> {
     /// The path of what is called.
     pub name: String,
     pub reads: Reads,
@@ -211,7 +269,7 @@ pub struct Call<E = f32> {
     form: Form<E>,
 }
 
-fn call<E>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> {
+fn call<E: Tested>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> {
     Call {
         name: name.to_owned(),
         reads,
@@ -220,7 +278,7 @@ fn call<E>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> 
     }
 }
 
-impl<E> Call<E> {
+impl<E: Tested> Call<E> {
     /// Calls it.
     pub fn run(&self, exec: Exec, s: Sources<'_, E>, d: Destinations<'_, E>) -> Result<(), Error> {
         match self.form {
@@ -242,19 +300,28 @@ impl<E> Call<E> {
     pub fn is_in_place(&self) -> bool {
         self.gives.iter().any(|gives| matches!(gives, Over(_)))
     }
+
+    /// What [`Destinations::out`] is to hold before.
+    pub fn out_before(&self, x: &[E]) -> Vec<E> {
+        if self.is_in_place() {
+            x.to_vec()
+        } else {
+            vec![E::UNTOUCHED; x.len()]
+        }
+    }
 }
 
-impl Call {
+impl<E: Computed> Call<E> {
     /// Calls it with outputs in the midst of guard values, `offset` elements off the place where they
     /// would begin otherwise. Returns what each holds afterwards, and how the call ended.
     pub fn guarded(
         &self,
         exec: Exec,
-        s: Sources<'_>,
+        s: Sources<'_, E>,
         offset: usize,
-    ) -> (Results, Result<(), Error>) {
-        let mut number = UNTOUCHED;
-        let blank = vec![UNTOUCHED; s.targets.len()];
+    ) -> (Results<E>, Result<(), Error>) {
+        let mut number = E::UNTOUCHED;
+        let blank = vec![E::UNTOUCHED; s.targets.len()];
         let (per_row, (out, result)) = guarded(&blank, offset, |per_row| {
             guarded(&self.out_before(s.x), offset, |out| {
                 let number = &mut number;
@@ -276,18 +343,9 @@ impl Call {
         };
         (self.gives.iter().map(after).collect(), result)
     }
-
-    /// What [`Destinations::out`] is to hold before.
-    pub fn out_before(&self, x: &[f32]) -> Vec<f32> {
-        if self.is_in_place() {
-            x.to_vec()
-        } else {
-            vec![UNTOUCHED; x.len()]
-        }
-    }
 }
 
-impl<E> fmt::Display for Call<E> {
+impl<E: Tested> fmt::Display for Call<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.form {
@@ -299,11 +357,8 @@ impl<E> fmt::Display for Call<E> {
     }
 }
 
-/// All of them, but for the functions.
-pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(all);
-
-/// The same, of a type of elements.
-pub fn all<E: Tested>() -> Vec<Call<E>> {
+/// All of them, but for the functions: see [`Tested::calls`].
+fn all<E: Tested>() -> Vec<Call<E>> {
     let mut calls = methods();
     for masked_rows in [MaskedRows::Nan, MaskedRows::Zero] {
         let mean = CrossEntropy::new().masked_rows(masked_rows);
@@ -327,11 +382,11 @@ pub fn all<E: Tested>() -> Vec<Call<E>> {
 /// Those that give a result.
 pub fn giving(output: Output) -> impl Iterator<Item = &'static Call> {
     let gives = move |call: &&Call| call.outputs().any(|given| given == output);
-    CALLS.iter().filter(gives)
+    f32::calls().iter().filter(gives)
 }
 
 /// Puts what is returned where the tests look for it.
-fn keep(number: &mut f32, returned: Result<f32, Error>) -> Result<(), Error> {
+fn keep<R>(number: &mut R, returned: Result<R, Error>) -> Result<(), Error> {
     *number = returned?;
     Ok(())
 }
@@ -407,8 +462,8 @@ fn methods<E: Tested>() -> Vec<Call<E>> {
 }
 
 /// The functions of the crate: each is the method of [`Exec`] of its name, on the active backend.
-pub fn functions() -> Vec<Call> {
-    let function = |name: &str| -> Method<Exec, f32> {
+pub fn functions<E: Tested>() -> Vec<Call<E>> {
+    let function = |name: &str| -> Method<Exec, E> {
         match name {
             "max" => |_, s, d| keep(d.number, softlane::max(s.x)),
             "sum" => |_, s, d| keep(d.number, softlane::sum(s.x)),
@@ -445,7 +500,7 @@ pub fn functions() -> Vec<Call> {
     functions.collect()
 }
 
-fn softmax<E: Tested>(options: Softmax<'static>) -> Vec<Call<E>> {
+fn softmax<E: Tested>(options: OfSoftmax<E>) -> Vec<Call<E>> {
     let form = |method| Form::Softmax(options, method);
     let call_on = |name, reads, gives, method| call(name, reads, &[gives], form(method));
     let call = |name, gives, method| call_on(name, Logits, gives, method);
@@ -493,7 +548,7 @@ fn softmax<E: Tested>(options: Softmax<'static>) -> Vec<Call<E>> {
 
 /// The reduced loss of rows, and its gradient.
 fn cross_entropy<E: Tested>(
-    options: CrossEntropy<'static>,
+    options: OfCrossEntropy<E>,
     loss: Output,
     gradient: Output,
 ) -> Vec<Call<E>> {
@@ -550,7 +605,7 @@ fn cross_entropy<E: Tested>(
 
 /// The same with distributions.
 fn soft_cross_entropy<E: Tested>(
-    options: CrossEntropy<'static>,
+    options: OfCrossEntropy<E>,
     loss: Output,
     gradient: Output,
 ) -> Vec<Call<E>> {
@@ -600,7 +655,7 @@ fn soft_cross_entropy<E: Tested>(
     ]
 }
 
-fn soft_row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
+fn soft_row_losses<E: Tested>(options: OfCrossEntropy<E>) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Labels, gives, Form::CrossEntropy(options, method))
     };
@@ -624,7 +679,7 @@ fn soft_row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
 }
 
 /// The loss of each row, and its gradient.
-fn row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
+fn row_losses<E: Tested>(options: OfCrossEntropy<E>) -> Vec<Call<E>> {
     let call = |name, gives: &[Gives], method| {
         call(name, Targets, gives, Form::CrossEntropy(options, method))
     };
@@ -648,11 +703,7 @@ fn row_losses<E: Tested>(options: CrossEntropy<'static>) -> Vec<Call<E>> {
 }
 
 /// The reduced loss of elements, and its gradient.
-fn binary<E: Tested>(
-    options: BinaryCrossEntropy<'static>,
-    loss: Output,
-    gradient: Output,
-) -> Vec<Call<E>> {
+fn binary<E: Tested>(options: OfBinary<E>, loss: Output, gradient: Output) -> Vec<Call<E>> {
     let call =
         |name, gives: &[Gives], method| call(name, Labels, gives, Form::Binary(options, method));
     vec![
@@ -673,7 +724,7 @@ fn binary<E: Tested>(
 }
 
 fn element_losses<E: Tested>() -> Call<E> {
-    let method: Method<BinaryCrossEntropy<'static>, E> = |o, s, d| {
+    let method: Method<OfBinary<E>, E> = |o, s, d| {
         E::with_losses(d.out, |losses| {
             o.loss_per_element(s.x, s.classes, s.y, losses)
         })

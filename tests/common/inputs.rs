@@ -60,6 +60,13 @@ impl Class {
     pub fn row(&self, seed: u64, len: usize) -> Vec<f32> {
         (self.make)(&mut Rng::new(seed), len)
     }
+
+    /// The same of another type, rounded to it; with digits that `f32` has no room for, if that has.
+    pub fn row_of<E>(&self, seed: u64, len: usize, rounded: impl Fn(f64) -> E) -> Vec<E> {
+        const MORE: f64 = 1.0 + 1e-10;
+        let of = |x: f32| rounded(MORE * f64::from(x));
+        self.row(seed, len).into_iter().map(of).collect()
+    }
 }
 
 const fn class(name: &'static str, make: fn(&mut Rng, usize) -> Vec<f32>) -> Class {

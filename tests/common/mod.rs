@@ -2,6 +2,7 @@
 //! values, processes and threads.
 #![allow(
     dead_code,
+    unused_macros,
     clippy::unwrap_used,
     clippy::allow_attributes,
     reason = "each test uses a part, and fails by panicking"
@@ -21,3 +22,23 @@ pub mod shapes;
 pub mod textbook;
 pub mod threads;
 pub mod ulp;
+
+/// Calls a function of every type that is computed in itself, the types of `calls.rs`.
+macro_rules! each_computed {
+    ($function:ident $arguments:tt) => {
+        $function::<f32> $arguments;
+        #[cfg(feature = "f64")]
+        $function::<f64> $arguments;
+    };
+}
+
+/// And one of every type of elements.
+macro_rules! each_tested {
+    ($function:ident $arguments:tt) => {
+        each_computed!($function $arguments);
+        #[cfg(feature = "half")]
+        $function::<half::f16> $arguments;
+        #[cfg(feature = "half")]
+        $function::<half::bf16> $arguments;
+    };
+}

@@ -3,6 +3,7 @@
 use softlane::Shape;
 
 use super::calls::{Call, Tested};
+use super::guard::Guarded;
 
 /// Ways for rows to lie in what is read and in what is written.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +37,9 @@ impl Place {
     }
 
     /// Rows that lie one after the other, put there, and in all other places something that no result is.
-    pub fn put<E: Placed>(self, rows: &[E], gap: usize) -> Vec<E> {
+    pub fn put<E: Guarded>(self, rows: &[E], gap: usize) -> Vec<E> {
         let count = rows.len().checked_div(self.classes).unwrap_or(0);
-        let mut there = vec![E::unlike(); self.len(count, gap)];
+        let mut there = vec![E::UNTOUCHED; self.len(count, gap)];
         for (i, &x) in rows.iter().enumerate() {
             there[self.index(i / self.classes, i % self.classes, gap)] = x;
         }
@@ -46,7 +47,7 @@ impl Place {
     }
 
     /// And taken from there, what is in other places as it was.
-    pub fn take<E: Placed>(
+    pub fn take<E: Guarded>(
         self,
         mut there: Vec<E>,
         rows: usize,
@@ -57,44 +58,12 @@ impl Place {
         for i in 0..rows * self.classes {
             let at = self.index(i / self.classes, i % self.classes, gap);
             taken.push(there[at]);
-            there[at] = E::unlike();
+            there[at] = E::UNTOUCHED;
         }
-        let changed = there
-            .iter()
-            .position(|x| x.to_bits() != E::unlike().to_bits());
+        let changed = there.iter().position(|x| x.bits() != E::UNTOUCHED.bits());
         assert_eq!(changed, None, "between rows: {context}");
         taken
     }
-}
-
-/// What can be put in a place.
-pub trait Placed: Copy {
-    /// A NaN with a payload.
-    fn unlike() -> Self;
-    fn to_bits(self) -> u64;
-}
-
-impl<E: Tested> Placed for E {
-    fn unlike() -> Self {
-        unlike()
-    }
-    fn to_bits(self) -> u64 {
-        self.bits().into()
-    }
-}
-
-impl Placed for f64 {
-    fn unlike() -> Self {
-        Self::from_bits(0x7FFA_B400_0000_0000)
-    }
-    fn to_bits(self) -> u64 {
-        self.to_bits()
-    }
-}
-
-/// A NaN with a payload.
-pub fn unlike<E: Tested>() -> E {
-    E::rounded(f32::from_bits(0x7FD5_A000))
 }
 
 /// Ways for so many rows.
@@ -115,7 +84,7 @@ pub fn places(rows: usize, classes: usize) -> Vec<Place> {
 }
 
 /// Whether a call takes a shape, and not a number of labels.
-pub fn takes_shape<E>(call: &Call<E>) -> bool {
+pub fn takes_shape<E: Tested>(call: &Call<E>) -> bool {
     let of_slices = [
         "max",
         "sum",

@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_wrap, reason = "there are few classes")]
 
+use super::calls::Tested;
 use super::inputs::{self, Rng};
 
 /// Kinds of rows that take different ways through the kernels: the usual one, that of logits whose
@@ -16,23 +17,27 @@ pub const KINDS: [&str; 5] = [
 
 /// The contents of a batch.
 #[derive(Debug)]
-pub struct Contents {
-    pub x: Vec<f32>,
-    pub y: Vec<f32>,
+pub struct Contents<E> {
+    pub x: Vec<E>,
+    pub y: Vec<E>,
     pub targets: Vec<i64>,
 }
 
-impl Contents {
+impl<E: Tested> Contents<E> {
     pub fn new(rows: usize, classes: usize, kind: &str) -> Self {
         let seed = (rows * 1_000_003 + classes) as u64;
         let mut rng = Rng::new(seed);
         let row = |i: usize| match kind {
-            "all -inf" => vec![f32::NEG_INFINITY; classes],
-            name => inputs::named(name).unwrap().row(seed + i as u64, classes),
+            "all -inf" => vec![E::rounded(f64::NEG_INFINITY); classes],
+            name => inputs::named(name)
+                .unwrap()
+                .row_of(seed + i as u64, classes, E::rounded),
         };
         Self {
             x: (0..rows).flat_map(row).collect(),
-            y: (0..rows * classes).map(|_| rng.uniform() as f32).collect(),
+            y: (0..rows * classes)
+                .map(|_| E::rounded(rng.uniform()))
+                .collect(),
             // Some rows are ignored; the others have any class, above all the last.
             targets: (0..rows)
                 .map(|_| match rng.below(8) {

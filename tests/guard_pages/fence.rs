@@ -13,11 +13,12 @@ pub enum Place {
     End,
 }
 
-/// Types of which any bits are a value.
+/// Types of which zeros are a value.
 pub trait Plain: Copy {}
 impl Plain for f32 {}
 impl Plain for f64 {}
 impl Plain for i64 {}
+impl Plain for bool {}
 
 /// Pages of memory, between one protected page and another.
 pub struct Fenced<T> {
@@ -54,8 +55,8 @@ impl<T: Plain> Fenced<T> {
         };
         let first = self.memory.as_mut_ptr::<u8>().wrapping_add(offset);
         // SAFETY: the bytes lie between the protected pages; they are a multiple of the size of `T`
-        // off the boundary of a page, hence aligned; they were zero at first, and any bits are a
-        // `T`; the slice borrows `self`.
+        // off the boundary of a page, hence aligned; they were zero at first, which is a `T`, and
+        // are written as such alone; the slice borrows `self`.
         unsafe { std::slice::from_raw_parts_mut(first.cast(), len) }
     }
 }
