@@ -28,7 +28,7 @@ fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
 where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    if !V::BY_COLUMNS || !(1..=FEW).contains(&classes) {
+    if !(V::BY_COLUMNS || W::OF_F64) || !(1..=FEW).contains(&classes) {
         return usize::MAX;
     }
     let least = if V::REGISTERS < 8 {
@@ -49,6 +49,8 @@ pub trait Work<
     const C: usize = N,
 >
 {
+    /// Whether blocks are made of rows of `f64` too, as are those of all other work of `f32`: the compiler takes as long again for them.
+    const OF_F64: bool = false;
     /// As many very short rows take as much time as a block.
     const LEAST: usize;
     /// What is known of a block before its rows are finished.
@@ -88,7 +90,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     const { assert!(V::LANES == ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
-    if V::BY_COLUMNS && rows.rows() >= enough {
+    if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
         let classes = rows.classes();
         // A single block needs no second one, whose memory costs as much time to write as a row.
         let mut blocks = [Block::new(simd, classes); 2];

@@ -315,6 +315,7 @@ impl<V: Vector, R, O: Outputs<V::Elem>, const PLAIN: bool> Work<V, R>
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
+    const OF_F64: bool = PLAIN;
     const LEAST: usize = 6;
     type Prepared = Prepared<V>;
 
@@ -394,7 +395,7 @@ where
         } = prepared;
         let options = self.options;
         let (logit, ln_unit) = (shifts.logits(logit), shifts.ln_unit());
-        let weights = shifts.accurate_weights(logit);
+        let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
         let targets = target.widen();
         let counted = targets.map(
             #[inline(always)]
@@ -402,18 +403,19 @@ where
         );
         let [class_weights, g] = self.marks(&targets, self.done);
         let zero = Wide::<V::Elem>::ZERO;
-        let mut losses = others;
+        let mut losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
         for i in 0..ROWS {
-            let (others, weight) = (others[i], weights[i]);
-            let nll =
-                log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
-            let loss = share(options.hard(class_weights[i]), nll);
+            let loss = share(options.hard(class_weights[i]), losses[i]);
             losses[i] = if counted[i] { loss } else { zero };
         }
         let mut lse = [zero; ROWS];
         if options.has_other_loss() {
             for i in 0..ROWS {
-                lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
+                lse[i] = others[i] + weights[i];
+            }
+            WideFloat::ln_of_rows(&mut lse);
+            for i in 0..ROWS {
+                lse[i] += ln_unit[i];
                 let loss = losses[i] + options.other_loss(lse[i], zero, beside[i]);
                 losses[i] = if counted[i] { loss } else { zero };
             }
@@ -462,12 +464,7 @@ where
             }
             let mut found = known.found(&shifts, sums);
             // Once more: to keep them would cost those who do not want them.
-            let mut nlls = others;
-            for i in 0..ROWS {
-                let (others, weight) = (others[i], weights[i]);
-                let (ln_unit, x) = (ln_unit[i], logit[i]);
-                nlls[i] = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit, x);
-            }
+            let nlls = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
             for i in 0..ROWS.min(rows.rows()) {
                 found[i].log_prob = -nlls[i];
                 if !counted[i] {

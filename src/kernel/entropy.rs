@@ -10,7 +10,7 @@ use super::row::{Ordinary, Top};
 use super::shift::{Shift, Shifts, Weigh};
 use super::weights::Extent;
 use super::wide::{Wide, WideFloat};
-use super::{MaskedRows, log, logsumexp};
+use super::{MaskedRows, logsumexp};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::outputs::{Found, Wanted};
@@ -116,7 +116,7 @@ pub fn entropy<W: WideFloat>(
     max: W,
 ) -> W {
     let others = lower + (tops - W::ONE) * weight;
-    let nll = log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, max);
+    let nll = W::negative_log_likelihood(others, weight, ln_unit, max);
     nll + factor * distances / (others + weight)
 }
 
@@ -211,14 +211,15 @@ impl<V: Vector> Known<V> {
     )]
     pub fn found(&self, shifts: &Shifts<V>, sums: [Wide<V::Elem>; ROWS]) -> [Found<V::Elem>; ROWS] {
         let (ln_unit, top) = (shifts.ln_unit(), self.top.widen());
-        let mut found = [Found::default(); ROWS];
+        let (mut found, mut logs) = ([Found::default(); ROWS], sums);
+        WideFloat::ln_of_rows(&mut logs);
         for i in 0..ROWS {
-            found[i].log_sum_exp = log::ln(sums[i]) + ln_unit[i];
+            found[i].log_sum_exp = logs[i] + ln_unit[i];
             found[i].argmax = top[i].nearest() as usize;
         }
         if let Some([lower, distances, tops]) = &self.parts {
             let max = shifts.logits(shifts.max);
-            let weights = shifts.accurate_weights(max);
+            let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
             for i in 0..ROWS {
                 let parts = [lower[i], distances[i], tops[i]];
                 let factor = shifts.factor();

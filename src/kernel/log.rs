@@ -49,7 +49,7 @@ fn tail<const N: usize>(c: [f64; N], x: f64) -> f64 {
 
 /// `2 atanh(s)` for `|s| <= 0.172`, where eight terms of the series leave out less than 2^-44 of the result.
 #[inline(always)]
-pub fn twice_atanh(s: f64) -> f64 {
+fn twice_atanh(s: f64) -> f64 {
     let twice = 2.0 * s;
     let q = s * s;
     twice + twice * (q * tail(ATANH, q))
@@ -57,7 +57,7 @@ pub fn twice_atanh(s: f64) -> f64 {
 
 /// `ln(x)` of a positive normal number as `whole + 2 atanh(numerator / denominator)`.
 #[inline(always)]
-pub fn ln_parts(x: f64) -> (f64, f64, f64) {
+fn ln_parts(x: f64) -> (f64, f64, f64) {
     // x = 2^k m with m from sqrt(1/2) to sqrt(2), so that k is 0 around 1.
     const SQRT_HALF: u64 = 0x3FE6_A09E_667F_3BCD;
     const ONE: u64 = 0x3FF0_0000_0000_0000;
@@ -69,9 +69,9 @@ pub fn ln_parts(x: f64) -> (f64, f64, f64) {
 
 /// `ln(x)` for a positive normal number.
 #[inline(always)]
-pub fn ln<W: WideFloat>(x: W) -> W {
-    let (whole, numerator, denominator) = x.ln_parts();
-    whole + (numerator / denominator).twice_atanh()
+pub fn ln(x: f64) -> f64 {
+    let (whole, numerator, denominator) = ln_parts(x);
+    whole + twice_atanh(numerator / denominator)
 }
 
 /// `-ln p` of an element with the logit `x`, less the offset of its row, from its weight and the sum of all others;
@@ -83,26 +83,26 @@ pub fn ln<W: WideFloat>(x: W) -> W {
 ///
 /// `select` is [`by_mask`] in a loop of which the compiler is to make vectors, otherwise [`by_branch`].
 #[inline(always)]
-pub fn negative_log_likelihood<W: WideFloat>(
-    select: impl Fn(bool, W, W) -> W,
-    others: W,
-    weight: W,
-    ln_unit: W,
-    x: W,
-) -> W {
+pub fn negative_log_likelihood(
+    select: impl Fn(bool, f64, f64) -> f64,
+    others: f64,
+    weight: f64,
+    ln_unit: f64,
+    x: f64,
+) -> f64 {
     let likely = weight > others;
     // Above sqrt(2) - 1: ln 2 + ln((1 + others / weight) / 2).
-    let half = others > W::of(0.414) * weight;
-    let (whole, numerator, denominator) = (others + weight).ln_parts();
+    let half = others > 0.414 * weight;
+    let (whole, numerator, denominator) = ln_parts(others + weight);
     let (all, above, below) = (
-        select(half, W::LN_2, W::ZERO),
+        select(half, LN_2, 0.0),
         select(half, others - weight, others),
-        others + select(half, W::of(3.0), W::of(2.0)) * weight,
+        others + select(half, 3.0, 2.0) * weight,
     );
     let whole = select(likely, all, whole);
     let numerator = select(likely, above, numerator);
     let denominator = select(likely, below, denominator);
-    let log = whole + (numerator / denominator).twice_atanh();
+    let log = whole + twice_atanh(numerator / denominator);
     select(likely, log, (log + ln_unit) - x)
 }
 

@@ -11,8 +11,8 @@ use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::{Shift, Shifts};
 use super::weights::{Extent, Factor};
-use super::wide::{Wide, WideFloat as _};
-use super::{MaskedRows, log, rounded};
+use super::wide::{Wide, WideFloat};
+use super::{MaskedRows, rounded};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
@@ -39,6 +39,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
 type Prepared<V> = (Shifts<V>, V, [Wide<<V as Vector>::Elem>; ROWS]);
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax<S> {
+    const OF_F64: bool = S::NONE;
     const LEAST: usize = 6;
     type Prepared = Prepared<V>;
 
@@ -73,15 +74,15 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         } else {
             shifts.logits(shifts.max)
         };
-        let weights = shifts.accurate_weights(max);
         let ln_unit = shifts.ln_unit();
+        let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
+        let losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &max);
         let (mut log_sum, mut near) = (others, others);
         for i in 0..ROWS {
-            let (others, weight, max) = (others[i], weights[i], max[i]);
-            let loss = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], max);
-            log_sum[i] = max + loss;
+            let loss = losses[i];
+            log_sum[i] = max[i] + loss;
             // 1 is no logarithm of a probability.
-            near[i] = if weight > others {
+            near[i] = if weights[i] > others[i] {
                 -loss
             } else {
                 Wide::<V::Elem>::ONE

@@ -3,13 +3,13 @@
 use core::slice;
 
 use super::block::{self, Block, ROWS, Work};
+use super::rounded;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::Shifts;
 use super::step::{Open, Shared};
 use super::weights::Extent;
-use super::wide::Wide;
-use super::{log, rounded};
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::rows::{Pass, Recut as _, Row, Rows};
 use crate::simd::{Kernel, Simd, Vector};
@@ -31,6 +31,7 @@ impl<T: Real> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
 struct Results<'a, T>(slice::IterMut<'a, T>);
 
 impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
+    const OF_F64: bool = true;
     const LEAST: usize = 6;
     type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
 
@@ -59,8 +60,9 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         _: Rows<'a, V::Elem, 1>,
         (shifts, mut sums): Self::Prepared,
     ) {
+        WideFloat::ln_of_rows(&mut sums);
         for (sum, ln_unit) in sums.iter_mut().zip(shifts.ln_unit()) {
-            *sum = log::ln(*sum) + ln_unit;
+            *sum += ln_unit;
         }
         // The results last: one would be lost if they were asked first.
         for (sum, result) in sums.into_iter().zip(self.0.by_ref()) {

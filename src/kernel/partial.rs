@@ -32,14 +32,14 @@
 
 use super::MaskedRows;
 use super::cross_entropy::{CrossEntropy, Toward};
+use super::rounded;
 use super::row::{Apart, Beside, Ordinary, RowWork};
 use super::scale::{One, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::tree::Merge;
 use super::weights::{Extent, NONE, extent, has_nan, weigh};
-use super::wide::{Wide, WideFloat as _};
-use super::{log, rounded};
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::rows::{CHUNK, Pass as _, Row, Rows, RowsMut};
@@ -374,7 +374,7 @@ impl<T: Real> Whole<T> {
         match self.node.extent {
             Extent::Finite(max) => {
                 let shift = self.shift(max);
-                let log = log::ln(self.node.sums[0]) + shift.ln_unit_of(self.is_fused());
+                let log = self.node.sums[0].ln() + shift.ln_unit_of(self.is_fused());
                 rounded(shift.scaled_offset() + log)
             }
             Extent::Masked => T::NEG_INFINITY,
@@ -389,8 +389,7 @@ impl<T: Real> Whole<T> {
             return T::NAN;
         };
         let (shift, fused) = (self.shift(max), self.is_fused());
-        rounded(log::negative_log_likelihood(
-            log::by_branch,
+        rounded(WideFloat::negative_log_likelihood(
             self.node.sums[1],
             shift.accurate_weight_of(logit, fused),
             shift.ln_unit_of(fused),

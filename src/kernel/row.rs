@@ -2,10 +2,10 @@
 
 use super::scale::Scale;
 use super::shift::Shift;
+use super::tree;
 use super::tree::Merge;
 use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
 use super::wide::{Wide, WideFloat};
-use super::{log, tree};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::rows::{Pass, Row};
@@ -289,20 +289,14 @@ impl<T: Real> Ordinary<T> {
     /// The log-sum-exp, less the scaled offset.
     #[inline(always)]
     pub fn log<V: Vector<Elem = T>>(&self) -> Wide<T> {
-        log::ln(self.sum + self.apart.weight) + self.shift.ln_unit::<V>()
+        (self.sum + self.apart.weight).ln() + self.shift.ln_unit::<V>()
     }
 
     /// `-ln p` of the element that is left out.
     #[inline(always)]
     pub fn loss<V: Vector<Elem = T>>(&self) -> Wide<T> {
         let Apart { weight, logit, .. } = self.apart;
-        log::negative_log_likelihood(
-            log::by_branch,
-            self.sum,
-            weight,
-            self.shift.ln_unit::<V>(),
-            logit,
-        )
+        WideFloat::negative_log_likelihood(self.sum, weight, self.shift.ln_unit::<V>(), logit)
     }
 }
 

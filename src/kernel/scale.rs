@@ -39,6 +39,8 @@ pub struct Scale<T: Float> {
 
 /// A factor of the logits, known when a kernel is compiled ([`One`]) or when it runs.
 pub trait LogitScale<T: Float>: Copy + Sync {
+    /// Whether it is known to be 1.
+    const NONE: bool = false;
     /// The factor.
     fn scale(&self) -> Scale<T>;
     /// Whether it is 1.
@@ -50,6 +52,8 @@ pub trait LogitScale<T: Float>: Copy + Sync {
 pub struct One;
 
 impl<T: Real> LogitScale<T> for One {
+    const NONE: bool = true;
+
     #[inline(always)]
     fn scale(&self) -> Scale<T> {
         Scale::one()

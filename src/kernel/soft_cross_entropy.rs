@@ -32,8 +32,8 @@ use super::scale::Scale;
 use super::shift::{Shift, Shifts};
 use super::step::{Open, Shared};
 use super::weights::{Extent, Factor};
-use super::wide::{Wide, WideFloat as _};
-use super::{entropy, log, rounded, tree};
+use super::wide::{Wide, WideFloat};
+use super::{entropy, rounded, tree};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::outputs::{Found, Outputs as _, RowOutputs, Wanted};
@@ -457,20 +457,21 @@ where
         } = prepared;
         let kernel = self.kernel;
         let (logit, ln_unit) = (shifts.logits(shifts.max), shifts.ln_unit());
-        let weights = shifts.accurate_weights(logit);
+        let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
         let zero = Wide::<V::Elem>::ZERO;
         let mut lse = [zero; ROWS];
         if kernel.0.z_loss != 0.0 {
             for i in 0..ROWS {
-                lse[i] = log::ln(others[i] + weights[i]) + ln_unit[i];
+                lse[i] = others[i] + weights[i];
+            }
+            WideFloat::ln_of_rows(&mut lse);
+            for i in 0..ROWS {
+                lse[i] += ln_unit[i];
             }
         }
-        let mut losses = others;
+        let mut losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
         for i in 0..ROWS {
-            let (others, weight) = (others[i], weights[i]);
-            let nll =
-                log::negative_log_likelihood(log::by_mask, others, weight, ln_unit[i], logit[i]);
-            let loss = kernel.loss(nll, &shares[i], lse[i]);
+            let loss = kernel.loss(losses[i], &shares[i], lse[i]);
             losses[i] = if counts[i] { loss } else { zero };
         }
         if R::WRITES {
@@ -504,12 +505,11 @@ where
             let mut found = known.found(&shifts, sums);
             let max = shifts.max.widen();
             // Once more: to keep them would cost those who do not want them.
-            let mut log_probs = others;
+            let mut log_probs =
+                WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
             for i in 0..ROWS {
-                let (others, weight) = (others[i], weights[i]);
-                let (ln_unit, x) = (ln_unit[i], logit[i]);
-                let nll = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit, x);
-                let (dots, max) = ([rest[i], dot[i], top_share[i]], max[i]);
+                let (nll, max) = (log_probs[i], max[i]);
+                let dots = [rest[i], dot[i], top_share[i]];
                 log_probs[i] =
                     SoftCrossEntropy::<V::Elem>::log_prob(nll, dots, shifts.factor(), max);
             }

@@ -29,6 +29,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 }
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
+    const OF_F64: bool = S::NONE;
     const LEAST: usize = 9;
     type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
 

@@ -47,12 +47,25 @@ pub trait WideFloat:
     /// One of two, both of which are there: see [`log::by_mask`].
     fn by_mask(condition: bool, yes: Self, no: Self) -> Self;
 
-    /// `ln` of a positive normal number as `whole + 2 atanh(numerator / denominator)`.
-    fn ln_parts(self) -> (Self, Self, Self);
-    /// `2 atanh(self)` up to 0.172 in magnitude.
-    fn twice_atanh(self) -> Self;
     /// `e^self` up to 700, and that of 700 above; 0 below -700; NaN for NaN.
     fn exp(self) -> Self;
+    /// `ln` of a positive normal number.
+    fn ln(self) -> Self;
+    /// `self ln 2 + rest` of an integer up to 2^17 and less than `ln 2`, as logarithms are added up: that of a power of two is this, bit for bit.
+    fn times_ln_2_plus(self, rest: Self) -> Self;
+    /// `-ln p` of an element: see [`log::negative_log_likelihood`].
+    fn negative_log_likelihood(others: Self, weight: Self, ln_unit: Self, x: Self) -> Self;
+
+    // Those of sixteen rows, with the bits of each.
+
+    fn exp_of_rows(rows: &mut [Self; 16]);
+    fn ln_of_rows(rows: &mut [Self; 16]);
+    fn negative_log_likelihoods(
+        others: &[Self; 16],
+        weights: &[Self; 16],
+        ln_units: &[Self; 16],
+        x: &[Self; 16],
+    ) -> [Self; 16];
 }
 
 impl WideFloat for f64 {
@@ -99,15 +112,45 @@ impl WideFloat for f64 {
     }
 
     #[inline(always)]
-    fn ln_parts(self) -> (Self, Self, Self) {
-        log::ln_parts(self)
-    }
-    #[inline(always)]
-    fn twice_atanh(self) -> Self {
-        log::twice_atanh(self)
-    }
-    #[inline(always)]
     fn exp(self) -> Self {
         log::exp_f64(self)
+    }
+    #[inline(always)]
+    fn exp_of_rows(rows: &mut [Self; 16]) {
+        for x in rows {
+            *x = log::exp_f64(*x);
+        }
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        log::ln(self)
+    }
+    #[inline(always)]
+    fn ln_of_rows(rows: &mut [Self; 16]) {
+        for x in rows {
+            *x = log::ln(*x);
+        }
+    }
+    #[inline(always)]
+    fn times_ln_2_plus(self, rest: Self) -> Self {
+        self * Self::LN_2 + rest
+    }
+    #[inline(always)]
+    fn negative_log_likelihood(others: Self, weight: Self, ln_unit: Self, x: Self) -> Self {
+        log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x)
+    }
+    #[inline(always)]
+    fn negative_log_likelihoods(
+        others: &[Self; 16],
+        weights: &[Self; 16],
+        ln_units: &[Self; 16],
+        x: &[Self; 16],
+    ) -> [Self; 16] {
+        let mut rows = *others;
+        for i in 0..16 {
+            let (others, weight, ln_unit, x) = (others[i], weights[i], ln_units[i], x[i]);
+            rows[i] = log::negative_log_likelihood(log::by_mask, others, weight, ln_unit, x);
+        }
+        rows
     }
 }

@@ -1,7 +1,5 @@
-//! What the vectors of `f64` share: sums of two numbers a lane, conversions, and columns. Safe code over the vector's own functions.
-//!
-//! Columns of short rows are moved one by one: rows of `f64` are not done by columns
-//! ([`BY_COLUMNS`](super::Vector::BY_COLUMNS)).
+//! What the vectors of `f64` share: sums of two numbers a lane, conversions, and columns, whose elements are moved one by one. Safe code over the
+//! vector's own functions.
 
 use super::Vector;
 use crate::kernel::pair::Pair;

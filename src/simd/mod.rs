@@ -85,7 +85,7 @@ pub trait Vector:
     const LANES: usize;
     /// How many vectors the registers hold.
     const REGISTERS: usize;
-    /// Whether short rows are done sixteen at a time, by columns, where that is faster.
+    /// Whether all work on short rows is done sixteen at a time, by columns, where that is faster, or only what gains by it in `f64` too.
     const BY_COLUMNS: bool;
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
