@@ -49,7 +49,7 @@ impl Input {
             .reduction(self.reducing.reduction())
             .empty_mean(self.reducing.empty_mean());
 
-        let scale = self.reducing.scale(x.len());
+        let scale = self.reducing.scale(x.len() as f64);
         let losses: Vec<_> = (x.iter().zip(&labels))
             .map(|(&x, &label)| {
                 let (exact, _) = oracle::binary_cross_entropy(x, label);
@@ -62,7 +62,7 @@ impl Input {
             hard_or_soft(label, exact, hard, soft)
         });
         let sum = oracle::sum(losses.iter().map(|loss| loss.value));
-        let value = self.reducing.reduced(sum, x.len());
+        let value = self.reducing.reduced(sum, x.len() as f64);
         let mut reduced = vec![match x.len() {
             0 => Expected::exactly(value),
             // The losses are rounded before they are summed, and the sum once more.

@@ -1,32 +1,60 @@
 //! Softmax cross-entropy: every form, every type of target, every option.
 
+use std::ops::Range;
+
 use softlane::{CrossEntropy, Error, MaskedRows, Target};
 
-use crate::bounds;
 use crate::check::{
     Expected, blank, check, joined, length_error, outcome, output, rows_error, shape_error,
 };
 use crate::code::coded;
+use crate::combined;
+use crate::formula::{Exact, Shares};
 use crate::input::{Batch, Floats, Lengths, Offsets, Placed, Shape};
+use crate::options::{self, Data, Number, Weights, factor_error, share_error};
 use crate::oracle;
 use crate::reducing::Reducing;
-use crate::softmax::is_masked;
-use crate::ulp::Want;
 
 coded! {
     /// A call.
     pub struct Input {
-        pub integer: Integer,
-        pub ignore_index: Ignore,
+        pub targets: Targets,
         pub masked_rows_are_zero: bool,
         pub reducing: Reducing,
         /// Lengths that may not fit: then only that is looked at.
         pub misfit: Option<Lengths>,
         pub shape: Shape,
         pub offsets: Offsets,
-        /// Over and over.
-        pub targets: Vec<Choice>,
         pub x: Floats,
+        pub options: Options,
+    }
+}
+
+coded! {
+    pub enum Targets {
+        3 => Classes(classes: Classes),
+        1 => Probs(probs: Probs),
+    }
+}
+
+coded! {
+    /// A class for each row.
+    pub struct Classes {
+        pub integer: Integer,
+        pub ignore_index: Ignore,
+        /// Over and over.
+        pub choices: Vec<Choice>,
+    }
+}
+
+coded! {
+    /// A distribution for each row.
+    pub struct Probs {
+        /// Whatever that gives, beside what is in order.
+        pub any: bool,
+        pub probs: Floats,
+        /// Every so many rows, one that counts for nothing; none, if it is 0.
+        pub gap: u8,
     }
 }
 
@@ -66,6 +94,110 @@ coded! {
     }
 }
 
+coded! {
+    /// Those that are on.
+    pub struct Options {
+        pub logit_scale: Option<Number>,
+        pub class_weights: Option<Weights>,
+        pub label_smoothing: Option<Number>,
+        pub z_loss: Option<Number>,
+        pub normaliser: Option<Number>,
+        pub upstream_grad: Option<Data>,
+    }
+}
+
+impl Options {
+    /// None.
+    pub fn none() -> Self {
+        Self {
+            logit_scale: None,
+            class_weights: None,
+            label_smoothing: None,
+            z_loss: None,
+            normaliser: None,
+            upstream_grad: None,
+        }
+    }
+
+    /// Their values, for so many classes and rows.
+    fn values(&self, classes: usize, rows: usize) -> combined::Options {
+        let number = |of: &Option<Number>| of.as_ref().map(Number::get);
+        combined::Options {
+            scale: number(&self.logit_scale).unwrap_or(1.0),
+            smoothing: number(&self.label_smoothing).unwrap_or(0.0),
+            z_loss: number(&self.z_loss).unwrap_or(0.0),
+            normaliser: number(&self.normaliser),
+            weights: self.class_weights.as_ref().map(|w| w.take(classes)),
+            upstream: self.upstream_grad.as_ref().map(|data| data.take(rows)),
+        }
+    }
+
+    /// What is wrong with them, if anything is.
+    fn error(&self, values: &combined::Options, classes: usize, rows: usize) -> Option<Error> {
+        let not_negative = values.z_loss.is_finite() && values.z_loss >= 0.0;
+        let divisor = values.normaliser.unwrap_or(1.0);
+        let positive = divisor.is_finite() && divisor > 0.0 && divisor.recip().is_finite();
+        let weights = values.weights.as_ref();
+        let upstream = values.upstream.as_ref();
+        share_error("label_smoothing", values.smoothing)
+            .or(options::range_error("z_loss", values.z_loss, not_negative))
+            .or(factor_error("logit_scale", values.scale))
+            .or(options::range_error("normaliser", divisor, positive))
+            .or_else(|| options::weights_error("class_weights", weights?, classes))
+            .or_else(|| options::length_error("upstream_grad", rows, upstream?.len()))
+    }
+
+    /// The loss with them. (Those that are off are not set: calls without any are others.)
+    fn set<'a>(
+        &self,
+        values: &'a combined::Options,
+        mut loss: CrossEntropy<'a>,
+    ) -> CrossEntropy<'a> {
+        if self.logit_scale.is_some() {
+            loss = loss.logit_scale(values.scale);
+        }
+        if self.label_smoothing.is_some() {
+            loss = loss.label_smoothing(values.smoothing);
+        }
+        if self.z_loss.is_some() {
+            loss = loss.z_loss(values.z_loss);
+        }
+        if let Some(divisor) = values.normaliser {
+            loss = loss.normaliser(divisor);
+        }
+        if let Some(weights) = &values.weights {
+            loss = loss.class_weights(weights);
+        }
+        if let Some(upstream) = &values.upstream {
+            loss = loss.upstream_grad(upstream);
+        }
+        loss
+    }
+}
+
+/// Targets of any kind, as the checks see them.
+struct Given<'a, T> {
+    targets: &'a [T],
+    /// How many of them a row has.
+    each: usize,
+    values: &'a combined::Options,
+    /// Of each row, unless it is ignored; nothing if not known.
+    shares: Option<Vec<Option<Shares>>>,
+    /// Of the mean.
+    divisor: f64,
+}
+
+impl<'a, T> Given<'a, T> {
+    fn of(&self, row: usize) -> (&'a [T], Option<&'a [f32]>) {
+        let at = |each: usize| -> Range<usize> { row * each..(row + 1) * each };
+        let upstream = self.values.upstream.as_ref();
+        (
+            &self.targets[at(self.each)],
+            upstream.map(|all| &all[at(1)]),
+        )
+    }
+}
+
 /// Fills losses, one per row, and returns the gradient beside them.
 type WithLosses<'a> = dyn Fn(&mut [f32]) -> Result<Vec<f32>, Error> + 'a;
 
@@ -75,16 +207,20 @@ impl Input {
         if let Some(misfit) = &self.misfit {
             return self.misfit(misfit);
         }
-        let targets = self.targets();
+        let classes = match &self.targets {
+            Targets::Classes(classes) => classes,
+            Targets::Probs(probs) => return self.toward_probs(probs),
+        };
+        let targets = classes.take(self.shape.batch());
         // As many targets in the type, wrapped where they do not fit.
         macro_rules! typed {
             ($integer:ty) => {{
                 let targets: Vec<_> = targets.iter().map(|&t| t as $integer).collect();
                 let values: Vec<_> = targets.iter().map(|&t| t as i128).collect();
-                self.fit(&targets, &values);
+                self.toward_classes(&targets, &values, classes);
             }};
         }
-        match self.integer {
+        match classes.integer {
             Integer::U8 => typed!(u8),
             Integer::U16 => typed!(u16),
             Integer::U32 => typed!(u32),
@@ -106,55 +242,88 @@ impl Input {
         }
     }
 
-    fn ignored(&self) -> Option<i64> {
-        match self.ignore_index {
-            Ignore::Default => Some(-100),
-            Ignore::None => None,
-            Ignore::Some(index) => Some(i64::from(index)),
-            Ignore::Any(index) => Some(index),
-        }
+    fn x(&self) -> Placed {
+        let len = self.shape.batch().len();
+        Placed::new(&self.x.take(len), self.offsets.source())
     }
 
-    fn targets(&self) -> Vec<i64> {
-        let Batch { rows, classes } = self.shape.batch();
-        let classes = classes.max(1) as i64;
-        let choices = self.targets.iter().chain(&[Choice::First]).cycle();
-        let target = |choice: &Choice| match *choice {
-            Choice::Class(class) => i64::from(class) % classes,
-            Choice::First => 0,
-            Choice::Last => classes - 1,
-            Choice::Ignored => self.ignored().unwrap_or(0),
-            Choice::Any(target) => target,
-        };
-        choices.map(target).take(rows).collect()
-    }
-
-    fn loss(&self) -> CrossEntropy<'_> {
-        let loss = CrossEntropy::new()
+    fn loss<'a>(&self, values: &'a combined::Options) -> CrossEntropy<'a> {
+        let mut loss = CrossEntropy::new()
             .masked_rows(self.masked_rows())
             .reduction(self.reducing.reduction())
             .empty_mean(self.reducing.empty_mean());
-        match self.ignore_index {
-            Ignore::Default => loss,
-            _ => loss.ignore_index(self.ignored()),
+        if let Targets::Classes(classes) = &self.targets
+            && classes.ignore_index != Ignore::Default
+        {
+            loss = loss.ignore_index(classes.ignored());
         }
+        self.options.set(values, loss)
     }
 
-    fn fit<I: Target>(&self, targets: &[I], values: &[i128]) {
+    fn toward_classes<I: Target>(&self, targets: &[I], indices: &[i128], of: &Classes) {
         let batch = self.shape.batch();
         let Batch { rows, classes } = batch;
-        let x = Placed::new(&self.x.take(batch.len()), self.offsets.source());
-        let loss = self.loss();
-        let counted = match counted(values, classes, self.ignored()) {
-            Ok(counted) => counted,
-            Err(error) => {
-                let errors = [Some(error); 4];
-                return outcomes(loss, &x, classes, targets, x.len(), rows, errors);
+        let values = self.options.values(classes, rows);
+        let wrong = self.options.error(&values, classes, rows);
+        let counted = match (wrong, counted(indices, classes, of.ignored())) {
+            (None, Ok(counted)) => counted,
+            (wrong, counted) => {
+                let errors = [wrong.or(counted.err()); 4];
+                return self.outcomes(&values, targets, errors);
             }
         };
+        let weight = |target: &usize| values.weight(*target);
+        let divisor = oracle::sum(counted.iter().flatten().map(weight));
+        let shares = |target: &Option<usize>| {
+            target.map(|target| Shares::of_class(&values, target, classes))
+        };
+        let shares = batch.exact(|| counted.iter().map(shares).collect());
+        self.fit(&Given {
+            targets,
+            each: 1,
+            values: &values,
+            shares,
+            divisor: values.normaliser.unwrap_or(divisor),
+        });
+    }
 
-        let expected = batch.exact(|| self.expected(&x, &counted));
-        let (reduced, per_row) = expected.unzip();
+    fn toward_probs(&self, of: &Probs) {
+        let batch = self.shape.batch();
+        let Batch { rows, classes } = batch;
+        let mut values = self.options.values(classes, rows);
+        if classes == 0 {
+            // Nothing tells how many there are, where losses are not asked for.
+            values.upstream = None;
+        }
+        let targets = of.take(batch);
+        if let Some(wrong) = self.options.error(&values, classes, rows) {
+            return self.outcomes(&values, &targets, [Some(wrong); 4]);
+        }
+        let weighted = |(i, &t): (usize, &f32)| values.weight(i % classes) * f64::from(t);
+        let divisor = oracle::sum(targets.iter().enumerate().map(weighted));
+        let shares = |target| {
+            if oracle::has_mass(target) {
+                Shares::of_distribution(&values, target).map(Some)
+            } else {
+                Some(None)
+            }
+        };
+        let shares = batch.exact(|| batch.rows_of(&targets).map(shares).collect());
+        self.fit(&Given {
+            targets: &targets,
+            each: classes,
+            values: &values,
+            shares: shares.flatten(),
+            divisor: values.normaliser.unwrap_or(divisor),
+        });
+    }
+
+    fn fit<I: Target>(&self, given: &Given<'_, I>) {
+        let batch = self.shape.batch();
+        let Batch { rows, classes } = batch;
+        let (targets, x) = (given.targets, self.x());
+        let loss = self.loss(given.values);
+        let (reduced, per_row) = self.expected(&x, given).unzip();
         let offset = self.offsets.output();
         check(batch, reduced.as_deref(), |exec| {
             let loss = loss.exec(exec);
@@ -189,19 +358,22 @@ impl Input {
                 });
                 Ok(over_x)
             });
-            let grad = || separate[rows..].to_vec();
             let alone = losses(&|losses| {
                 loss.loss_per_row(&x, classes, targets, losses)?;
-                Ok(grad())
+                Ok(separate[rows..].to_vec())
             });
             let mut forms = vec![in_place, alone];
             if batch.has_few_rows() {
                 forms.push(losses(&|losses| {
-                    let rows = batch.rows_of(&x).zip(targets.chunks_exact(1));
-                    for ((x, target), one) in rows.zip(losses.chunks_exact_mut(1)) {
-                        loss.loss_per_row(x, classes, target, one)?;
-                    }
-                    Ok(grad())
+                    let (over_x, ()) = output(&x, offset, |x| {
+                        let each = x.chunks_exact_mut(classes).zip(losses.chunks_exact_mut(1));
+                        each.enumerate().try_for_each(|(row, (x, one))| {
+                            let (targets, upstream) = given.of(row);
+                            let loss = upstream.map_or(loss, |one| loss.upstream_grad(one));
+                            loss.loss_per_row_and_grad_in_place(x, classes, targets, one)
+                        })
+                    });
+                    Ok(over_x)
                 }));
             }
             forms.push(separate);
@@ -209,43 +381,136 @@ impl Input {
         });
     }
 
-    /// The reduced loss and its gradient; and the losses of the rows and their gradients.
-    fn expected(&self, x: &[f32], counted: &[Option<usize>]) -> (Vec<Expected>, Vec<Expected>) {
-        let classes = self.shape.batch().classes;
-        let count = counted.iter().flatten().count();
-        let scale = self.reducing.scale(count);
-        let (mut losses, mut grads, mut reduced_grads) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, &target) in counted.iter().enumerate() {
+    /// The reduced loss and its gradient; and the losses of the rows and their gradients. Nothing if that is not known.
+    fn expected<I>(
+        &self,
+        x: &[f32],
+        given: &Given<'_, I>,
+    ) -> Option<(Vec<Expected>, Vec<Expected>)> {
+        let (values, classes) = (given.values, self.shape.batch().classes);
+        let scale = self.reducing.scale(given.divisor);
+        let exact = |(row, shares): (usize, &Option<Shares>)| {
             let x = &x[row * classes..][..classes];
-            losses.push(expected_loss(x, target, self.masked_rows()));
-            grads.extend(expected_gradient(x, target, 1.0, self.masked_rows()));
-            reduced_grads.extend(expected_gradient(x, target, scale, self.masked_rows()));
+            let shares = shares.as_ref()?;
+            Some(Exact::new(values, self.masked_rows(), x, shares))
+        };
+        let rows: Vec<_> = given
+            .shares
+            .as_ref()?
+            .iter()
+            .enumerate()
+            .map(exact)
+            .collect();
+        if !rows.iter().flatten().all(Exact::is_known) {
+            return None;
+        }
+        let (mut losses, mut grads, mut reduced_grads) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, exact) in rows.iter().enumerate() {
+            let Some(exact) = exact else {
+                let zeros = [Expected::exactly(0.0)].repeat(classes);
+                losses.push(Expected::exactly(0.0));
+                grads.extend(&zeros);
+                reduced_grads.extend(&zeros);
+                continue;
+            };
+            let upstream = values.upstream.as_ref();
+            let upstream = upstream.map_or(1.0, |upstream| upstream[row].into());
+            losses.push(exact.expected_loss());
+            grads.extend(exact.expected_gradients(upstream));
+            reduced_grads.extend(exact.expected_gradients(scale * upstream));
         }
         let sum = oracle::sum(losses.iter().map(|loss| loss.value));
-        let value = self.reducing.reduced(sum, count);
-        let mut reduced = vec![match count {
-            0 => Expected::exactly(value),
-            // The losses are not rounded before they are summed.
-            _ => bounds::REDUCED_LOSS.around(Want::ulp(value)),
-        }];
+        let value = self.reducing.reduced(sum, given.divisor);
+        let divisor = if self.reducing.sum {
+            1.0
+        } else {
+            given.divisor
+        };
+        let mut reduced = vec![Exact::expected_reduced(&rows, value, divisor)];
         reduced.extend(reduced_grads);
         losses.extend(grads);
-        (reduced, losses)
+        Some((reduced, losses))
+    }
+
+    /// What becomes of calls with options or targets that are wrong.
+    fn outcomes<I: Target>(
+        &self,
+        values: &combined::Options,
+        targets: &[I],
+        errors: [Option<Error>; 4],
+    ) {
+        let (x, batch) = (self.x(), self.shape.batch());
+        let loss = self.loss(values);
+        let lengths = [x.len(), batch.rows];
+        outcomes(loss, &x, batch.classes, targets, lengths, errors);
     }
 
     fn misfit(&self, misfit: &Lengths) {
         let (classes, [len, targets, out]) = (misfit.classes(), misfit.slices());
         let x = self.x.take(len);
         let shape = shape_error(len, classes);
-        let targets_fit = rows_error(len, classes, targets);
-        let losses_fit = length_error(targets, out);
+        let is_class = matches!(self.targets, Targets::Classes(_));
+        let (targets_fit, losses_fit) = if is_class {
+            (
+                rows_error(len, classes, targets),
+                length_error(targets, out),
+            )
+        } else {
+            (length_error(len, targets), rows_error(len, classes, out))
+        };
         let alone = shape.or(targets_fit);
         let with_grad = shape.or(length_error(len, out)).or(targets_fit);
-        let per_row = alone.or(losses_fit);
-        // Every row is ignored, so that no target can be wrong.
-        let targets = vec![-100_i32; targets];
-        let errors = [alone, with_grad, alone, per_row];
-        outcomes(CrossEntropy::new(), &x, classes, &targets, out, out, errors);
+        let errors = [alone, with_grad, alone, alone.or(losses_fit)];
+        let loss = CrossEntropy::new();
+        if is_class {
+            // Every row is ignored, so that no target can be wrong.
+            let targets = vec![-100_i32; targets];
+            outcomes(loss, &x, classes, &targets, [out; 2], errors);
+        } else {
+            outcomes(loss, &x, classes, &self.x.take(targets), [out; 2], errors);
+        }
+    }
+}
+
+impl Classes {
+    fn ignored(&self) -> Option<i64> {
+        match self.ignore_index {
+            Ignore::Default => Some(-100),
+            Ignore::None => None,
+            Ignore::Some(index) => Some(i64::from(index)),
+            Ignore::Any(index) => Some(index),
+        }
+    }
+
+    fn take(&self, Batch { rows, classes }: Batch) -> Vec<i64> {
+        let classes = classes.max(1) as i64;
+        let choices = self.choices.iter().chain(&[Choice::First]).cycle();
+        let target = |choice: &Choice| match *choice {
+            Choice::Class(class) => i64::from(class) % classes,
+            Choice::First => 0,
+            Choice::Last => classes - 1,
+            Choice::Ignored => self.ignored().unwrap_or(0),
+            Choice::Any(target) => target,
+        };
+        choices.map(target).take(rows).collect()
+    }
+}
+
+impl Probs {
+    fn take(&self, batch: Batch) -> Vec<f32> {
+        let mut probs = self.probs.take(batch.len());
+        if !self.any {
+            for t in &mut probs {
+                *t = if t.is_finite() { t.abs() } else { 0.0 };
+            }
+        }
+        let gap = usize::from(self.gap);
+        for (i, row) in probs.chunks_exact_mut(batch.classes.max(1)).enumerate() {
+            if i.checked_rem(gap) == Some(0) {
+                row.fill(0.0);
+            }
+        }
+        probs
     }
 }
 
@@ -267,45 +532,13 @@ fn counted(
     targets.iter().enumerate().map(counted).collect()
 }
 
-fn expected_loss(x: &[f32], target: Option<usize>, masked_rows: MaskedRows) -> Expected {
-    match target {
-        None => Expected::exactly(0.0),
-        Some(_) if is_masked(x, masked_rows) => Expected::exactly(f64::INFINITY),
-        Some(target) => bounds::LOSS.around(Want::ulp(oracle::cross_entropy(x, target))),
-    }
-}
-
-fn expected_gradient(
-    x: &[f32],
-    target: Option<usize>,
-    scale: f64,
-    masked_rows: MaskedRows,
-) -> Vec<Expected> {
-    let zero = Expected::exactly(0.0);
-    let Some(target) = target else {
-        return vec![zero; x.len()];
-    };
-    if is_masked(x, masked_rows) {
-        let mut grad = vec![zero; x.len()];
-        grad[target] = Expected::probability(-scale);
-        return grad;
-    }
-    let grad = oracle::cross_entropy_gradient(x, target, scale).into_iter();
-    let expected = |(i, (grad, &x))| match x {
-        f32::NEG_INFINITY if i != target => Expected::exactly(grad),
-        _ => Expected::probability(grad),
-    };
-    grad.zip(x).enumerate().map(expected).collect()
-}
-
 /// What becomes of the loss alone, the gradient, the gradient in place, and the losses one by one.
 fn outcomes<I: Target>(
     loss: CrossEntropy<'_>,
     x: &[f32],
     classes: usize,
     targets: &[I],
-    grads: usize,
-    losses: usize,
+    [grads, losses]: [usize; 2],
     [alone, with_grad, in_place, per_row]: [Option<Error>; 4],
 ) {
     outcome(alone, &[], |_| loss.loss(x, classes, targets));

@@ -44,7 +44,8 @@ const SPECIAL: [f32; 10] = [
 ];
 
 impl Float {
-    fn get(&self) -> f32 {
+    /// It.
+    pub fn get(&self) -> f32 {
         match *self {
             Self::Medium(units) => f32::from(units) / 256.0,
             Self::Small(units) => f32::from(units) / 16_384.0,

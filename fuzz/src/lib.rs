@@ -1,11 +1,14 @@
 //! What the fuzz targets run: how bytes become a call, and how its results are checked.
 
+pub mod attention;
 pub mod backend;
 pub mod binary_cross_entropy;
 pub mod check;
 pub mod code;
 pub mod cross_entropy;
+pub mod formula;
 pub mod input;
+pub mod options;
 pub mod reducing;
 pub mod seeds;
 pub mod slices;
@@ -13,8 +16,12 @@ pub mod softmax;
 
 #[path = "../../tests/common/bounds.rs"]
 pub mod bounds;
+#[path = "../../tests/common/options.rs"]
+pub mod combined;
 #[path = "../../tests/common/guard.rs"]
 pub mod guard;
+#[path = "../../tests/common/inputs.rs"]
+pub mod inputs;
 #[path = "../../tests/common/oracle.rs"]
 pub mod oracle;
 #[path = "../../tests/common/ulp.rs"]
@@ -24,6 +31,7 @@ use code::{arbitrary, coded};
 
 coded! {
     /// An input of the target `softmax`: softmax and its kin, and what they are made of.
+    #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
     pub enum Forward {
         10 => Rows(input: softmax::Input),
         5 => Slice(input: slices::Input),

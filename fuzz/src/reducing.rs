@@ -30,17 +30,24 @@ impl Reducing {
         }
     }
 
-    /// What the gradient of each of `count` losses is multiplied by.
-    pub fn scale(&self, count: usize) -> f64 {
-        if self.sum { 1.0 } else { 1.0 / count as f64 }
-    }
-
-    /// The reduced loss of `count` losses with that sum.
-    pub fn reduced(&self, sum: f64, count: usize) -> f64 {
-        if count == 0 && self.empty_mean_is_zero {
+    /// What the gradient of each loss is multiplied by, where the divisor of the mean is that.
+    pub fn scale(&self, divisor: f64) -> f64 {
+        if self.sum {
+            1.0
+        } else if divisor == 0.0 {
             0.0
         } else {
-            sum * self.scale(count)
+            1.0 / divisor
+        }
+    }
+
+    /// The reduced loss of losses with that sum.
+    pub fn reduced(&self, sum: f64, divisor: f64) -> f64 {
+        match (self.sum, divisor == 0.0) {
+            (true, _) => sum,
+            (false, true) if self.empty_mean_is_zero => 0.0,
+            (false, true) => f64::NAN,
+            (false, false) => sum / divisor,
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The inputs that fuzzing begins with: cases that users of other libraries have stumbled over, and the
 //! edges of every operation.
 
+use crate::attention::{self, Causal, Flags, Mask, Period, Sinks};
 use crate::backend;
 use crate::binary_cross_entropy as labels;
-use crate::cross_entropy::{self as classes, Choice, Ignore, Integer};
+use crate::cross_entropy::{
+    self as classes, Choice, Classes, Ignore, Integer, Options, Probs, Targets,
+};
 use crate::input::{Floats, Lengths, Offsets, Shape};
+use crate::options::{Data, Number, Weights};
 use crate::reducing::Reducing;
 use crate::slices;
 use crate::softmax as rows;
@@ -129,6 +133,7 @@ pub fn forward() -> Vec<Forward> {
                 x,
                 dy: Floats::repeated(&[1.0, -2.0, 0.25]),
                 y: None,
+                options: attention::Options::none(),
             })
         };
         // Twice, so that each comes with both options.
@@ -141,6 +146,7 @@ pub fn forward() -> Vec<Forward> {
         seeds.extend(misfits.map(|misfit| call(0, row(&[1.0, NAN]), Some(misfit))));
     }
     seeds.extend(gradients());
+    seeds.extend(attention());
     seeds.extend(slices());
     seeds.extend(backends());
     seeds
@@ -178,8 +184,152 @@ fn gradients() -> Vec<Forward> {
                     x: Floats::repeated(&[-INF, 2.0, 1.0]),
                     dy: Floats::repeated(dy),
                     y: y.map(Floats::repeated),
+                    options: attention::Options::none(),
                 })
             }));
+        }
+    }
+    seeds
+}
+
+/// The options of attention one by one, at their edges and beyond, and all at once.
+fn attention() -> Vec<Forward> {
+    let none = attention::Options::none;
+    let number = |x: f64| Some(Number::from(x));
+    let mask = |rows: Period, x: &[f32]| {
+        let added = Floats::repeated(x);
+        Some(Mask { rows, added })
+    };
+    let flags = |rows: Period, take_part: &[bool]| {
+        let take_part = take_part.to_vec();
+        Some(Flags { rows, take_part })
+    };
+    let causal = |queries: Period, offset| Some(Causal { queries, offset });
+    let sinks = |x: &[f32], which: u8| {
+        Some(Sinks {
+            sinks: Floats::repeated(x),
+            count: Period::Fit(which / 2),
+            rows_each: Period::Fit(which % 2),
+        })
+    };
+    let mut sets = Vec::new();
+    for scale in [
+        0.125,
+        3.5,
+        4e4,
+        1e-9,
+        1e15,
+        1e38,
+        1e-44,
+        0.0,
+        -1.0,
+        f64::NAN,
+        1e39,
+    ] {
+        let logit_scale = number(scale);
+        sets.push(attention::Options {
+            logit_scale: logit_scale.clone(),
+            ..none()
+        });
+        sets.push(attention::Options {
+            logit_scale,
+            sinks: sinks(&[0.5, 90.0, -INF], 3),
+            mask: mask(Period::Fit(1), &[0.0, -0.5, -INF]),
+            ..none()
+        });
+    }
+    let masks: [&[f32]; 6] = [
+        &[0.0],
+        &[-INF],
+        &[1.0, -INF, 0.25],
+        &[f32::MAX, f32::MIN],
+        &[INF, 0.0, 0.0],
+        &[NAN, 0.0, 0.0, 0.0, 0.0],
+    ];
+    for (which, added) in (0..).zip(masks) {
+        sets.push(attention::Options {
+            mask: mask(Period::Fit(which), added),
+            ..none()
+        });
+        sets.push(attention::Options {
+            sinks: sinks(added, which),
+            ..none()
+        });
+    }
+    let parts: [&[bool]; 4] = [&[true], &[false], &[true, false], &[false, true, true]];
+    for (which, take_part) in (0..).zip(parts) {
+        sets.push(attention::Options {
+            bool_mask: flags(Period::Fit(which), take_part),
+            ..none()
+        });
+        sets.push(attention::Options {
+            causal: causal(Period::Fit(which), which.into()),
+            sinks: sinks(&[-1.0], which),
+            bool_mask: flags(Period::Fit(which), take_part),
+            mask: mask(Period::Fit(which), &[0.5, -0.5]),
+            logit_scale: number(0.5),
+        });
+    }
+    for period in [0, 1, 3, 7, 255] {
+        let any = || Period::Any(period);
+        let all = attention::Options {
+            mask: mask(any(), &[0.0, 1.0]),
+            bool_mask: flags(any(), &[true, false]),
+            causal: causal(any(), 2),
+            sinks: sinks(&[0.0], 0).map(|sinks| Sinks {
+                count: any(),
+                ..sinks
+            }),
+            ..none()
+        };
+        sets.push(attention::Options {
+            causal: None,
+            sinks: None,
+            ..all.clone()
+        });
+        sets.push(attention::Options {
+            causal: all.causal.clone(),
+            ..none()
+        });
+        sets.push(attention::Options {
+            sinks: all.sinks.clone(),
+            ..none()
+        });
+        sets.push(all);
+    }
+    let usual = Floats::repeated(&[0.5, -1.25, 2.0, 0.0, -0.75, 30.0]);
+    let batches = [
+        batch(1, 3, Floats::repeated(&[1.0, -2.0, 0.25])),
+        batch(8, 5, usual.clone().with(7, -INF)),
+        batch(6, 5, usual.clone().with(7, NAN)),
+        batch(6, 5, usual.clone().with(7, f32::MAX)),
+        batch(20, 3, Floats::repeated(&[-INF, 0.0, 1.0, -INF, -INF, -INF])),
+        batch(2, 70, Floats::repeated(&[1e-45, -7.0, 0.0])),
+        batch(1, 4106, usual),
+    ];
+    use rows::Operation::{LogSoftmax, LogSoftmaxBackward, Softmax, SoftmaxBackward};
+    let mut seeds = Vec::new();
+    for options in sets {
+        for (i, (shape, x)) in batches.iter().enumerate() {
+            for operation in [Softmax, LogSoftmax, SoftmaxBackward, LogSoftmaxBackward] {
+                let i = i + seeds.len();
+                let dy: &[f32] = if i % 3 == 0 {
+                    &[1.0, NAN, INF]
+                } else {
+                    &[1.0, -2.0, 0.25]
+                };
+                seeds.push(Forward::Rows(rows::Input {
+                    operation,
+                    misfit: None,
+                    shape: shape.clone(),
+                    offsets: offsets(i),
+                    masked_rows_are_zero: i % 5 == 1,
+                    x: x.clone(),
+                    dy: Floats::repeated(dy),
+                    y: None,
+                    options: options.clone(),
+                }));
+            }
         }
     }
     seeds
@@ -260,6 +410,7 @@ fn reducing() -> [Reducing; 4] {
 /// For the target `cross_entropy`.
 pub fn loss() -> Vec<Loss> {
     let mut seeds = target_classes();
+    seeds.extend(loss_options());
     seeds.extend(labels());
     seeds
 }
@@ -270,16 +421,20 @@ fn target_classes() -> Vec<Loss> {
     let mut seeds = Vec::new();
     let mut call = |(shape, x), targets: &[Choice], ignore_index: &Ignore, misfit| {
         let i = seeds.len();
-        seeds.push(Loss::Classes(classes::Input {
+        let targets = Targets::Classes(Classes {
             integer: integers[i % integers.len()].clone(),
             ignore_index: ignore_index.clone(),
+            choices: targets.to_vec(),
+        });
+        seeds.push(Loss::Classes(classes::Input {
+            targets,
             masked_rows_are_zero: i % 2 == 1,
             reducing: reducing()[i % 4].clone(),
             misfit,
             shape,
             offsets: offsets(i),
-            targets: targets.to_vec(),
             x,
+            options: Options::none(),
         }));
     };
     let targets = [Choice::First, Choice::Last, Choice::Class(1)];
@@ -335,6 +490,161 @@ fn target_classes() -> Vec<Loss> {
     }
     for misfit in misfits() {
         call(few(), &targets, &Ignore::Default, Some(misfit));
+    }
+    seeds
+}
+
+/// Options one by one, at their edges and beyond, and all at once.
+fn option_sets() -> Vec<Options> {
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    let number = |x: f64| Some(Number::from(x));
+    let weights = |x: &[f32]| Some(Weights::Any(Floats::repeated(x)));
+    let data = |x: &[f32]| Some(Data::Fit(Floats::repeated(x)));
+    let mut sets = vec![Options::none()];
+    for scale in [
+        0.125, 3.5, 4e4, 1e-9, 1e15, 1e38, 1e-44, 0.0, -1.0, nan, inf, 1e39,
+    ] {
+        sets.push(Options {
+            logit_scale: number(scale),
+            ..Options::none()
+        });
+    }
+    for smoothing in [0.1, 1.0, 1e-30, 1e-320, -0.1, 1.000_001, nan] {
+        sets.push(Options {
+            label_smoothing: number(smoothing),
+            ..Options::none()
+        });
+    }
+    for z_loss in [1e-4, 0.7, 1e30, 1e-45, -1e-9, nan, inf] {
+        sets.push(Options {
+            z_loss: number(z_loss),
+            ..Options::none()
+        });
+    }
+    for divisor in [3.0, 1e-30, 1e30, 1e300, 1e-310, 0.0, -1.0, nan] {
+        sets.push(Options {
+            normaliser: number(divisor),
+            ..Options::none()
+        });
+    }
+    let all: [&[f32]; 8] = [
+        &[0.0],
+        &[1.0, 0.0, 2.5],
+        &[1e-45, 1.0],
+        &[1e30, 1e-30, 1.0],
+        &[f32::MAX],
+        &[1.0, 2.0, -1.0],
+        &[NAN],
+        &[1.0, INF],
+    ];
+    for of_classes in all {
+        for smoothing in [None, number(0.25)] {
+            sets.push(Options {
+                class_weights: weights(of_classes),
+                label_smoothing: smoothing,
+                ..Options::none()
+            });
+        }
+        sets.push(Options {
+            upstream_grad: data(of_classes),
+            ..Options::none()
+        });
+    }
+    let floats = || Floats::repeated(&[1.0, 0.5]);
+    for count in [0, 1, 2, 3, 5] {
+        sets.push(Options {
+            class_weights: Some(Weights::Count(floats(), count)),
+            ..Options::none()
+        });
+        sets.push(Options {
+            upstream_grad: Some(Data::Count(floats(), count)),
+            ..Options::none()
+        });
+    }
+    for (scale, of_classes) in [(0.5, [2.0, 0.25, 0.0]), (20.0, [1e-3, 1e3, 1.0])] {
+        sets.push(Options {
+            logit_scale: number(scale),
+            class_weights: weights(&of_classes),
+            label_smoothing: number(0.1),
+            z_loss: number(1e-4),
+            normaliser: number(17.0),
+            upstream_grad: data(&[1.0, -0.5, 0.0]),
+        });
+    }
+    sets
+}
+
+/// Every option, with classes and with distributions as targets.
+fn loss_options() -> Vec<Loss> {
+    let usual = Floats::repeated(&[0.5, -1.25, 2.0, 0.0, -0.75, 30.0]);
+    let rows = [
+        batch(1, 3, Floats::repeated(&[1.0, -2.0, 0.25])),
+        batch(8, 5, usual.clone()),
+        batch(8, 5, usual.clone().with(7, -INF)),
+        batch(8, 5, usual.clone().with(7, NAN)),
+        batch(8, 5, usual.clone().with(7, f32::MAX)),
+        batch(20, 3, Floats::repeated(&[-INF, 0.0, 1.0, -INF, -INF, -INF])),
+        batch(2, 70, Floats::repeated(&[1e-45, -7.0, 0.0])),
+        batch(1, 4106, usual),
+    ];
+    let distributions: [&[f32]; 6] = [
+        &[0.25, 0.5, 0.125, 0.125, 0.0],
+        &[0.0, 1.0, 0.0],
+        &[1e-45, 1e30, 1e-30],
+        &[-1.0, 2.0],
+        &[INF, 0.5],
+        &[NAN, 0.0],
+    ];
+    let mut seeds = Vec::new();
+    let mut call = |(shape, x): Batch, targets: Targets, options: &Options, misfit| {
+        let i = seeds.len();
+        seeds.push(Loss::Classes(classes::Input {
+            targets,
+            masked_rows_are_zero: i % 3 == 1,
+            reducing: reducing()[i % 4].clone(),
+            misfit,
+            shape,
+            offsets: offsets(i),
+            x,
+            options: options.clone(),
+        }));
+    };
+    let classes = Classes {
+        integer: Integer::I64,
+        ignore_index: Ignore::Default,
+        choices: vec![
+            Choice::First,
+            Choice::Class(1),
+            Choice::Ignored,
+            Choice::Last,
+        ],
+    };
+    let probs = |probs: &[f32]| {
+        Targets::Probs(Probs {
+            any: true,
+            probs: Floats::repeated(probs),
+            gap: 3,
+        })
+    };
+    for (i, options) in option_sets().iter().enumerate() {
+        for (k, batch) in rows.iter().enumerate() {
+            call(
+                batch.clone(),
+                Targets::Classes(classes.clone()),
+                options,
+                None,
+            );
+            let of = distributions[if k % 2 == 0 { 0 } else { (i + k) % 6 }];
+            call(batch.clone(), probs(of), options, None);
+        }
+    }
+    for of in distributions {
+        for batch in batches().into_iter().step_by(3) {
+            call(batch, probs(of), &Options::none(), None);
+        }
+    }
+    for misfit in misfits() {
+        call(row(&[1.0]), probs(&[0.5]), &Options::none(), Some(misfit));
     }
     seeds
 }

@@ -1,7 +1,8 @@
 //! Softmax, log-softmax, log-sum-exp and the backward passes of rows.
 
-use softlane::{Error, Exec, MaskedRows, Softmax};
+use softlane::{Error, MaskedRows, Softmax};
 
+use crate::attention::{Options, Values};
 use crate::bounds;
 use crate::check::{
     Expected, blank, check, fits_f32, length_error, outcome, output, rows_error, shape_error,
@@ -25,6 +26,8 @@ coded! {
         pub dy: Floats,
         /// For the backward passes, in place of the results that belong to `x`.
         pub y: Option<Floats>,
+        /// Of all but log-sum-exp.
+        pub options: Options,
     }
 }
 
@@ -42,26 +45,28 @@ impl Input {
     /// Runs it and checks what comes of it.
     pub fn run(&self) {
         match self.operation {
-            Operation::Softmax => {
-                self.forward(probabilities, Softmax::probs, Softmax::probs_in_place);
-            }
+            Operation::Softmax => self.forward(
+                false,
+                |softmax, x, classes, y| softmax.probs(x, classes, y),
+                |softmax, x, classes| softmax.probs_in_place(x, classes),
+            ),
             Operation::LogSoftmax => self.forward(
-                log_probabilities,
-                Softmax::log_probs,
-                Softmax::log_probs_in_place,
+                true,
+                |softmax, x, classes, y| softmax.log_probs(x, classes, y),
+                |softmax, x, classes| softmax.log_probs_in_place(x, classes),
             ),
             Operation::LogSumExp => self.logsumexp(),
             Operation::SoftmaxBackward => self.backward(
-                probabilities,
+                false,
                 softmax_backward,
-                Exec::softmax_backward,
-                Exec::softmax_backward_in_place,
+                |softmax, y, dy, classes, dx| softmax.probs_backward(y, dy, classes, dx),
+                |softmax, y, dy, classes| softmax.probs_backward_in_place(y, dy, classes),
             ),
             Operation::LogSoftmaxBackward => self.backward(
-                log_probabilities,
+                true,
                 log_softmax_backward,
-                Exec::log_softmax_backward,
-                Exec::log_softmax_backward_in_place,
+                |softmax, y, dy, classes, dx| softmax.log_probs_backward(y, dy, classes, dx),
+                |softmax, y, dy, classes| softmax.log_probs_backward_in_place(y, dy, classes),
             ),
         }
     }
@@ -74,17 +79,21 @@ impl Input {
         }
     }
 
-    fn forward(
-        &self,
-        expected: fn(&[f32], MaskedRows) -> Vec<Expected>,
-        call: Forward,
-        in_place: ForwardInPlace,
-    ) {
-        let softmax = Softmax::new().masked_rows(self.masked_rows());
+    /// The results for logits, if that can be told; log-probabilities if `is_log`.
+    fn results(&self, values: &Values, x: &[f32], is_log: bool) -> Vec<Expected> {
+        let batch = self.shape.batch();
+        let of_row = |(row, x): (usize, &[f32])| {
+            let values = values.of_row(row, batch.classes);
+            values.expected(x, self.masked_rows(), is_log)
+        };
+        batch.rows_of(x).enumerate().flat_map(of_row).collect()
+    }
+
+    fn forward(&self, is_log: bool, call: Forward, in_place: ForwardInPlace) {
         if let Some(misfit) = &self.misfit {
             let (classes, [len, out, _]) = (misfit.classes(), misfit.slices());
             let x = self.x.take(len);
-            let shape = shape_error(len, classes);
+            let (shape, softmax) = (shape_error(len, classes), Softmax::new());
             outcome(shape.or(length_error(len, out)), &blank(out), |y| {
                 call(softmax, &x, classes, y)
             });
@@ -92,13 +101,18 @@ impl Input {
             return;
         }
         let (batch, offset) = (self.shape.batch(), self.offsets.output());
-        let classes = batch.classes;
+        let (rows, classes) = (batch.rows, batch.classes);
         let x = Placed::new(&self.x.take(batch.len()), self.offsets.source());
-        let expected = batch.exact(|| {
-            let rows = batch.rows_of(&x);
-            rows.flat_map(|row| expected(row, self.masked_rows()))
-                .collect::<Vec<_>>()
-        });
+        let values = self.options.values(rows, classes);
+        let softmax = values.builder(self.masked_rows());
+        if let Some(error) = values.error(rows, classes) {
+            outcome(Some(error), &blank(x.len()), |y| {
+                call(softmax, &x, classes, y)
+            });
+            outcome(Some(error), &x, |x| in_place(softmax, x, classes));
+            return;
+        }
+        let expected = batch.exact(|| self.results(&values, &x, is_log));
         check(batch, expected.as_deref(), |exec| {
             let softmax = softmax.exec(exec);
             let (y, ()) = output(&blank(x.len()), offset, |y| call(softmax, &x, classes, y));
@@ -106,8 +120,12 @@ impl Input {
             let mut forms = vec![y, over_x];
             if batch.has_few_rows() {
                 let (each, ()) = output(&x, offset, |x| {
-                    x.chunks_exact_mut(classes)
-                        .try_for_each(|row| in_place(softmax, row, classes))
+                    let mut rows = x.chunks_exact_mut(classes).enumerate();
+                    rows.try_for_each(|(row, x)| {
+                        let values = values.of_row(row, classes);
+                        let softmax = values.builder(self.masked_rows()).exec(exec);
+                        in_place(softmax, x, classes)
+                    })
                 });
                 forms.push(each);
             }
@@ -152,8 +170,8 @@ impl Input {
 
     fn backward(
         &self,
-        results: fn(&[f32], MaskedRows) -> Vec<Expected>,
-        expected: fn(&[f32], &[f32]) -> Option<Vec<Expected>>,
+        is_log: bool,
+        plain: fn(&[f32], &[f32]) -> Option<Vec<Expected>>,
         call: Backward,
         in_place: BackwardInPlace,
     ) {
@@ -161,44 +179,63 @@ impl Input {
             let (classes, [len, second, out]) = (misfit.classes(), misfit.slices());
             let (y, dy) = (self.x.take(len), self.dy.take(second));
             let error = length_error(len, second).or(shape_error(len, classes));
+            let softmax = Softmax::new();
             outcome(error.or(length_error(len, out)), &blank(out), |dx| {
-                call(Exec::new(), &y, &dy, classes, dx)
+                call(softmax, &y, &dy, classes, dx)
             });
-            outcome(error, &dy, |dy| in_place(Exec::new(), &y, dy, classes));
+            outcome(error, &dy, |dy| in_place(softmax, &y, dy, classes));
             return;
         }
         let (batch, offset) = (self.shape.batch(), self.offsets.output());
-        let classes = batch.classes;
+        let (rows, classes) = (batch.rows, batch.classes);
         let dy = self.dy.take(batch.len());
+        let values = self.options.values(rows, classes);
+        let softmax = values.builder(self.masked_rows());
+        if let Some(error) = values.error(rows, classes) {
+            outcome(Some(error), &blank(dy.len()), |dx| {
+                call(softmax, &dy, &dy, classes, dx)
+            });
+            outcome(Some(error), &dy, |x| in_place(softmax, &dy, x, classes));
+            return;
+        }
         // Results that belong to logits have known gradients. Of others, only what does not depend on
         // their meaning is checked.
-        let (y, expected) = if let Some(y) = &self.y {
-            (y.take(batch.len()), None)
+        let is_known = self.y.is_none();
+        let y = if let Some(y) = &self.y {
+            y.take(batch.len())
         } else {
             let x = self.x.take(batch.len());
-            let y: Vec<_> = batch
-                .rows_of(&x)
-                .flat_map(|row| results(row, self.masked_rows()))
-                .map(|y| y.value as f32)
-                .collect();
-            let pairs = batch.rows_of(&y).zip(batch.rows_of(&dy));
-            let expected = batch.exact(|| pairs.map(|(y, dy)| expected(y, dy)).collect());
-            let expected: Option<Vec<_>> = expected.flatten();
-            (y, expected.map(|rows| rows.concat()))
+            let results = self.results(&values, &x, is_log).into_iter();
+            results.map(|y| y.value as f32).collect()
         };
         let y = Placed::new(&y, self.offsets.source());
+        let expected = |(row, (y, dy))| {
+            if values.have_plain_gradient() {
+                is_known.then(|| plain(y, dy)).flatten()
+            } else {
+                let values = values.of_row(row, classes);
+                Some(values.expected_gradients(y, dy, is_log, is_known))
+            }
+        };
+        let pairs = batch.rows_of(&y).zip(batch.rows_of(&dy)).enumerate();
+        let expected = batch.exact(|| pairs.map(expected).collect());
+        let expected: Option<Vec<_>> = expected.flatten();
+        let expected = expected.map(|rows| rows.concat());
         check(batch, expected.as_deref(), |exec| {
+            let softmax = softmax.exec(exec);
             let (dx, ()) = output(&blank(y.len()), offset, |dx| {
-                call(exec, &y, &dy, classes, dx)
+                call(softmax, &y, &dy, classes, dx)
             });
-            let (over_dy, ()) = output(&dy, offset, |dy| in_place(exec, &y, dy, classes));
+            let (over_dy, ()) = output(&dy, offset, |dy| in_place(softmax, &y, dy, classes));
             let mut forms = vec![dx, over_dy];
             if batch.has_few_rows() {
                 let (each, ()) = output(&dy, offset, |dy| {
-                    batch
-                        .rows_of(&y)
-                        .zip(dy.chunks_exact_mut(classes))
-                        .try_for_each(|(y, dy)| in_place(exec, y, dy, classes))
+                    let rows = batch.rows_of(&y).zip(dy.chunks_exact_mut(classes));
+                    rows.enumerate().try_for_each(|(row, (y, dy))| {
+                        let values = values.of_row(row, classes);
+                        let softmax = values.builder(self.masked_rows()).exec(exec);
+                        in_place(softmax, y, dy, classes)
+                    })
                 });
                 forms.push(each);
             }
@@ -207,38 +244,10 @@ impl Input {
     }
 }
 
-type Forward = fn(Softmax<'static>, &[f32], usize, &mut [f32]) -> Result<(), Error>;
-type ForwardInPlace = fn(Softmax<'static>, &mut [f32], usize) -> Result<(), Error>;
-type Backward = fn(Exec, &[f32], &[f32], usize, &mut [f32]) -> Result<(), Error>;
-type BackwardInPlace = fn(Exec, &[f32], &mut [f32], usize) -> Result<(), Error>;
-
-/// Whether a row has no probabilities, and shall have none.
-pub fn is_masked(x: &[f32], masked_rows: MaskedRows) -> bool {
-    masked_rows == MaskedRows::Zero && x.iter().all(|&x| x == f32::NEG_INFINITY)
-}
-
-fn probabilities(x: &[f32], masked_rows: MaskedRows) -> Vec<Expected> {
-    if is_masked(x, masked_rows) {
-        return vec![Expected::exactly(0.0); x.len()];
-    }
-    let expected = |(p, &x): (f64, &f32)| match x {
-        f32::NEG_INFINITY => Expected::exactly(p),
-        _ => Expected::probability(p),
-    };
-    oracle::softmax(x)
-        .into_iter()
-        .zip(x)
-        .map(expected)
-        .collect()
-}
-
-fn log_probabilities(x: &[f32], masked_rows: MaskedRows) -> Vec<Expected> {
-    if is_masked(x, masked_rows) {
-        return vec![Expected::exactly(f64::NEG_INFINITY); x.len()];
-    }
-    let expected = |log_p| bounds::LOG_PROBABILITY.around(Want::ulp(log_p));
-    oracle::log_softmax(x).into_iter().map(expected).collect()
-}
+type Forward = for<'a> fn(Softmax<'a>, &[f32], usize, &mut [f32]) -> Result<(), Error>;
+type ForwardInPlace = for<'a> fn(Softmax<'a>, &mut [f32], usize) -> Result<(), Error>;
+type Backward = for<'a> fn(Softmax<'a>, &[f32], &[f32], usize, &mut [f32]) -> Result<(), Error>;
+type BackwardInPlace = for<'a> fn(Softmax<'a>, &[f32], &mut [f32], usize) -> Result<(), Error>;
 
 fn softmax_backward(y: &[f32], dy: &[f32]) -> Option<Vec<Expected>> {
     // What the smaller operand of the difference may be off by.
