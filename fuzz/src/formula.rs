@@ -237,15 +237,15 @@ impl<'a> Exact<'a> {
         if self.is_class && self.options.mixes() {
             return MIXED_LOSS;
         }
-        let mut more = 0.0;
-        if !self.is_class {
-            let on = [
-                (self.options.weights.is_some(), WEIGHTED),
-                (self.options.z_loss != 0.0, Z_LOSS[0]),
-                (self.is_far, FAR),
-            ];
-            more = on.iter().filter(|on| on.0).map(|on| on.1).sum();
+        if self.is_class {
+            return bounds::LOSS.derived;
         }
+        let on = [
+            (self.options.weights.is_some(), WEIGHTED),
+            (self.options.z_loss != 0.0, Z_LOSS[0]),
+            (self.is_far, FAR),
+        ];
+        let more: f64 = on.iter().filter(|on| on.0).map(|on| on.1).sum();
         plus(bounds::LOSS.derived, self.scaled()).map(|ulps| ulps + more)
     }
 

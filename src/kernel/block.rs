@@ -49,7 +49,7 @@ pub trait Work<
     const C: usize = N,
 >
 {
-    /// Whether blocks are made of rows of `f64` too, as are those of all other work of `f32`: the compiler takes as long again for them.
+    /// Whether blocks are made of rows of `f64` too. (Of `f32` they are for all work; what is not compiled for `f64` costs no time.)
     const OF_F64: bool = false;
     /// As many very short rows take as much time as a block.
     const LEAST: usize;
