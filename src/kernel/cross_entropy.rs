@@ -257,6 +257,7 @@ struct Batch<'a, T: Float, O, const PLAIN: bool> {
 
 /// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, the sum of the
 /// others' weights, and what is beside it; and what else is wanted of them.
+#[derive(Clone, Copy)]
 struct Prepared<V: Vector> {
     known: Option<Known<V>>,
     shifts: Shifts<V>,
@@ -331,8 +332,101 @@ where
         if !are_moderate {
             return None;
         }
-        let target = V::narrow(simd, &target);
         let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
+        self.prepare_read(simd, block, shifts, &target)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, mut rows: R, prepared: Prepared<V>) {
+        let count = rows.rows();
+        self.finish_read(simd, block, count, R::WRITES, &prepared);
+        if R::WRITES {
+            block.write(simd, &mut rows);
+        }
+    }
+
+    #[inline(always)]
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: R::Item,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let i = self.done;
+        let wanted = self.wanted;
+        let (loss, next_max) = if let Some(work) =
+            self.options
+                .toward(&self.answers, i, wanted, |target| row.get(0, target))
+        {
+            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            if !PLAIN && wanted.any {
+                self.outputs.put(i, &work.found::<V>(&outcome));
+            }
+            (work.loss::<V>(&outcome), next_max)
+        } else {
+            row.fill(V::Elem::ZERO);
+            if !PLAIN && wanted.any {
+                self.outputs.put(i, &Found::default());
+            }
+            (Wide::<V::Elem>::ZERO, None)
+        };
+        if let Some(losses) = self.outputs.losses_mut() {
+            losses[i] = rounded(loss);
+        }
+        self.sum.push(loss);
+        self.done += 1;
+        next_max
+    }
+}
+
+/// What is done with sixteen rows between reading and writing them: with options apart, once for rows that have a destination and for those
+/// that have none.
+impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
+    #[inline(always)]
+    fn prepare_read<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        shifts: Shifts<V>,
+        target: &[Wide<T>; ROWS],
+    ) -> Option<Prepared<V>> {
+        if PLAIN {
+            return self.prepare_here(simd, block, shifts, target);
+        }
+        simd.apart(
+            #[inline(always)]
+            move || self.prepare_here(simd, block, shifts, target),
+        )
+    }
+
+    #[inline(always)]
+    fn finish_read<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: usize,
+        writes: bool,
+        prepared: &Prepared<V>,
+    ) {
+        if PLAIN {
+            return self.finish_here(simd, block, rows, writes, prepared);
+        }
+        simd.apart(
+            #[inline(always)]
+            move || self.finish_here(simd, block, rows, writes, prepared),
+        );
+    }
+
+    #[inline(always)]
+    fn prepare_here<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        shifts: Shifts<V>,
+        target: &[Wide<T>; ROWS],
+    ) -> Option<Prepared<V>> {
+        let target = V::narrow(simd, target);
         let known = if PLAIN {
             None
         } else {
@@ -384,7 +478,14 @@ where
     }
 
     #[inline(always)]
-    fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, mut rows: R, prepared: Prepared<V>) {
+    fn finish_here<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: usize,
+        writes: bool,
+        prepared: &Prepared<V>,
+    ) {
         let Prepared {
             known,
             shifts,
@@ -392,7 +493,7 @@ where
             logit,
             others,
             beside,
-        } = prepared;
+        } = *prepared;
         let options = self.options;
         let (logit, ln_unit) = (shifts.logits(logit), shifts.ln_unit());
         let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
@@ -420,7 +521,7 @@ where
                 losses[i] = if counted[i] { loss } else { zero };
             }
         }
-        if R::WRITES {
+        if writes {
             let (mut factors, mut at_target, mut shares) = (others, others, g);
             for i in 0..ROWS {
                 let sums = [others[i], weights[i]];
@@ -455,17 +556,16 @@ where
                     *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
                 }
             }
-            block.write(simd, &mut rows);
         }
         if let Some(known) = known.filter(|_| !PLAIN) {
             let mut sums = others;
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum += weight;
             }
-            let mut found = known.found(&shifts, sums);
+            let mut found = known.found(simd, &shifts, sums);
             // Once more: to keep them would cost those who do not want them.
             let nlls = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
-            for i in 0..ROWS.min(rows.rows()) {
+            for i in 0..ROWS.min(rows) {
                 found[i].log_prob = -nlls[i];
                 if !counted[i] {
                     found[i] = Found::default();
@@ -478,42 +578,8 @@ where
                 *to = rounded(loss);
             }
         }
-        self.sum.push_first(losses, rows.rows());
+        self.sum.push_first(losses, rows);
         self.done += ROWS;
-    }
-
-    #[inline(always)]
-    fn row(
-        &mut self,
-        simd: V::Simd,
-        mut row: R::Item,
-        max: Option<V>,
-        ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
-        let i = self.done;
-        let wanted = self.wanted;
-        let (loss, next_max) = if let Some(work) =
-            self.options
-                .toward(&self.answers, i, wanted, |target| row.get(0, target))
-        {
-            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
-            if !PLAIN && wanted.any {
-                self.outputs.put(i, &work.found::<V>(&outcome));
-            }
-            (work.loss::<V>(&outcome), next_max)
-        } else {
-            row.fill(V::Elem::ZERO);
-            if !PLAIN && wanted.any {
-                self.outputs.put(i, &Found::default());
-            }
-            (Wide::<V::Elem>::ZERO, None)
-        };
-        if let Some(losses) = self.outputs.losses_mut() {
-            losses[i] = rounded(loss);
-        }
-        self.sum.push(loss);
-        self.done += 1;
-        next_max
     }
 }
 
@@ -738,6 +804,7 @@ fn sum_less<V: Vector>(
 impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = !PLAIN;
+    const APART: bool = !PLAIN;
 
     #[inline(always)]
     fn scale(&self) -> Scale<T> {

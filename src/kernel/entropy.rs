@@ -15,7 +15,7 @@ use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::outputs::{Found, Wanted};
 use crate::rows::Row;
-use crate::simd::Vector;
+use crate::simd::{Simd as _, Vector};
 
 /// Beside a maximum up to this, distances are within the range.
 const LARGE: f64 = 1.0e30;
@@ -69,6 +69,18 @@ pub fn farthest<V: Vector>(simd: V::Simd, factor: f64) -> V {
 /// The parts of a chunk of a row.
 #[inline(always)]
 pub fn parts<V: Vector>(
+    simd: V::Simd,
+    part: Row<'_, V::Elem, 1>,
+    shift: &Shift<V::Elem>,
+) -> Parts<V::Elem> {
+    simd.apart(
+        #[inline(always)]
+        move || parts_here::<V>(simd, part, shift),
+    )
+}
+
+#[inline(always)]
+fn parts_here<V: Vector>(
     simd: V::Simd,
     part: Row<'_, V::Elem, 1>,
     shift: &Shift<V::Elem>,
@@ -185,6 +197,19 @@ impl<V: Vector> Known<V> {
         if !wanted.any {
             return None;
         }
+        Some(simd.apart(
+            #[inline(always)]
+            move || Self::known(simd, block, shifts, wanted),
+        ))
+    }
+
+    #[inline(always)]
+    fn known<const C: usize>(
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        shifts: &Shifts<V>,
+        wanted: Wanted,
+    ) -> Self {
         let mut known = Self {
             top: shifts.max,
             parts: None,
@@ -199,17 +224,34 @@ impl<V: Vector> Known<V> {
             }
             known.parts = Some(parts);
         }
-        Some(known)
+        known
     }
 
     /// What is found of the rows, given the sums of their weights, but for their log-probabilities.
+    #[inline(always)]
+    pub fn found(
+        &self,
+        simd: V::Simd,
+        shifts: &Shifts<V>,
+        sums: [Wide<V::Elem>; ROWS],
+    ) -> [Found<V::Elem>; ROWS] {
+        simd.apart(
+            #[inline(always)]
+            move || self.found_here(shifts, sums),
+        )
+    }
+
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a column is a small number"
     )]
-    pub fn found(&self, shifts: &Shifts<V>, sums: [Wide<V::Elem>; ROWS]) -> [Found<V::Elem>; ROWS] {
+    fn found_here(
+        &self,
+        shifts: &Shifts<V>,
+        sums: [Wide<V::Elem>; ROWS],
+    ) -> [Found<V::Elem>; ROWS] {
         let (ln_unit, top) = (shifts.ln_unit(), self.top.widen());
         let (mut found, mut logs) = ([Found::default(); ROWS], sums);
         WideFloat::ln_of_rows(&mut logs);

@@ -9,7 +9,7 @@ use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::rows::{Pass, Row};
-use crate::simd::Vector;
+use crate::simd::{Simd as _, Vector};
 
 /// What an operation makes of a row.
 pub trait RowWork<T: Real> {
@@ -18,6 +18,10 @@ pub trait RowWork<T: Real> {
 
     /// Whether something else is summed in the same sweep: [`beside`](Self::beside).
     const SUMS_BESIDE: bool = false;
+
+    /// Whether the sweeps over a row are compiled [apart](crate::simd::Simd::apart), once for whole rows and for parts of them: of long code, to which a
+    /// call is nothing.
+    const APART: bool = false;
 
     /// The factor of the logits.
     #[inline(always)]
@@ -43,6 +47,28 @@ pub trait RowWork<T: Real> {
     /// Sums the weights of a row, or of a part of it from element `start` on, but for one element.
     #[inline(always)]
     fn weigh<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        shift: &Shift<T>,
+        left_out: usize,
+        ahead: Row<'_, T, 1>,
+    ) -> (Weighed<V>, Beside<T>) {
+        if Self::APART {
+            let len = part.len();
+            let mut part = part.part(0, len);
+            return simd.apart(
+                #[inline(always)]
+                move || self.weigh_here::<V, _>(simd, &mut part, start, shift, left_out, ahead),
+            );
+        }
+        self.weigh_here::<V, P>(simd, part, start, shift, left_out, ahead)
+    }
+
+    /// The same, in place.
+    #[inline(always)]
+    fn weigh_here<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
         part: &mut P,
@@ -102,6 +128,26 @@ pub trait RowWork<T: Real> {
     }
 
     /// Writes the results of a part of a row, from element `start` on.
+    #[inline(always)]
+    fn finish<V: Vector<Elem = T>, P: Pass<T, 1>>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        weighed: &Ordinary<T>,
+    ) {
+        if Self::APART {
+            let len = part.len();
+            let mut part = part.part(0, len);
+            return simd.apart(
+                #[inline(always)]
+                move || self.results::<V, _>(simd, &mut part, start, weighed),
+            );
+        }
+        self.results::<V, P>(simd, part, start, weighed);
+    }
+
+    /// The same, in place.
     fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
@@ -353,7 +399,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
         heaviest,
         apart,
     };
-    work.results::<V, P>(simd, row, 0, &ordinary);
+    work.finish::<V, P>(simd, row, 0, &ordinary);
     (Outcome::Ordinary(ordinary), next_max)
 }
 

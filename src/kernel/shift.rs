@@ -21,7 +21,7 @@ use super::scale::Scale;
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
-use crate::simd::Vector;
+use crate::simd::{Simd as _, Vector};
 
 /// How the elements of a row become weights: `c 2^(lift - N) e^(s (x - offset))`, with one integer `N`
 /// for the row and the factor `s` of the logits. The scaling is exact, so no rounding depends on `N`, and none on the maximum of the
@@ -308,8 +308,15 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         };
         let x = self.lowest.max(x);
         if !V::FUSED {
-            let (z, r) = reduce(simd, x, self.magic, scale.log2_e, scale.ln2_short);
-            let rounded = polynomial(simd, scale.poly(), r) * z.exponent();
+            let rounded = if V::REGISTERS < 4 {
+                // Beside the constants, a vector is in memory anyway.
+                simd.apart(
+                    #[inline(always)]
+                    move || self.unfused(simd, x),
+                )
+            } else {
+                self.unfused(simd, x)
+            };
             return Weights {
                 rounded,
                 base: rounded,
@@ -324,6 +331,14 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
             base,
             growth,
         }
+    }
+
+    /// Those of elements that are none too low, where multiply-add is not fused.
+    #[inline(always)]
+    fn unfused(&self, simd: V::Simd, x: V) -> V {
+        let scale = &self.scale;
+        let (z, r) = reduce(simd, x, self.magic, scale.log2_e, scale.ln2_short);
+        polynomial(simd, scale.poly(), r) * z.exponent()
     }
 }
 

@@ -295,6 +295,7 @@ struct Batch<'a, T: Float> {
 
 /// Of sixteen rows: the shifts, the columns of the largest logits, the sum of the others' weights, the shares, the gradients with respect to the losses, and
 /// whether there is any target mass; and what else is wanted of them.
+#[derive(Clone, Copy)]
 struct Prepared<V: Vector> {
     known: Option<Known<V>>,
     shifts: Shifts<V>,
@@ -348,6 +349,96 @@ where
         let shifts = block.read_shifts(simd, rows, &kernel.0.scale)?;
         let targets = Rows::of(self.answers.targets.from(first), rows.classes());
         block.read_beside(simd, &targets);
+        self.prepare_read(simd, block, shifts, rows.classes(), first)
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        mut rows: R,
+        prepared: Prepared<V>,
+    ) {
+        let count = rows.rows();
+        self.finish_read(simd, block, count, R::WRITES, &prepared);
+        if R::WRITES {
+            block.write(simd, &mut rows);
+        }
+    }
+
+    #[inline(always)]
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: R::Item,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let i = self.done;
+        let wanted = self.wanted;
+        let (loss, next_max) = if let Some(work) = self.kernel.toward(&self.answers, i, wanted) {
+            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            if wanted.any {
+                self.outputs.put(i, &work.found::<V>(&outcome));
+            }
+            (work.loss::<V>(&outcome), next_max)
+        } else {
+            row.fill(V::Elem::ZERO);
+            self.outputs.put(i, &Found::default());
+            (Wide::<V::Elem>::ZERO, None)
+        };
+        if let Some(losses) = self.outputs.losses_mut() {
+            losses[i] = rounded(loss);
+        }
+        self.sum.push(loss);
+        self.done += 1;
+        next_max
+    }
+}
+
+/// What is done with sixteen rows between reading and writing them: apart, once for rows that have a destination and for those that have none.
+impl<T: Real> Batch<'_, T> {
+    #[inline(always)]
+    fn prepare_read<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        shifts: Shifts<V>,
+        classes: usize,
+        first: usize,
+    ) -> Option<Prepared<V>> {
+        simd.apart(
+            #[inline(always)]
+            move || self.prepare_here(simd, block, shifts, classes, first),
+        )
+    }
+
+    #[inline(always)]
+    fn finish_read<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        rows: usize,
+        writes: bool,
+        prepared: &Prepared<V>,
+    ) {
+        simd.apart(
+            #[inline(always)]
+            move || self.finish_here(simd, block, rows, writes, prepared),
+        );
+    }
+
+    #[inline(always)]
+    fn prepare_here<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        shifts: Shifts<V>,
+        classes: usize,
+        first: usize,
+    ) -> Option<Prepared<V>> {
+        let kernel = self.kernel;
         let top = block.top(simd, shifts.max);
         let (zero, one) = (V::splat(simd, V::Elem::ZERO), V::splat(simd, V::Elem::ONE));
         let rest = block.fold(
@@ -389,7 +480,7 @@ where
             );
         }
         let (mut top_share, mut top_weight, mut largest) = (zero, one, zero);
-        for k in 0..rows.classes() {
+        for k in 0..classes {
             let ([_, target], weight) = (block.column(k), self.weight(simd, k));
             let is_top = column::<V>(simd, k).eq(top);
             top_share = V::select(is_top, weighted(target, weight), top_share);
@@ -438,12 +529,13 @@ where
     }
 
     #[inline(always)]
-    fn finish(
+    fn finish_here<V: Vector<Elem = T>>(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, 2>,
-        mut rows: R,
-        prepared: Prepared<V>,
+        rows: usize,
+        writes: bool,
+        prepared: &Prepared<V>,
     ) {
         let Prepared {
             known,
@@ -454,7 +546,7 @@ where
             dots: [rest, dot, top_share],
             grad,
             counts,
-        } = prepared;
+        } = *prepared;
         let kernel = self.kernel;
         let (logit, ln_unit) = (shifts.logits(shifts.max), shifts.ln_unit());
         let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
@@ -474,7 +566,7 @@ where
             let loss = kernel.loss(losses[i], &shares[i], lse[i]);
             losses[i] = if counts[i] { loss } else { zero };
         }
-        if R::WRITES {
+        if writes {
             let (mut factors, mut at_top, mut less) = (others, others, others);
             for i in 0..ROWS {
                 let sums = [others[i], weights[i]];
@@ -495,14 +587,13 @@ where
                     V::select(column::<V>(simd, k).eq(top), at_top, grad)
                 },
             );
-            block.write(simd, &mut rows);
         }
         if let Some(known) = known {
             let mut sums = others;
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum += weight;
             }
-            let mut found = known.found(&shifts, sums);
+            let mut found = known.found(simd, &shifts, sums);
             let max = shifts.max.widen();
             // Once more: to keep them would cost those who do not want them.
             let mut log_probs =
@@ -513,7 +604,7 @@ where
                 log_probs[i] =
                     SoftCrossEntropy::<V::Elem>::log_prob(nll, dots, shifts.factor(), max);
             }
-            for i in 0..ROWS.min(rows.rows()) {
+            for i in 0..ROWS.min(rows) {
                 found[i].log_prob = log_probs[i];
                 if !counts[i] {
                     found[i] = Found::default();
@@ -526,37 +617,8 @@ where
                 *to = rounded(loss);
             }
         }
-        self.sum.push_first(losses, rows.rows());
+        self.sum.push_first(losses, rows);
         self.done += ROWS;
-    }
-
-    #[inline(always)]
-    fn row(
-        &mut self,
-        simd: V::Simd,
-        mut row: R::Item,
-        max: Option<V>,
-        ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
-        let i = self.done;
-        let wanted = self.wanted;
-        let (loss, next_max) = if let Some(work) = self.kernel.toward(&self.answers, i, wanted) {
-            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
-            if wanted.any {
-                self.outputs.put(i, &work.found::<V>(&outcome));
-            }
-            (work.loss::<V>(&outcome), next_max)
-        } else {
-            row.fill(V::Elem::ZERO);
-            self.outputs.put(i, &Found::default());
-            (Wide::<V::Elem>::ZERO, None)
-        };
-        if let Some(losses) = self.outputs.losses_mut() {
-            losses[i] = rounded(loss);
-        }
-        self.sum.push(loss);
-        self.done += 1;
-        next_max
     }
 }
 
@@ -729,6 +791,22 @@ impl<T: Real> Toward<'_, T> {
         left_out: usize,
         weights: Option<&[T]>,
     ) -> [Wide<T>; 5] {
+        simd.apart(
+            #[inline(always)]
+            move || self.dots_here::<V>(simd, part, start, shift, left_out, weights),
+        )
+    }
+
+    #[inline(always)]
+    fn dots_here<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        part: Row<'_, T, 1>,
+        start: usize,
+        shift: &Shift<T>,
+        left_out: usize,
+        weights: Option<&[T]>,
+    ) -> [Wide<T>; 5] {
         let (zero, one) = (V::splat(simd, T::ZERO), V::splat(simd, T::ONE));
         let is_smooth = self.kernel.0.shares[1] != Wide::<T>::ZERO;
         let targets = self.targets::<V>(simd, start, part.len(), weights);
@@ -783,6 +861,7 @@ impl<T: Real> Toward<'_, T> {
 impl<T: Real> RowWork<T> for Toward<'_, T> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = true;
+    const APART: bool = true;
 
     #[inline(always)]
     fn scale(&self) -> Scale<T> {

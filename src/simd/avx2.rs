@@ -57,6 +57,18 @@ impl Simd for Avx2 {
     type F32 = F32x16;
     #[cfg(feature = "f64")]
     type F64 = double::F64x16;
+
+    #[inline(always)]
+    fn apart<R>(self, f: impl FnOnce() -> R) -> R {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn call<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        // SAFETY: `self` proves what `call` enables.
+        unsafe { call(f) }
+    }
+
     conversions!(F32x16);
 }
 

@@ -24,6 +24,12 @@ impl Simd for Portable {
     type F32 = F32x16;
     #[cfg(feature = "f64")]
     type F64 = double::F64x16;
+
+    #[inline(never)]
+    fn apart<R>(self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
     conversions!(F32x16);
 }
 

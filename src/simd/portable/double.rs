@@ -20,15 +20,67 @@ pub struct Table([u64; 8]);
 
 type Sum = double::Sum<F64x16>;
 
-impl_vector!(F64x16 of 16 f64 and Pair, Portable, Mask, Sum, Table, registers: 4, by columns: false, fused: FUSED);
+impl_vector!(F64x16 of 16 f64 and Pair, Portable, Mask, Sum, Table, registers: 2, by columns: false, fused: FUSED);
 
 mod op {
     use super::super::SECOND_WINS;
-    use super::{F64x16, Mask, Portable, Table, f64x8};
-    pub(super) use crate::simd::double::{
-        load_columns, narrow, store_columns, sum_add, sum_add_product, sum_lanes, sum_merge,
-        sum_narrow, sum_scale, sum_total, sum_zero, widen,
-    };
+    use super::{F64x16, Mask, Portable, Sum, Table, f64x8};
+    use crate::kernel::pair::Pair;
+    use crate::simd::double;
+    pub(super) use double::{narrow, sum_lanes, sum_narrow, sum_scale, sum_zero, widen};
+
+    // Sums, tails and columns are out of line: a vector is eight registers of SSE2, half of all, so what they work on is in
+    // memory anyway, and the code of each is long.
+
+    #[inline(always)]
+    pub(super) fn sum_add(mut sum: Sum, x: F64x16) -> Sum {
+        #[inline(never)]
+        fn add(sum: &mut Sum, x: &F64x16) {
+            *sum = double::sum_add(*sum, *x);
+        }
+        add(&mut sum, &x);
+        sum
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_add_product(mut sum: Sum, a: F64x16, b: F64x16) -> Sum {
+        #[inline(never)]
+        fn add(sum: &mut Sum, a: &F64x16, b: &F64x16) {
+            *sum = double::sum_add_product(*sum, *a, *b);
+        }
+        add(&mut sum, &a, &b);
+        sum
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_merge(mut a: Sum, b: Sum) -> Sum {
+        #[inline(never)]
+        fn merge(a: &mut Sum, b: &Sum) {
+            *a = double::sum_merge(*a, *b);
+        }
+        merge(&mut a, &b);
+        a
+    }
+
+    #[inline(never)]
+    pub(super) fn sum_total(sum: Sum) -> Pair {
+        double::sum_total(sum)
+    }
+
+    #[inline(never)]
+    pub(super) fn load_columns(
+        simd: Portable,
+        src: &[f64],
+        stride: u16,
+        columns: &mut [F64x16; 4],
+    ) {
+        double::load_columns(simd, src, stride, columns);
+    }
+
+    #[inline(never)]
+    pub(super) fn store_columns(columns: &[F64x16; 4], dst: &mut [f64], stride: u16) {
+        double::store_columns(columns, dst, stride);
+    }
 
     #[inline(always)]
     fn new(lanes: &[f64; 16]) -> (f64x8, f64x8) {
@@ -58,7 +110,7 @@ mod op {
         F64x16(lo, hi)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn load_or(simd: Portable, src: &[f64], fill: f64) -> F64x16 {
         let mut lanes = [fill; 16];
         for (lane, &x) in lanes.iter_mut().zip(src) {
@@ -75,7 +127,7 @@ mod op {
         (*lo, *hi) = (x.0.to_array(), x.1.to_array());
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn store_prefix(x: F64x16, dst: &mut [f64]) {
         for (y, lane) in dst.iter_mut().zip(lanes(x)) {
             *y = lane;
