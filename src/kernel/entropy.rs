@@ -199,12 +199,12 @@ impl<V: Vector> Known<V> {
         }
         Some(simd.apart(
             #[inline(always)]
-            move || Self::known(simd, block, shifts, wanted),
+            move || Self::of_block_here(simd, block, shifts, wanted),
         ))
     }
 
     #[inline(always)]
-    fn known<const C: usize>(
+    fn of_block_here<const C: usize>(
         simd: V::Simd,
         block: &mut Block<V, C>,
         shifts: &Shifts<V>,
