@@ -29,6 +29,8 @@ pub trait Split: Sized + Send {
 /// A row whose vectors a kernel passes over: read only ([`Row`]) or with a destination
 /// ([`RowMut`]). A kernel written over this trait serves both.
 pub trait Pass<T: Real, const N: usize>: Sized {
+    /// Whether there is a destination.
+    const WRITES: bool;
     /// Elements in the row.
     fn len(&self) -> usize;
     /// Real `i` of a source.
@@ -932,6 +934,8 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
 }
 
 impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
+    const WRITES: bool = false;
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.len
@@ -1012,6 +1016,8 @@ impl<T: Real, const N: usize> RowMut<'_, T, N> {
 }
 
 impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
+    const WRITES: bool = true;
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.src.len

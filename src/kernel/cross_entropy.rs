@@ -333,13 +333,13 @@ where
             return None;
         }
         let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
-        self.prepare_read(simd, block, shifts, &target)
+        self.prepare_columns(simd, block, shifts, &target)
     }
 
     #[inline(always)]
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V>, mut rows: R, prepared: Prepared<V>) {
         let count = rows.rows();
-        self.finish_read(simd, block, count, R::WRITES, &prepared);
+        self.finish_columns(simd, block, count, R::WRITES, &prepared);
         if R::WRITES {
             block.write(simd, &mut rows);
         }
@@ -384,7 +384,7 @@ where
 /// that have none.
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     #[inline(always)]
-    fn prepare_read<V: Vector<Elem = T>>(
+    fn prepare_columns<V: Vector<Elem = T>>(
         &self,
         simd: V::Simd,
         block: &mut Block<V>,
@@ -394,14 +394,14 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         if PLAIN {
             return self.prepare_here(simd, block, shifts, target);
         }
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.prepare_here(simd, block, shifts, target),
         )
     }
 
     #[inline(always)]
-    fn finish_read<V: Vector<Elem = T>>(
+    fn finish_columns<V: Vector<Elem = T>>(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V>,
@@ -412,7 +412,7 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         if PLAIN {
             return self.finish_here(simd, block, rows, writes, prepared);
         }
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.finish_here(simd, block, rows, writes, prepared),
         );
@@ -804,7 +804,7 @@ fn sum_less<V: Vector>(
 impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = !PLAIN;
-    const APART: bool = !PLAIN;
+    const OUT_OF_LINE: bool = !PLAIN;
 
     #[inline(always)]
     fn scale(&self) -> Scale<T> {

@@ -73,7 +73,7 @@ pub fn parts<V: Vector>(
     part: Row<'_, V::Elem, 1>,
     shift: &Shift<V::Elem>,
 ) -> Parts<V::Elem> {
-    simd.apart(
+    simd.out_of_line(
         #[inline(always)]
         move || parts_here::<V>(simd, part, shift),
     )
@@ -197,7 +197,7 @@ impl<V: Vector> Known<V> {
         if !wanted.any {
             return None;
         }
-        Some(simd.apart(
+        Some(simd.out_of_line(
             #[inline(always)]
             move || Self::of_block_here(simd, block, shifts, wanted),
         ))
@@ -235,7 +235,7 @@ impl<V: Vector> Known<V> {
         shifts: &Shifts<V>,
         sums: [Wide<V::Elem>; ROWS],
     ) -> [Found<V::Elem>; ROWS] {
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.found_here(shifts, sums),
         )

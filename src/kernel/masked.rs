@@ -329,6 +329,7 @@ struct WithSink<W, T> {
 
 impl<T: Real, W: OfLogits<T>> RowWork<T> for WithSink<W, T> {
     const KEEPS_WEIGHTS: bool = W::KEEPS_WEIGHTS;
+    const OUT_OF_LINE: bool = W::OUT_OF_LINE;
 
     #[inline(always)]
     fn scale(&self) -> Scale<T> {

@@ -19,9 +19,9 @@ pub trait RowWork<T: Real> {
     /// Whether something else is summed in the same sweep: [`beside`](Self::beside).
     const SUMS_BESIDE: bool = false;
 
-    /// Whether the sweeps over a row are compiled [apart](crate::simd::Simd::apart), once for whole rows and for parts of them: of long code, to which a
+    /// Whether the sweeps over a row are [out of line](crate::simd::Simd::out_of_line), once for whole rows and for parts of them: of long code, to which a
     /// call is nothing.
-    const APART: bool = false;
+    const OUT_OF_LINE: bool = false;
 
     /// The factor of the logits.
     #[inline(always)]
@@ -55,10 +55,11 @@ pub trait RowWork<T: Real> {
         left_out: usize,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
-        if Self::APART {
+        if Self::OUT_OF_LINE {
+            // A copy, as its loops are to have.
             let len = part.len();
             let mut part = part.part(0, len);
-            return simd.apart(
+            return simd.out_of_line(
                 #[inline(always)]
                 move || self.weigh_here::<V, _>(simd, &mut part, start, shift, left_out, ahead),
             );
@@ -66,7 +67,7 @@ pub trait RowWork<T: Real> {
         self.weigh_here::<V, P>(simd, part, start, shift, left_out, ahead)
     }
 
-    /// The same, in place.
+    /// The same, inline.
     #[inline(always)]
     fn weigh_here<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
@@ -127,19 +128,19 @@ pub trait RowWork<T: Real> {
         [Wide::<T>::ZERO; 6]
     }
 
-    /// Writes the results of a part of a row, from element `start` on.
+    /// Writes the [results](Self::results), out of line if the sweeps are, and there is a destination.
     #[inline(always)]
-    fn finish<V: Vector<Elem = T>, P: Pass<T, 1>>(
+    fn write<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
         part: &mut P,
         start: usize,
         weighed: &Ordinary<T>,
     ) {
-        if Self::APART {
+        if Self::OUT_OF_LINE && P::WRITES {
             let len = part.len();
             let mut part = part.part(0, len);
-            return simd.apart(
+            return simd.out_of_line(
                 #[inline(always)]
                 move || self.results::<V, _>(simd, &mut part, start, weighed),
             );
@@ -147,7 +148,7 @@ pub trait RowWork<T: Real> {
         self.results::<V, P>(simd, part, start, weighed);
     }
 
-    /// The same, in place.
+    /// Writes the results of a part of a row, from element `start` on.
     fn results<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
@@ -399,7 +400,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
         heaviest,
         apart,
     };
-    work.finish::<V, P>(simd, row, 0, &ordinary);
+    work.write::<V, P>(simd, row, 0, &ordinary);
     (Outcome::Ordinary(ordinary), next_max)
 }
 

@@ -308,14 +308,15 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         };
         let x = self.lowest.max(x);
         if !V::FUSED {
+            let (magic, scale) = (self.magic, &self.scale);
+            // Where constants and a vector are more than the registers hold, they are in memory anyway.
             let rounded = if V::REGISTERS < 4 {
-                // Beside the constants, a vector is in memory anyway.
-                simd.apart(
+                simd.out_of_line(
                     #[inline(always)]
-                    move || self.unfused(simd, x),
+                    move || unfused(simd, x, magic, scale),
                 )
             } else {
-                self.unfused(simd, x)
+                unfused(simd, x, magic, scale)
             };
             return Weights {
                 rounded,
@@ -332,14 +333,13 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
             growth,
         }
     }
+}
 
-    /// Those of elements that are none too low, where multiply-add is not fused.
-    #[inline(always)]
-    fn unfused(&self, simd: V::Simd, x: V) -> V {
-        let scale = &self.scale;
-        let (z, r) = reduce(simd, x, self.magic, scale.log2_e, scale.ln2_short);
-        polynomial(simd, scale.poly(), r) * z.exponent()
-    }
+/// The weights of elements none of which is too low, where multiply-add is not fused.
+#[inline(always)]
+fn unfused<V: Vector>(simd: V::Simd, x: V, magic: V, scale: &Scale<V::Elem>) -> V {
+    let (z, r) = reduce(simd, x, magic, scale.log2_e, scale.ln2_short);
+    polynomial(simd, scale.poly(), r) * z.exponent()
 }
 
 #[cfg(all(test, feature = "std"))]

@@ -349,7 +349,7 @@ where
         let shifts = block.read_shifts(simd, rows, &kernel.0.scale)?;
         let targets = Rows::of(self.answers.targets.from(first), rows.classes());
         block.read_beside(simd, &targets);
-        self.prepare_read(simd, block, shifts, rows.classes(), first)
+        self.prepare_columns(simd, block, shifts, rows.classes(), first)
     }
 
     #[inline(always)]
@@ -361,7 +361,7 @@ where
         prepared: Prepared<V>,
     ) {
         let count = rows.rows();
-        self.finish_read(simd, block, count, R::WRITES, &prepared);
+        self.finish_columns(simd, block, count, R::WRITES, &prepared);
         if R::WRITES {
             block.write(simd, &mut rows);
         }
@@ -400,7 +400,7 @@ where
 /// What is done with sixteen rows between reading and writing them: apart, once for rows that have a destination and for those that have none.
 impl<T: Real> Batch<'_, T> {
     #[inline(always)]
-    fn prepare_read<V: Vector<Elem = T>>(
+    fn prepare_columns<V: Vector<Elem = T>>(
         &self,
         simd: V::Simd,
         block: &mut Block<V, 2>,
@@ -408,14 +408,14 @@ impl<T: Real> Batch<'_, T> {
         classes: usize,
         first: usize,
     ) -> Option<Prepared<V>> {
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.prepare_here(simd, block, shifts, classes, first),
         )
     }
 
     #[inline(always)]
-    fn finish_read<V: Vector<Elem = T>>(
+    fn finish_columns<V: Vector<Elem = T>>(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, 2>,
@@ -423,7 +423,7 @@ impl<T: Real> Batch<'_, T> {
         writes: bool,
         prepared: &Prepared<V>,
     ) {
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.finish_here(simd, block, rows, writes, prepared),
         );
@@ -791,7 +791,7 @@ impl<T: Real> Toward<'_, T> {
         left_out: usize,
         weights: Option<&[T]>,
     ) -> [Wide<T>; 5] {
-        simd.apart(
+        simd.out_of_line(
             #[inline(always)]
             move || self.dots_here::<V>(simd, part, start, shift, left_out, weights),
         )
@@ -861,7 +861,7 @@ impl<T: Real> Toward<'_, T> {
 impl<T: Real> RowWork<T> for Toward<'_, T> {
     const KEEPS_WEIGHTS: bool = true;
     const SUMS_BESIDE: bool = true;
-    const APART: bool = true;
+    const OUT_OF_LINE: bool = true;
 
     #[inline(always)]
     fn scale(&self) -> Scale<T> {

@@ -59,7 +59,7 @@ impl Simd for Avx2 {
     type F64 = double::F64x16;
 
     #[inline(always)]
-    fn apart<R>(self, f: impl FnOnce() -> R) -> R {
+    fn out_of_line<R>(self, f: impl FnOnce() -> R) -> R {
         #[inline(never)]
         #[target_feature(enable = "avx2,fma,f16c")]
         fn call<R>(f: impl FnOnce() -> R) -> R {

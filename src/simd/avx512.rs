@@ -57,7 +57,7 @@ impl Simd for Avx512 {
     type F64 = double::F64x16;
 
     #[inline(always)]
-    fn apart<R>(self, f: impl FnOnce() -> R) -> R {
+    fn out_of_line<R>(self, f: impl FnOnce() -> R) -> R {
         #[inline(never)]
         #[target_feature(enable = "avx512f")]
         fn call<R>(f: impl FnOnce() -> R) -> R {

@@ -10,7 +10,7 @@
 //! function is inlined only into a caller with the same features. So everything between the entry
 //! (`run` of a token) and those functions is `#[inline(always)]`; `tests/inlining.rs` notices when
 //! a link of that chain breaks. Closures have to say so too, or the compiler leaves the larger ones
-//! out of line. What is to be out of line goes through [`Simd::apart`], which keeps the features.
+//! out of line. What is to be out of line goes through [`Simd::out_of_line`], which keeps the features.
 //!
 //! Every backend has sixteen lanes of `f32` and of `f64`, in as many registers as it takes. So loops, tails and
 //! the order of additions are the same everywhere, and so are the bits (where multiply-add is
@@ -38,12 +38,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[cfg(feature = "f64")]
     type F64: Vector<Elem = f64, Array = [f64; 16], Simd = Self>;
 
-    /// Calls `f`, which is `#[inline(always)]`, out of line: for what is much work, seldom of use, or both, and would
-    /// otherwise be compiled again wherever it stands. (Calls from one place share their code, if they have the types in common.)
+    /// Calls `f` out of line: for what is much work, seldom of use, or both, and would otherwise be compiled again wherever it stands.
+    /// Calls from one place share their code, if they have the types in common. `f` must be `#[inline(always)]`, or its body is not
+    /// compiled for this instruction set: slow, not unsound.
     ///
-    /// What `f` takes is best moved: what it borrowed would be in memory for the work beside it too, and might have changed with every
-    /// store in its own loops.
-    fn apart<R>(self, f: impl FnOnce() -> R) -> R;
+    /// What loops in `f` use is best moved into it, or a copy is: through a reference, the compiler reads it again after every store.
+    fn out_of_line<R>(self, f: impl FnOnce() -> R) -> R;
 
     /// The bits of sixteen `f16` as `f32`, exactly.
     #[cfg(feature = "half")]

@@ -26,7 +26,7 @@ impl Simd for Portable {
     type F64 = double::F64x16;
 
     #[inline(never)]
-    fn apart<R>(self, f: impl FnOnce() -> R) -> R {
+    fn out_of_line<R>(self, f: impl FnOnce() -> R) -> R {
         f()
     }
 
