@@ -380,7 +380,7 @@ where
     }
 }
 
-/// What is done with sixteen rows between reading and writing them: with options apart, once for rows that have a destination and for those
+/// What is done with sixteen rows between reading and writing them: with options out of line, once for rows that have a destination and for those
 /// that have none.
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     #[inline(always)]

@@ -429,7 +429,7 @@ impl<T: Real> Whole<T> {
                 heaviest: weighed.heaviest,
                 apart,
             };
-            work.write::<V, _>(simd, &mut chunk, start, &row);
+            work.write_results::<V, _>(simd, &mut chunk, start, &row);
             start += chunk.len();
         }
     }

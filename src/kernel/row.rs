@@ -130,7 +130,7 @@ pub trait RowWork<T: Real> {
 
     /// Writes the [results](Self::results), out of line if the sweeps are, and there is a destination.
     #[inline(always)]
-    fn write<V: Vector<Elem = T>, P: Pass<T, 1>>(
+    fn write_results<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         simd: V::Simd,
         part: &mut P,
@@ -400,7 +400,7 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
         heaviest,
         apart,
     };
-    work.write::<V, P>(simd, row, 0, &ordinary);
+    work.write_results::<V, P>(simd, row, 0, &ordinary);
     (Outcome::Ordinary(ordinary), next_max)
 }
 

@@ -397,7 +397,7 @@ where
     }
 }
 
-/// What is done with sixteen rows between reading and writing them: apart, once for rows that have a destination and for those that have none.
+/// What is done with sixteen rows between reading and writing them: out of line, once for rows that have a destination and for those that have none.
 impl<T: Real> Batch<'_, T> {
     #[inline(always)]
     fn prepare_columns<V: Vector<Elem = T>>(

@@ -196,7 +196,7 @@ impl<T: Real, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, T> 
                 match self.step.outcome::<T::Vector<S>>(&self.work.scale()) {
                     Outcome::Ordinary(row) => {
                         self.work
-                            .write::<T::Vector<S>, _>(simd, &mut part, self.start, &row);
+                            .write_results::<T::Vector<S>, _>(simd, &mut part, self.start, &row);
                     }
                     Outcome::Special(extent, _) => self.work.special(&mut part, self.start, extent),
                 }
