@@ -301,14 +301,16 @@ impl Input {
         }
         let weighted = |(i, &t): (usize, &f32)| values.weight(i % classes) * f64::from(t);
         let divisor = oracle::sum(targets.iter().enumerate().map(weighted));
-        let shares = |target| {
+        let shares = |target: &[f32]| {
             if oracle::has_mass(target) {
                 Shares::of_distribution(&values, target).map(Some)
             } else {
                 Some(None)
             }
         };
-        let shares = batch.exact(|| batch.rows_of(&targets).map(shares).collect());
+        // Of rows of no class too, which no chunks of the targets tell of.
+        let of_row = |row| shares(&targets[row * classes..][..classes]);
+        let shares = batch.exact(|| (0..rows).map(of_row).collect());
         self.fit(&Given {
             targets: &targets,
             each: classes,
