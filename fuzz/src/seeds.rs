@@ -643,6 +643,9 @@ fn loss_options() -> Vec<Loss> {
             call(batch, probs(of), &Options::none(), None);
         }
     }
+    // Three rows of no class.
+    let nothing = batch(3, 0, Floats::repeated(&[0.5]));
+    call(nothing, probs(&[0.5]), &Options::none(), None);
     for misfit in misfits() {
         call(row(&[1.0]), probs(&[0.5]), &Options::none(), Some(misfit));
     }
