@@ -16,6 +16,7 @@ use crate::output::Output;
 use crate::outputs::{Outputs as _, RowOutputs};
 use crate::rows::{Split, same_length};
 use crate::shape::Shape;
+use crate::targets::sealed::Integer;
 use crate::targets::{Answers, Distributions, Given, Target, Targets};
 
 /// How the losses of the rows become one.
@@ -135,17 +136,17 @@ impl Reduction {
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct CrossEntropy<'a, T = f32> {
-    exec: Exec,
-    reduction: Reduction,
+    pub(crate) exec: Exec,
+    pub(crate) reduction: Reduction,
     ignore_index: Option<i64>,
     masked_rows: MaskedRows,
-    empty_mean: EmptyMean,
+    pub(crate) empty_mean: EmptyMean,
     logit_scale: Option<f64>,
     class_weights: Option<&'a [T]>,
     label_smoothing: f64,
     z_loss: f64,
     normaliser: Option<f64>,
-    upstream_grad: Option<&'a [T]>,
+    pub(crate) upstream_grad: Option<&'a [T]>,
 }
 
 impl<T: Real> Default for CrossEntropy<'_, T> {
@@ -594,38 +595,69 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
         self.check(classes, count)?;
         match targets {
             Given::Classes(targets) => {
-                let weights = self.class_weights;
-                let (targets, counted) =
-                    Targets::new(targets, classes, self.ignore_index, weights)?;
-                let divisor = self.normaliser.map_or(counted, Wide::<T>::of);
-                let scale = self.grad_scale(divisor, is_per_row);
+                let (targets, divisor) = self.counted(targets, classes)?;
                 let upstream = self.upstream_grad;
                 let answers = Answers { targets, upstream };
-                let sum = if self.is_plain() && !outputs.wanted().any {
-                    let data = (rows, answers, outputs.losses);
-                    B::losses(self.exec, self.kernel(classes, scale), data)
-                } else {
-                    let data = (rows, answers, outputs);
-                    B::modified_losses(self.exec, self.kernel(classes, scale), data)
-                };
-                Ok([sum?, divisor])
+                let scale = self.grad_scale(divisor, is_per_row);
+                let sum = self.class_losses(rows, answers, outputs, scale)?;
+                Ok([sum, divisor])
             }
             Given::Probs(probs) => {
                 let divisor = self.soft_divisor(probs, shape, is_per_row)?;
-                let scale = self.grad_scale(divisor, is_per_row);
                 let answers = Answers {
                     targets: Distributions(Batch::new([probs], shape)?),
                     upstream: self.upstream_grad,
                 };
-                let kernel = SoftCrossEntropy(self.kernel(classes, scale));
-                let sum = B::soft_losses(self.exec, kernel, (rows, answers, outputs))?;
+                let scale = self.grad_scale(divisor, is_per_row);
+                let sum = self.soft_losses(rows, answers, outputs, scale)?;
                 Ok([sum, divisor])
             }
         }
     }
 
+    /// Checks target classes, and gives the divisor of the mean.
+    pub(crate) fn counted<'t, I: Integer>(
+        &self,
+        targets: &'t [I],
+        classes: usize,
+    ) -> Result<(Targets<'t>, Wide<T>), Error> {
+        let weights = self.class_weights;
+        let (targets, counted) = Targets::new(targets, classes, self.ignore_index, weights)?;
+        Ok((targets, self.normaliser.map_or(counted, Wide::<T>::of)))
+    }
+
+    /// The sum of the losses of rows whose targets have been checked. `scale` is what every gradient is multiplied by.
+    pub(crate) fn class_losses<E: Element<Real = T>, B: Form<E>>(
+        self,
+        rows: B,
+        answers: Answers<'_, T>,
+        outputs: RowOutputs<'_, T>,
+        scale: Wide<T>,
+    ) -> Result<Wide<T>, Error> {
+        let classes = rows.classes();
+        if self.is_plain() && !outputs.wanted().any {
+            let data = (rows, answers, outputs.losses);
+            B::losses(self.exec, self.kernel(classes, scale), data)
+        } else {
+            let data = (rows, answers, outputs);
+            B::modified_losses(self.exec, self.kernel(classes, scale), data)
+        }
+    }
+
+    /// The same toward distributions.
+    pub(crate) fn soft_losses<E: Element<Real = T>, B: Form<E>>(
+        self,
+        rows: B,
+        answers: Answers<'_, T, Distributions<'_, E>>,
+        outputs: RowOutputs<'_, T>,
+        scale: Wide<T>,
+    ) -> Result<Wide<T>, Error> {
+        let kernel = SoftCrossEntropy(self.kernel(rows.classes(), scale));
+        B::soft_losses(self.exec, kernel, (rows, answers, outputs))
+    }
+
     /// What every gradient is multiplied by: those of single rows by nothing.
-    fn grad_scale(&self, divisor: Wide<T>, is_per_row: bool) -> Wide<T> {
+    pub(crate) fn grad_scale(&self, divisor: Wide<T>, is_per_row: bool) -> Wide<T> {
         if is_per_row {
             Wide::<T>::ONE
         } else {
@@ -634,7 +666,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     /// The divisor of the mean, if there is one: the sum of all targets, each as often as its class weighs.
-    fn soft_divisor<E: Element<Real = T>>(
+    pub(crate) fn soft_divisor<E: Element<Real = T>>(
         &self,
         probs: &[E],
         shape: Shape,
@@ -652,7 +684,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     /// Checks the options.
-    fn check(&self, classes: usize, rows: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, classes: usize, rows: usize) -> Result<(), Error> {
         options::in_range("label_smoothing", self.label_smoothing)?;
         options::not_negative("z_loss", self.z_loss)?;
         if let Some(scale) = self.logit_scale {
@@ -706,7 +738,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
 }
 
 /// What is done with rows: they are read only, or their gradient is written.
-trait Form<E: Element>: Split {
+pub(crate) trait Form<E: Element>: Split {
     fn classes(&self) -> usize;
     fn expect_rows(self, rows: usize) -> Result<Self, Error>;
     fn losses(
@@ -727,7 +759,7 @@ trait Form<E: Element>: Split {
 }
 
 /// What computes them.
-type Kernel<'a, E, const PLAIN: bool> =
+pub(crate) type Kernel<'a, E, const PLAIN: bool> =
     kernel::cross_entropy::CrossEntropy<'a, <E as Element>::Real, PLAIN>;
 
 /// The operations of the table that do it.

@@ -7,7 +7,11 @@ use half::slice::HalfFloatSliceExt as _;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 
+#[cfg(feature = "linear")]
+use crate::backend::Isa;
 use crate::kernel::exp::ExpConstants;
+#[cfg(all(feature = "linear", feature = "half"))]
+use crate::kernel::widen::Widen;
 use crate::operations::Operations;
 use crate::simd::{Simd, Vector};
 use sealed::Float;
@@ -34,6 +38,14 @@ pub trait Element: Copy + PartialEq + Debug + Send + Sync + 'static + Operations
     fn store<S: Simd>(simd: S, x: <Self::Real as Float>::Vector<S>, dst: &mut [Self; 16]);
     #[doc(hidden)]
     fn to_real(self) -> Self::Real;
+    /// The same elements, if that is their own type.
+    #[cfg(feature = "linear")]
+    #[doc(hidden)]
+    fn reals(x: &[Self]) -> Option<&[Self::Real]>;
+    /// Copies elements of as many.
+    #[cfg(feature = "linear")]
+    #[doc(hidden)]
+    fn widen(isa: Isa, src: &[Self], dst: &mut [Self::Real]);
 }
 
 /// A type of float that results are computed in. Sealed.
@@ -59,6 +71,14 @@ macro_rules! real {
             #[inline(always)]
             fn to_real(self) -> Self {
                 self
+            }
+            #[cfg(feature = "linear")]
+            fn reals(x: &[Self]) -> Option<&[Self]> {
+                Some(x)
+            }
+            #[cfg(feature = "linear")]
+            fn widen(_: Isa, src: &[Self], dst: &mut [Self]) {
+                dst.copy_from_slice(src);
             }
         }
         impl Real for $real {}
@@ -89,6 +109,14 @@ macro_rules! half {
             #[inline]
             fn to_real(self) -> f32 {
                 self.to_f32()
+            }
+            #[cfg(feature = "linear")]
+            fn reals(_: &[Self]) -> Option<&[f32]> {
+                None
+            }
+            #[cfg(feature = "linear")]
+            fn widen(isa: Isa, src: &[Self], dst: &mut [f32]) {
+                isa.run(&Widen, (src, dst));
             }
         }
     };

@@ -167,6 +167,13 @@ pub enum Error {
         /// And the other.
         right: &'static str,
     },
+    /// A budget of memory is too small for any rows.
+    Budget {
+        /// Bytes that were given.
+        budget: usize,
+        /// Bytes that it takes.
+        least: usize,
+    },
     /// Bytes that no row state has.
     Bytes {
         /// Where what is wrong begins.
@@ -343,6 +350,9 @@ impl fmt::Display for Error {
                     f,
                     "weights that were made {left} do not go with ones made {right}"
                 )
+            }
+            Self::Budget { budget, least } => {
+                write!(f, "a budget of {budget} bytes, where it takes {least}")
             }
             Self::Bytes { at } => write!(f, "no row state has what stands at byte {at}"),
         }

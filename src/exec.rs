@@ -109,6 +109,39 @@ impl Exec {
         self.run(kernel, data)
     }
 
+    /// How many threads there are at most.
+    #[cfg(feature = "linear")]
+    pub(crate) fn threads(self) -> usize {
+        #[cfg(feature = "rayon")]
+        if !self.serial {
+            return crate::helpers::threads(usize::MAX);
+        }
+        1
+    }
+
+    /// Does work for each of these on so many threads at most, if it takes as long as enough elements of softmax.
+    #[cfg(feature = "linear")]
+    pub(crate) fn each<I: Iterator<Item: Send> + Send>(
+        self,
+        threads: usize,
+        elements: usize,
+        items: I,
+        work: impl Fn(I::Item) + Sync,
+    ) {
+        #[cfg(feature = "rayon")]
+        if !self.serial && threads > 1 {
+            return parallel::each(threads, elements, items, work);
+        }
+        let _ = (threads, elements);
+        items.for_each(work);
+    }
+
+    /// The instruction set that copies are made with.
+    #[cfg(feature = "linear")]
+    pub(crate) fn copies_with(self) -> Result<crate::backend::Isa, Error> {
+        Ok(self.chosen()?.copies_with())
+    }
+
     /// The backend that it runs on.
     fn ready_for<R: Real>(self, data: &impl Tiled<R>) -> Result<Backend, Error> {
         tile::check(data)?;

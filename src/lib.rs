@@ -191,6 +191,10 @@ mod exec;
 )]
 mod helpers;
 mod kernel;
+#[cfg(feature = "linear")]
+mod linear;
+#[cfg(feature = "linear")]
+mod linear_cross_entropy;
 #[expect(unsafe_code, reason = "rows to copy are pointers")]
 mod lines;
 mod logsumexp;
@@ -235,6 +239,8 @@ pub use elementwise::{exp, exp_in_place, sigmoid, sigmoid_in_place};
 pub use error::{BackendName, Error};
 pub use exec::Exec;
 pub use kernel::MaskedRows;
+#[cfg(feature = "linear")]
+pub use linear_cross_entropy::{LinearCrossEntropy, LinearGrads};
 pub use logsumexp::logsumexp;
 pub use output::Output;
 pub use outputs::RowOutputs;

@@ -150,6 +150,26 @@ impl<T> RowOutputs<'_, T> {
         first.map(|slice| slice.len()).or(argmax)
     }
 
+    /// Sets all to 0.
+    #[cfg(feature = "linear")]
+    pub(crate) fn clear(&mut self)
+    where
+        T: Float,
+    {
+        let numbers = [
+            &mut self.losses,
+            &mut self.log_sum_exps,
+            &mut self.log_probs,
+            &mut self.entropies,
+        ];
+        for slice in numbers.into_iter().flatten() {
+            slice.fill(T::ZERO);
+        }
+        if let Some(slice) = &mut self.argmax {
+            slice.fill(0);
+        }
+    }
+
     /// Checks that each has an element for each row.
     pub(crate) fn check(&self, rows: usize) -> Result<(), Error> {
         let named = [

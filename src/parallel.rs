@@ -71,6 +71,37 @@ where
         .unwrap_or_else(|| unreachable!("every part that was taken has been run"))
 }
 
+/// Does work for each of these, which takes as long as so many elements of softmax, on so many threads at most.
+#[cfg(feature = "linear")]
+pub(crate) fn each<I: Iterator<Item: Send> + Send>(
+    threads: usize,
+    elements: usize,
+    items: I,
+    work: impl Fn(I::Item) + Sync,
+) {
+    let threads = if elements < SERIAL_BELOW {
+        1
+    } else {
+        threads.min(helpers::threads(elements))
+    };
+    if threads < 2 {
+        return items.for_each(work);
+    }
+    let queue = Mutex::new(items.fuse());
+    let each = || {
+        let mut share = 0;
+        let mut next = lock(&queue).next();
+        while let Some(item) = next {
+            work(item);
+            // Those that come in time have the same.
+            share = elements / threads;
+            next = lock(&queue).next();
+        }
+        share
+    };
+    helpers::share(helpers_for(elements, threads), &each);
+}
+
 /// How many threads to ask for help, of so many: each has half as much to do as makes a batch worth it.
 pub(crate) fn helpers_for(elements: usize, threads: usize) -> usize {
     threads.min((2 * elements / SERIAL_BELOW).max(2)) - 1

@@ -196,6 +196,17 @@ fn softmax_regression_is_as_good_as_scikit_learn() {
     // scikit-learn (C = 1) on the same split, to three decimals: 0.967 and 0.150.
     assert!(accuracy >= 0.965, "{accuracy}");
     assert_abs_diff_eq!(log_loss, 0.150, epsilon = 0.001);
+
+    losses.clear();
+    let fused = exclusive::train_fused(&data.train, |_, loss, _| {
+        losses.push(loss);
+        Ok(())
+    })
+    .unwrap();
+    assert_settles(&losses, 314.793_27);
+    assert_eq!(exclusive::accuracy(&fused, &data.held_out), accuracy);
+    let same = exclusive::log_loss(&fused, &data.held_out).unwrap();
+    assert_relative_eq!(same, log_loss, max_relative = 1e-4);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ndarray::{Array1, ArrayView1};
 use softlane::{BinaryCrossEntropy, CrossEntropy, Reduction};
 
 use crate::data::Images;
-use crate::linear::Linear;
+use crate::linear::{Linear, of_logits};
 
 /// The number of labels.
 pub const LABELS: usize = 4;
@@ -33,7 +33,7 @@ pub fn train_logistic(
     let loss = BinaryCrossEntropy::new().reduction(Reduction::Sum);
     let loss_and_grad = |x: &mut [f32]| loss.loss_and_grad_in_place(x, LABELS, &labels);
     // The second derivative is `p (1 - p)`.
-    Linear::train(images, LABELS, 0.25, loss_and_grad, watch)
+    Linear::train(images, LABELS, 0.25, of_logits(loss_and_grad), watch)
 }
 
 /// The labels of every image, row by row, as the numbers 0 and 1.
@@ -73,7 +73,7 @@ pub fn train_softmax(
         Ok(sum)
     };
     // No digit has more than three labels, and the loss of each bends by 1/2 at most.
-    Linear::train(images, LABELS, 1.5, loss_and_grad, watch)
+    Linear::train(images, LABELS, 1.5, of_logits(loss_and_grad), watch)
 }
 
 /// The probability of each label of each image, by four sigmoids.

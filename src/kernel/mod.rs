@@ -33,6 +33,8 @@ pub mod reduce;
 pub mod soft_cross_entropy;
 pub mod softmax;
 pub mod weighted_binary;
+#[cfg(all(feature = "linear", feature = "half"))]
+pub mod widen;
 
 use weights::Extent;
 use wide::Wide;
