@@ -169,7 +169,7 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
         self
     }
 
-    /// How many bytes a call may allocate, [`least_budget`](Self::least_budget) or more. Otherwise 256 MiB, or what is the least for all threads. More of them take fewer passes over the weights.
+    /// How many bytes a call may allocate, [`least_budget`](Self::least_budget) or more. Otherwise 128 MiB, or what is the least for all threads. More of them take fewer passes over the weights.
     ///
     /// ```
     /// use softlane::{CrossEntropy, Error, LinearCrossEntropy};

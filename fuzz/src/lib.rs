@@ -8,6 +8,7 @@ pub mod code;
 pub mod cross_entropy;
 pub mod formula;
 pub mod input;
+pub mod linear;
 pub mod options;
 pub mod reducing;
 pub mod seeds;

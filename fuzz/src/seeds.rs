@@ -8,6 +8,7 @@ use crate::cross_entropy::{
     self as classes, Choice, Classes, Ignore, Integer, Options, Probs, Targets,
 };
 use crate::input::{Floats, Lengths, Offsets, Shape};
+use crate::linear;
 use crate::options::{Data, Number, Weights};
 use crate::reducing::Reducing;
 use crate::slices;
@@ -691,6 +692,65 @@ fn labels() -> Vec<Loss> {
         call(row(&[1.0]), &[1.0], false, Some(misfit));
     }
     seeds
+}
+
+/// Of the target `linear`: chunks and pieces that end where rows do and do not, special numbers, and what is wrong.
+pub fn linear() -> Vec<linear::Input> {
+    let some = |numbers: &[f32]| Floats::repeated(numbers);
+    let layer = |[rows, classes, features]: [u8; 3], targets: &[u8]| linear::Input {
+        x: some(&[0.5, -1.0, 0.25, 2.0, -0.125]),
+        w: some(&[1.0, 0.75, -0.5]),
+        b: Some(some(&[0.0, 1.0, -1.0, 0.5])),
+        rows,
+        classes,
+        features,
+        targets: targets.to_vec(),
+        smoothing: None,
+        scale: None,
+        budget: 0,
+    };
+    let mut inputs = Vec::new();
+    for rows in [0, 1, 63, 64, 65, 128, 139] {
+        inputs.push(layer([rows, 7, 3], &[0, 1, 2, 250, 4]));
+        inputs.push(layer([rows, 39, 11], &[250]));
+    }
+    for size in [[3, 0, 2], [3, 2, 0], [0, 0, 0], [2, 1, 1]] {
+        inputs.push(layer(size, &[0]));
+    }
+    let plain = layer([70, 10, 4], &[1, 2, 3]);
+    for special in [INF, -INF, NAN, f32::MAX, f32::MIN_POSITIVE, -0.0] {
+        for which in 0..3 {
+            let mut input = plain.clone();
+            let b = input.b.get_or_insert_with(|| some(&[0.0]));
+            let floats = [&mut input.x, &mut input.w, b];
+            if let Some(floats) = floats.into_iter().nth(which) {
+                *floats = floats.clone().with(5, special);
+            }
+            inputs.push(input);
+        }
+    }
+    let wrong = layer([70, 10, 4], &[1, 255, 3]);
+    let smooth = |share: f64| linear::Input {
+        smoothing: Some(share.into()),
+        budget: 100,
+        ..plain.clone()
+    };
+    let scaled = |scale: f64| linear::Input {
+        scale: Some(scale.into()),
+        b: None,
+        ..plain.clone()
+    };
+    inputs.extend([
+        wrong,
+        smooth(0.25),
+        smooth(1.0),
+        smooth(2.0),
+        smooth(f64::NAN),
+        scaled(0.5),
+        scaled(1e6),
+        scaled(-1.0),
+    ]);
+    inputs
 }
 
 /// For the target `threads`: every hundredth of all the others, and a sum that depends on the order of

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use arbitrary::Unstructured;
 use softlane_fuzz::code::Code;
-use softlane_fuzz::{Forward, Loss, Spread, seeds};
+use softlane_fuzz::{Forward, Loss, Spread, linear, seeds};
 
 fn pass<T: Code + Debug + PartialEq>(seeds: Vec<T>, run: fn(&T)) {
     for seed in seeds {
@@ -26,6 +26,11 @@ fn softmax() {
 #[test]
 fn cross_entropy() {
     pass(seeds::loss(), Loss::run);
+}
+
+#[test]
+fn layers() {
+    pass(seeds::linear(), linear::Input::run);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub const PANEL: usize = 512;
 const PACKED: usize = 4 * 256 * (64 + 1024) + (64 << 10);
 
 /// What is held if there is no budget, if that is enough: beyond that, time hardly depends on it (docs/performance.md).
-const DEFAULT: usize = 256 << 20;
+const DEFAULT: usize = 128 << 20;
 
 /// Bytes that are held.
 #[derive(Clone, Copy, Debug)]

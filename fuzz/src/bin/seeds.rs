@@ -14,6 +14,7 @@ fn main() -> io::Result<()> {
     );
     write(&corpus.join("softmax"), &seeds::forward())?;
     write(&corpus.join("cross_entropy"), &seeds::loss())?;
+    write(&corpus.join("linear"), &seeds::linear())?;
     write(&corpus.join("threads"), &seeds::spread())
 }
 
