@@ -54,7 +54,9 @@ impl Random {
     /// A word: the logarithm of its rank is uniform, so that its frequency falls as the inverse of the rank.
     fn word(&mut self) -> usize {
         let rank = (WORDS as f32).powf(self.uniform());
-        (rank as usize).clamp(1, WORDS) - 1
+        #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
+        let rank = rank as usize;
+        rank.clamp(1, WORDS) - 1
     }
 }
 

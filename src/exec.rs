@@ -112,11 +112,14 @@ impl Exec {
     /// How many threads there are at most.
     #[cfg(feature = "linear")]
     pub(crate) fn threads(self) -> usize {
-        #[cfg(feature = "rayon")]
-        if !self.serial {
-            return crate::helpers::threads(usize::MAX);
+        if self.serial {
+            return 1;
         }
-        1
+        #[cfg(feature = "rayon")]
+        let threads = crate::helpers::threads(usize::MAX);
+        #[cfg(not(feature = "rayon"))]
+        let threads = 1;
+        threads
     }
 
     /// Does work for each of these on so many threads at most, if it takes as long as enough elements of softmax.
@@ -128,12 +131,14 @@ impl Exec {
         items: I,
         work: impl Fn(I::Item) + Sync,
     ) {
+        let threads = if self.serial { 1 } else { threads };
         #[cfg(feature = "rayon")]
-        if !self.serial && threads > 1 {
-            return parallel::each(threads, elements, items, work);
+        parallel::each(threads, elements, items, work);
+        #[cfg(not(feature = "rayon"))]
+        {
+            let _ = (threads, elements);
+            items.for_each(work);
         }
-        let _ = (threads, elements);
-        items.for_each(work);
     }
 
     /// The instruction set that copies are made with.

@@ -187,18 +187,17 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
     /// rows; of 16-bit floats, the features of 512 classes.
     ///
     /// ```
-    /// use softlane::{CrossEntropy, LinearCrossEntropy};
+    /// use softlane::LinearCrossEntropy;
     ///
-    /// let layer = LinearCrossEntropy::<f32>::new(CrossEntropy::new());
-    /// let megabytes = layer.least_budget::<u32>([128_256, 4096]) / 1_000_000;
-    /// assert_eq!(megabytes, 36);
+    /// let bytes = LinearCrossEntropy::<f32>::least_budget::<u32>([128_256, 4096]);
+    /// assert_eq!(bytes / 1_000_000, 36);
     /// ```
     #[must_use]
-    pub fn least_budget<I: Target<E>>(self, [classes, features]: [usize; 2]) -> usize {
-        self.need::<I>([classes, features]).least()
+    pub fn least_budget<I: Target<E>>([classes, features]: [usize; 2]) -> usize {
+        Self::need::<I>([classes, features]).least()
     }
 
-    fn need<I: Target<E>>(self, size: [usize; 2]) -> Need {
+    fn need<I: Target<E>>(size: [usize; 2]) -> Need {
         let is_soft = matches!(I::given(&[]), Given::Probs(_));
         Need::new(size, !E::IS_REAL, is_soft)
     }
@@ -350,7 +349,7 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
                 (Goal::Probs(probs), divisor)
             }
         };
-        let need = self.need::<I>(size);
+        let need = Self::need::<I>(size);
         let threads = loss.exec.threads();
         let (budget, least) = (self.budget, need.least());
         let Some(plan) = need.plan(budget, rows, threads) else {

@@ -79,7 +79,8 @@ pub(crate) fn each<I: Iterator<Item: Send> + Send>(
     items: I,
     work: impl Fn(I::Item) + Sync,
 ) {
-    let threads = if elements < SERIAL_BELOW {
+    let is_small = threads < 2 || elements < SERIAL_BELOW;
+    let threads = if is_small {
         1
     } else {
         threads.min(helpers::threads(elements))

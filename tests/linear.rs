@@ -420,9 +420,12 @@ fn bits_depend_on_neither_budget_nor_threads() {
             let call = || {
                 let call = LinearCrossEntropy::new(CrossEntropy::new()).bias(&layer.b);
                 if soft {
-                    layer.run(call.budget(budget + call.least_budget::<f32>(size)), &probs)
+                    layer.run(
+                        call.budget(budget + LinearCrossEntropy::<f32>::least_budget::<f32>(size)),
+                        &probs,
+                    )
                 } else {
-                    let least = call.least_budget::<i64>(size);
+                    let least = LinearCrossEntropy::<f32>::least_budget::<i64>(size);
                     layer.run(call.budget(budget + least), &layer.targets)
                 }
             };
@@ -553,7 +556,8 @@ fn half_precision_is_widened() {
                     .weights(&mut dw)
                     .bias(&mut db);
                 let call = LinearCrossEntropy::new(CrossEntropy::new()).bias(&b);
-                let call = call.budget(call.least_budget::<i64>(layer.size) * threads);
+                let call =
+                    call.budget(LinearCrossEntropy::<E>::least_budget::<i64>(layer.size) * threads);
                 let loss = call.loss_and_grads(&x, &w, layer.size, &layer.targets, grads);
                 assert_eq!(loss, Ok(expected.loss));
             });
@@ -629,7 +633,7 @@ fn errors_name_the_numbers_and_write_nothing() {
         error,
         "target 3 of row 2 is none of 3 classes, which count from 0"
     );
-    let least = ok.least_budget::<i64>(size);
+    let least = LinearCrossEntropy::<f32>::least_budget::<i64>(size);
     let error = call(ok.budget(least - 1), x, w, size, t, lens);
     assert_eq!(
         error,

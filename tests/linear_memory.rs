@@ -2,46 +2,19 @@
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
+use peak_alloc::PeakAlloc;
 use rayon::ThreadPoolBuilder;
 use softlane::{CrossEntropy, LinearCrossEntropy, LinearGrads};
 
-/// Counts the bytes that there are, and the most that there have been.
-struct Counting {
-    now: AtomicUsize,
-    most: AtomicUsize,
-}
-
 #[global_allocator]
-static MEMORY: Counting = Counting {
-    now: AtomicUsize::new(0),
-    most: AtomicUsize::new(0),
-};
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = self.now.fetch_add(layout.size(), SeqCst) + layout.size();
-        self.most.fetch_max(now, SeqCst);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        self.now.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
+static MEMORY: PeakAlloc = PeakAlloc;
 
 /// The most bytes that a call allocates.
 fn most(call: impl FnOnce()) -> usize {
-    let before = MEMORY.now.load(SeqCst);
-    MEMORY.most.store(before, SeqCst);
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
     call();
-    MEMORY.most.load(SeqCst) - before
+    MEMORY.peak_usage() - before
 }
 
 // One test: the counts are of the whole process.
@@ -90,11 +63,10 @@ fn no_more_is_allocated_than_the_budget() {
             run(1 << 30, false);
             run(1 << 30, true);
             for soft in [false, true] {
-                let layer = LinearCrossEntropy::<f32>::new(CrossEntropy::new());
                 let least = if soft {
-                    layer.least_budget::<f32>(size)
+                    LinearCrossEntropy::<f32>::least_budget::<f32>(size)
                 } else {
-                    layer.least_budget::<usize>(size)
+                    LinearCrossEntropy::<f32>::least_budget::<usize>(size)
                 };
                 for budget in [least, least + (2 << 20), 2 * least, 1 << 30] {
                     let held = run(budget, soft);

@@ -108,7 +108,7 @@ impl Input {
             .logit_scale(scale)
             .reduction(Reduction::Sum);
         let all = layer.run(loss, 1 << 30);
-        let least = LinearCrossEntropy::<f32>::new(loss).least_budget::<i64>(layer.size);
+        let least = LinearCrossEntropy::<f32>::least_budget::<i64>(layer.size);
         let few = layer.run(loss, least + 1024 * usize::from(self.budget));
         // As text, since an error may name NaN.
         let bits = |results: &Results| format!("{:?}", results.loss.map(f32::to_bits));

@@ -185,6 +185,9 @@ impl<'a> Iterator for Tiles<'a> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::{Matrix, MatrixMut};
 
     /// `(2 i + 3 j) mod 7`, as dense rows: products have exact sums.
