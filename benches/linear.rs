@@ -114,9 +114,9 @@ fn best(layer: &mut Layer, budget: usize) -> Cost {
 
 fn table() {
     println!(
-        "| rows x features x classes | budget, MiB | held, MiB | threads | seconds | GFLOP/s of the products |"
+        "| rows x features x classes | budget, MiB | held, MiB | threads | seconds | of these the sweep | GFLOP/s of the rest, the products |"
     );
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for size in SIZES {
         let mut layer = Layer::new(size);
         for threads in [1, 2] {

@@ -174,6 +174,11 @@ pub enum Error {
         /// Bytes that it takes.
         least: usize,
     },
+    /// The system refused memory.
+    Memory {
+        /// Bytes that were asked for.
+        bytes: usize,
+    },
     /// Bytes that no row state has.
     Bytes {
         /// Where what is wrong begins.
@@ -354,6 +359,7 @@ impl fmt::Display for Error {
             Self::Budget { budget, least } => {
                 write!(f, "a budget of {budget} bytes, where it takes {least}")
             }
+            Self::Memory { bytes } => write!(f, "no memory for {bytes} bytes"),
             Self::Bytes { at } => write!(f, "no row state has what stands at byte {at}"),
         }
     }

@@ -109,16 +109,20 @@ impl Exec {
         self.run(kernel, data)
     }
 
-    /// How many threads there are at most.
+    /// How many threads there are at most for work that takes as long as so many elements of softmax.
     #[cfg(feature = "linear")]
-    pub(crate) fn threads(self) -> usize {
+    pub(crate) fn threads(self, elements: usize) -> usize {
         if self.serial {
             return 1;
         }
         #[cfg(feature = "rayon")]
-        let threads = crate::helpers::threads(usize::MAX);
+        let threads = if elements < parallel::SERIAL_BELOW {
+            1
+        } else {
+            crate::helpers::all_threads()
+        };
         #[cfg(not(feature = "rayon"))]
-        let threads = 1;
+        let (threads, _) = (1, elements);
         threads
     }
 

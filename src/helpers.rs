@@ -21,6 +21,15 @@ pub fn threads(elements: usize) -> usize {
     }
 }
 
+/// The same, whether or not it pays: threads that there are.
+#[cfg(feature = "linear")]
+pub fn all_threads() -> usize {
+    if rayon::current_thread_index().is_none() && !has_global_pool() {
+        return 1;
+    }
+    rayon::current_num_threads()
+}
+
 /// Whether there is a global pool. It is made here, if by nobody before: where rayon makes it by itself, it
 /// panics if the system refuses its threads. (Not so on wasm, where it goes without threads.)
 fn has_global_pool() -> bool {

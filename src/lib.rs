@@ -23,6 +23,7 @@
 //! | ... into log-probabilities, or one number a row | [`log_softmax`], [`log_softmax_in_place`], [`logsumexp`] |
 //! | train or score a classifier whose classes exclude each other | [`CrossEntropy`] |
 //! | ... and score rows, or find the likeliest class, the entropy | [`CrossEntropy::loss_with`], [`RowOutputs`] |
+//! | ... by its features and weights, without ever holding all logits | `LinearCrossEntropy` (feature `linear`) |
 //! | ... whose labels do not | [`BinaryCrossEntropy`], [`sigmoid`] |
 //! | propagate a gradient through a softmax | [`softmax_backward`], [`log_softmax_backward`] |
 //! | have a row in pieces, or its classes on several machines | [`RowState`] |
@@ -34,7 +35,7 @@
 //! Batches are row-major slices: `classes` logits a row, one row after the other; or rows that lie otherwise ([`Shape`]). Elements are [`f32`],
 //! or 16-bit floats ([`Element`]). Every operation
 //! returns a `Result`, checks lengths before it writes, and allocates nothing (the first call reads the
-//! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied).
+//! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied; and `LinearCrossEntropy` has a budget).
 //!
 //! # The mathematics
 //!

@@ -42,17 +42,20 @@ use crate::targets::{Given, Target};
 /// |error of db|  <= sum_i |errors of G_i|, and one rounding
 /// ```
 ///
-/// These are bounds of any order of `f32` additions; errors of this size are seldom seen. (Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.)
+/// where `N` rows count, `G` is that of the sum, and nothing is so small that it is rounded as a subnormal number. They add up one rounding for each addition of that order, the bias first; errors of this size are seldom seen: `tests/linear.rs`, which
+/// asserts them, prints at most an eighth. (Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.)
+///
+/// A class without any probability takes part in the products all the same: a weight that is NaN or infinite makes NaN of the logits of its class, and of every `dX`.
 ///
 /// # The same bits
 ///
-/// The result has the same bits for any number of threads and any budget; and those of [`RowOutputs`] for any rows beside theirs. Products are those of the crate `matrixmultiply`, with the instruction set that it
+/// The result has the same bits for any number of threads and any budget (but for which NaN it is, in gradients that are NaN); and those of [`RowOutputs`] for any rows beside theirs. Products are those of the crate `matrixmultiply`, with the instruction set that it
 /// finds, whatever [`Exec`](crate::Exec) says, so what is promised for the backends of this crate holds for the sweep over the logits alone: with AVX2 and with AVX-512 products are fused and in the same order, but that
-/// crate does not promise it, nor that its next version rounds alike.
+/// crate does not promise it, nor that its next version rounds alike. Its environment variables at compile time (`MATMUL_SGEMM_KC` and others) change the order, and what it allocates.
 ///
 /// # Memory and threads
 ///
-/// All that is allocated, copies that the product makes included, is within the [`budget`](Self::budget). Threads, those of the caller's rayon pool, share the products and the sweep, one after
+/// All that is allocated, copies that the product makes included, is within the [`budget`](Self::budget), but for what a thread pool allocates when it starts. Threads, those of the caller's rayon pool, share the products and the sweep, one after
 /// the other; a small budget may have room for the copies of fewer. The crate `matrixmultiply` has a feature `threading` of its own: a program that turns it on has more threads than it wants, and more
 /// copies than are counted here.
 ///
@@ -169,7 +172,7 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
         self
     }
 
-    /// How many bytes a call may allocate, [`least_budget`](Self::least_budget) or more. Otherwise 128 MiB, or what is the least for all threads. More of them take fewer passes over the weights.
+    /// How many bytes a call may allocate, [`least_budget`](Self::least_budget) or more. Otherwise 128 MiB and what is the least for all threads. More of them take fewer passes over the weights.
     ///
     /// ```
     /// use softlane::{CrossEntropy, Error, LinearCrossEntropy};
@@ -206,7 +209,7 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
     ///
     /// # Errors
     /// As [`CrossEntropy::loss`], and [`Error::Length`] if `inputs` has not as many numbers for each target as there are features, or `weights` not as many as the layer has; [`Error::OptionLength`] if the bias has another number than there
-    /// are classes; [`Error::Budget`] if that is too small.
+    /// are classes; [`Error::Budget`] if that is too small, [`Error::Memory`] if the system refuses it.
     ///
     /// ```
     /// use softlane::{CrossEntropy, LinearCrossEntropy};
@@ -255,7 +258,7 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
     /// The reduced loss, and the gradients that are asked for.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss), and [`Error::Length`] if a gradient is not as long as what it is of. Gradients are untouched then.
+    /// As [`loss`](Self::loss), and [`Error::Length`] if a gradient is not as long as what it is of. Gradients are untouched then (those that were not initialised are 0).
     ///
     /// ```
     /// use softlane::{CrossEntropy, LinearCrossEntropy, LinearGrads, Reduction};
@@ -350,10 +353,9 @@ impl<'a, E: Element<Real = f32>> LinearCrossEntropy<'a, E> {
             }
         };
         let need = Self::need::<I>(size);
-        let threads = loss.exec.threads();
-        let (budget, least) = (self.budget, need.least());
-        let Some(plan) = need.plan(budget, rows, threads) else {
-            let budget = budget.unwrap_or_default();
+        let threads = loss.exec.threads(pass::elements([rows, classes, features]));
+        let Some(plan) = need.plan(self.budget, rows, threads) else {
+            let (budget, least) = (self.budget.unwrap_or(usize::MAX / 2), need.least());
             return Err(Error::Budget { budget, least });
         };
         let isa = loss.exec.copies_with()?;

@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 /// What an operation can write its results to: a slice, array or vector of elements, or of [`MaybeUninit`] elements, every one
 /// of which (but for what lies between rows: [`Shape::stride`](crate::Shape::stride)) has been written when the call has returned `Ok`. Sealed.
 ///
-/// Numbers of rows that are not initialised (losses, log-sum-exps, [`RowOutputs`](crate::RowOutputs)) are set to 0 first, even if the call fails then.
+/// Numbers of rows that are not initialised (losses, log-sum-exps, [`RowOutputs`](crate::RowOutputs), the gradients of a linear layer) are set to 0 first, even if the call fails then.
 ///
 /// What a smart pointer stands for is given as `&mut y[..]`.
 ///

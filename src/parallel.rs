@@ -1,5 +1,7 @@
 //! How a batch is split over threads: a queue of parts.
 
+#[cfg(feature = "linear")]
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Backend, Operation};
@@ -88,13 +90,17 @@ pub(crate) fn each<I: Iterator<Item: Send> + Send>(
     if threads < 2 {
         return items.for_each(work);
     }
-    let queue = Mutex::new(items.fuse());
+    let (queue, workers) = (Mutex::new(items.fuse()), AtomicUsize::new(0));
     let each = || {
+        // Jobs that wait since an earlier call come as well.
+        if workers.fetch_add(1, Relaxed) >= threads {
+            return 0;
+        }
         let mut share = 0;
         let mut next = lock(&queue).next();
         while let Some(item) = next {
             work(item);
-            // Those that come in time have the same.
+            // As if all had the same; what counts is whether it was worth the call.
             share = elements / threads;
             next = lock(&queue).next();
         }
@@ -269,6 +275,28 @@ mod tests {
         if super::helpers::threads(usize::MAX) > 1 {
             run();
         }
+    }
+
+    /// Jobs that wait in the pool since an earlier call do not make it more threads than were asked for.
+    #[cfg(feature = "linear")]
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn no_more_threads_than_asked_for() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build();
+        pool.unwrap().install(|| {
+            for round in 0..50 {
+                // Leaves jobs behind.
+                crate::helpers::share(3, &|| 1);
+                let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                super::each(2, 2 * SERIAL_BELOW, 0..20, |_| {
+                    most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                    now.fetch_sub(1, SeqCst);
+                });
+                let most = most.into_inner();
+                assert!((1..=2).contains(&most), "{most} threads in round {round}");
+            }
+        });
     }
 
     #[test]

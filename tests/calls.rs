@@ -29,6 +29,9 @@ fn in_the_source(before: &str, behind: &[&str]) -> BTreeSet<String> {
             let generic = generic.and_then(|name| name.split_once("<'a, T> {"));
             let simple = line.strip_prefix("impl<T: Real> ");
             let simple = simple.and_then(|name| name.split_once("<T> {"));
+            let linear = line.strip_prefix("impl<'a, E: Element<Real = f32>> ");
+            let linear = linear.and_then(|name| name.split_once("<'a, E> {"));
+            let generic = generic.or(linear);
             if let Some(name) = line.strip_prefix("impl ") {
                 owner = name.trim_end_matches(" {");
             } else if let Some((name, _)) = generic.or(simple) {
@@ -145,6 +148,9 @@ fn every_option_is_known() {
         "BinaryCrossEntropy::normaliser",
         // And in `row_state.rs`.
         "RowState::exec",
+        // And in `linear.rs`.
+        "LinearCrossEntropy::bias",
+        "LinearCrossEntropy::budget",
         // Where rows lie: `layouts.rs`.
         "Shape::strides",
         // Where a call runs: every test.

@@ -321,7 +321,12 @@ fn distributions_are_targets() {
         })
         .collect();
     for options in products(classes, rows, &mut Rng::new(3)) {
-        let loss = options.builder(Exec::new());
+        let reduction = if rng.coin() {
+            Reduction::Sum
+        } else {
+            Reduction::Mean
+        };
+        let loss = options.builder(Exec::new()).reduction(reduction);
         let bias = LinearCrossEntropy::new(loss).bias(&layer.b);
         let found = layer.run(bias, &probs).unwrap();
         check(
@@ -345,6 +350,15 @@ fn check<I: Target<f32>>(
 ) {
     let (rows, [classes, features]) = (layer.rows(), layer.size);
     let mut expected = found.clone();
+    for numbers in [
+        &mut expected.losses,
+        &mut expected.log_sum_exps,
+        &mut expected.log_probs,
+        &mut expected.entropies,
+    ] {
+        numbers.fill(7.0);
+    }
+    expected.argmax.fill(7);
     let mut grad = vec![7.0; logits.len()];
     let outputs = RowOutputs::new()
         .losses(&mut expected.losses)
@@ -398,6 +412,70 @@ fn check<I: Target<f32>>(
     assert_eq!(bits(found), bits(&expected), "{what}");
 }
 
+/// The sum of products in runs that are added up one after the other.
+fn in_runs(first: f32, terms: &[(f32, f32)], run: usize) -> f32 {
+    let sum = |run: &[(f32, f32)]| {
+        run.iter()
+            .fold(0.0, |sum, (a, b): &(f32, f32)| a.mul_add(*b, sum))
+    };
+    terms.chunks(run).map(sum).fold(first, |all, sum| all + sum)
+}
+
+/// The order of additions is that of the documentation, bit for bit, where products are fused.
+#[test]
+fn products_are_added_up_in_their_order() {
+    #[cfg(target_arch = "x86_64")]
+    if !std::arch::is_x86_feature_detected!("fma") {
+        println!("skipped: this processor does not fuse");
+        return;
+    }
+    let (rows, size) = (150, [1100, 600]);
+    let [classes, features] = size;
+    let layer = Layer::normal(rows, size, 3.0, 23);
+    let found = layer.results(CrossEntropy::new());
+    let zip = |a: &[f32], b: &[f32]| a.iter().copied().zip(b.iter().copied()).collect::<Vec<_>>();
+    let logits: Vec<f32> = (0..rows * classes)
+        .map(|i| {
+            let (row, class) = (i / classes, i % classes);
+            in_runs(
+                layer.b[class],
+                &zip(layer.row(row), layer.class(class)),
+                256,
+            )
+        })
+        .collect();
+    let (mut grad, mut losses) = (vec![7.0; logits.len()], vec![7.0; rows]);
+    let outputs = RowOutputs::new().losses(&mut losses);
+    CrossEntropy::new()
+        .loss_and_grad_with(&logits, classes, &layer.targets, &mut grad, outputs)
+        .unwrap();
+    assert_eq!(found.losses, losses);
+    let counted: Vec<usize> = (0..rows)
+        .filter(|&row| layer.targets[row] != IGNORED)
+        .collect();
+    // Some of them: this is slow.
+    for i in (0..classes * features).step_by(61) {
+        let (k, j) = (i / features, i % features);
+        let terms = counted
+            .iter()
+            .map(|&row| (grad[row * classes + k], layer.row(row)[j]));
+        assert_eq!(
+            found.dw[i],
+            in_runs(0.0, &terms.collect::<Vec<_>>(), 64),
+            "dW {k}, {j}"
+        );
+    }
+    for i in (0..rows * features).step_by(61) {
+        let (row, j) = (i / features, i % features);
+        let terms = (0..classes).map(|k| (grad[row * classes + k], layer.class(k)[j]));
+        assert_eq!(
+            found.dx[i],
+            in_runs(0.0, &terms.collect::<Vec<_>>(), 256),
+            "dX {row}, {j}"
+        );
+    }
+}
+
 /// Budgets that leave room for 64, for more, and for all rows, on one thread and on several.
 #[test]
 fn bits_depend_on_neither_budget_nor_threads() {
@@ -412,13 +490,18 @@ fn bits_depend_on_neither_budget_nor_threads() {
                 }
             })
             .collect();
+        let weights: Vec<f32> = (0..size[0]).map(|i| (i % 5) as f32 / 2.0).collect();
+        let upstream: Vec<f32> = (0..rows).map(|i| (i % 3) as f32 - 0.75).collect();
         let on = |threads: usize, budget: usize, soft: bool| {
             let pool = ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
             let call = || {
-                let call = LinearCrossEntropy::new(CrossEntropy::new()).bias(&layer.b);
+                let loss = CrossEntropy::new()
+                    .class_weights(&weights)
+                    .upstream_grad(&upstream);
+                let call = LinearCrossEntropy::new(loss).bias(&layer.b);
                 if soft {
                     layer.run(
                         call.budget(budget + LinearCrossEntropy::<f32>::least_budget::<f32>(size)),
@@ -443,7 +526,10 @@ fn bits_depend_on_neither_budget_nor_threads() {
                 }
             }
         }
-        let serial = layer.results(CrossEntropy::new().exec(Exec::new().serial()));
+        let loss = CrossEntropy::new()
+            .class_weights(&weights)
+            .upstream_grad(&upstream);
+        let serial = layer.results(loss.exec(Exec::new().serial()));
         assert!(serial.bits() == on(2, 1 << 40, false).bits());
     }
 }
@@ -510,6 +596,20 @@ fn ignored_rows_are_left_out() {
         assert!(found.dx[row * 20..][..20].iter().all(|&dx| dx == 0.0));
         assert_eq!((found.losses[row], found.argmax[row]), (0.0, 0));
     }
+
+    // Nor does a class that is ignored.
+    let class = layer.targets[0];
+    let ignored = CrossEntropy::new().ignore_index(Some(class));
+    let mut none = layer.clone();
+    none.x.fill(1.0);
+    for target in &mut none.targets {
+        *target = if *target == IGNORED { class } else { *target };
+    }
+    let found = none.results(ignored);
+    for target in &mut none.targets {
+        *target = if *target == class { IGNORED } else { *target };
+    }
+    assert_eq!(found, none.results(CrossEntropy::new()));
 
     // None counts.
     layer.targets.fill(IGNORED);
@@ -667,6 +767,28 @@ fn errors_name_the_numbers_and_write_nothing() {
     );
     // And what is right is none.
     assert!(ok.budget(least).loss(x, w, size, t).is_ok());
+}
+
+/// Sizes that no memory holds, of rows that need none to be described.
+#[test]
+fn sizes_without_end_are_errors() {
+    let none = LinearCrossEntropy::<f32>::new(CrossEntropy::new());
+    for (size, targets) in [
+        ([usize::MAX, 0], 1),
+        ([usize::MAX / 8, 0], 3),
+        ([1 << (usize::BITS - 5), 0], 100),
+    ] {
+        for budget in [None, Some(usize::MAX), Some(usize::MAX / 2)] {
+            let call = budget.map_or(none, |budget| none.budget(budget));
+            let error = call
+                .loss(&[], &[], size, &vec![0_i64; targets])
+                .unwrap_err();
+            assert!(
+                matches!(error, Error::Budget { .. } | Error::Memory { .. }),
+                "{error}"
+            );
+        }
+    }
 }
 
 /// Nothing of anything, and rows that are special.

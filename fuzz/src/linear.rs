@@ -49,7 +49,11 @@ impl Results {
             &self.losses,
             &self.log_sum_exps,
         ];
-        slices.into_iter().flatten().map(|x| x.to_bits())
+        // Which NaN it is, is not promised.
+        slices
+            .into_iter()
+            .flatten()
+            .map(|x| if x.is_nan() { f32::NAN } else { *x }.to_bits())
     }
 }
 

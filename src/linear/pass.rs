@@ -3,22 +3,21 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::matrix::{Matrix, MatrixMut, Tiles};
+use super::matrix::{Matrix, MatrixMut};
 use super::plan::{PANEL, PIECE, Plan};
 use crate::backend::Isa;
 use crate::batch::{Batch, BatchMut};
-use crate::cross_entropy::CrossEntropy;
+use crate::cross_entropy::{CrossEntropy, Form};
 use crate::element::Element;
 use crate::error::Error;
-use crate::exec::Exec;
 use crate::outputs::RowOutputs;
 use crate::shape::Shape;
 use crate::targets::{Answers, Distributions, Targets};
 
-/// Operations of a product that take as long as an element of softmax.
-const OPERATIONS: usize = 32;
+/// Multiplications of a product that take as long as an element of softmax: some 40 in a nanosecond, and three elements in a nanosecond (AVX2).
+const MULTIPLICATIONS: usize = 16;
 
-/// Tiles for each thread, where there may be many: the last ones are done while others wait.
+/// Tiles for each thread, where there may be many: while the last ones are done, others wait.
 const TILES: usize = 4;
 
 /// A layer `x = X W^T + b`, and what its rows should be.
@@ -87,17 +86,24 @@ pub fn run<E: Element<Real = f32>>(
     mut grads: Grads<'_>,
     mut outputs: RowOutputs<'_>,
 ) -> Result<f64, Error> {
-    let room = means.plan.rows.min(layer.rows);
+    let most = means.plan.rows.min(layer.rows);
     let soft = match layer.goal {
         Goal::Classes(_) => 0,
-        Goal::Probs(_) => PIECE.min(room),
+        Goal::Probs(_) => PIECE.min(most),
     };
     let mut chunk = Chunk {
-        rows: Vec::with_capacity(room),
-        inputs: Vec::with_capacity(room * layer.features),
-        logits: Vec::with_capacity(room * layer.classes),
-        probs: Vec::with_capacity(soft * layer.classes),
+        rows: room(most, 1)?,
+        inputs: room(most, layer.features)?,
+        logits: room(most, layer.classes)?,
+        probs: room(soft, layer.classes)?,
     };
+    let sums = if grads.bias.is_some() {
+        layer.classes
+    } else {
+        0
+    };
+    let mut bias_grad = room(sums, 1)?;
+    bias_grad.resize(sums, 0.0);
     let with_grad = grads.any();
     // What rows that do not count leave as it is.
     outputs.clear();
@@ -107,15 +113,14 @@ pub fn run<E: Element<Real = f32>>(
     {
         grad.fill(0.0);
     }
-    let mut bias_grad = Vec::new();
-    if grads.bias.is_some() {
-        bias_grad.resize(layer.classes, 0.0);
-    }
     let (mut sum, mut next) = (0.0, 0);
     while layer.take(&mut chunk, &mut next, means) {
         layer.logits(&mut chunk, means);
         sum += layer.losses(&mut chunk, means, with_grad, &mut outputs)?;
-        layer.weight_grads(&chunk, means, grads.weights.as_deref_mut(), &mut bias_grad);
+        if let Some(weights) = grads.weights.as_deref_mut() {
+            layer.weight_grads(&chunk, means, weights);
+        }
+        layer.bias_grads(&chunk, means, &mut bias_grad);
         if let Some(inputs) = grads.inputs.as_deref_mut() {
             layer.input_grads(&mut chunk, means, inputs);
         }
@@ -126,6 +131,15 @@ pub fn run<E: Element<Real = f32>>(
         }
     }
     Ok(sum)
+}
+
+/// Room for so many rows of so many.
+fn room<T>(rows: usize, columns: usize) -> Result<Vec<T>, Error> {
+    let (mut room, len) = (Vec::new(), rows.saturating_mul(columns));
+    let bytes = len.saturating_mul(size_of::<T>());
+    room.try_reserve_exact(len)
+        .map_err(|_| Error::Memory { bytes })?;
+    Ok(room)
 }
 
 impl<E: Element<Real = f32>> Layer<'_, E> {
@@ -167,12 +181,10 @@ impl<E: Element<Real = f32>> Layer<'_, E> {
     fn logits(&self, chunk: &mut Chunk, means: Means<'_>) {
         let size = [chunk.rows.len(), self.classes];
         let inputs = Matrix::new(&chunk.inputs, [size[0], self.features]);
-        let tiles = TILES * means.plan.threads;
-        let panels = self.classes.div_ceil(PANEL).max(1);
         // Few classes leave rows to share.
-        let rows = (size[0] * panels).div_ceil(tiles).max(PIECE);
+        let rows = means.share(size[0], self.classes.div_ceil(PANEL), PIECE);
         let tiles = MatrixMut::new(&mut chunk.logits, size).tiles([rows, PANEL]);
-        means.each(size[0] * self.classes * self.features, tiles, |mut tile| {
+        means.each([size[0], self.classes, self.features], tiles, |mut tile| {
             let mut bias = [0.0; PANEL];
             let bias = &mut bias[..tile.columns.len()];
             if let Some(numbers) = self.bias {
@@ -218,105 +230,111 @@ impl<E: Element<Real = f32>> Layer<'_, E> {
         with_grad: bool,
         outputs: &mut RowOutputs<'_>,
     ) -> Result<f64, Error> {
-        let mut sum = 0.0;
-        let shape = Shape::rows(self.classes);
-        let pieces = chunk.logits.chunks_mut(PIECE * self.classes.max(1));
+        let (mut sum, shape) = (0.0, Shape::rows(self.classes));
+        let pieces = chunk
+            .logits
+            .chunks_mut(PIECE.saturating_mul(self.classes.max(1)));
         for (rows, logits) in chunk.rows.chunks(PIECE).zip(pieces) {
-            let count = rows.len();
-            let mut upstream = [0.0; PIECE];
-            let upstream = means.loss.upstream_grad.map(|upstream_grad| {
-                rows.iter()
-                    .zip(&mut upstream)
-                    .for_each(|(&row, to)| *to = upstream_grad[row]);
-                &upstream[..count]
-            });
+            self.probs_of(rows, &mut chunk.probs, means);
             let mut found = Found::default();
-            let wanted = found.outputs(outputs, count);
-            let Means { loss, scale, .. } = means;
-            sum += match self.goal {
-                Goal::Classes(targets) => {
-                    let mut classes = [0; PIECE];
-                    for (&row, to) in rows.iter().zip(&mut classes) {
-                        *to = targets.get(row).unwrap_or_default();
-                    }
-                    let targets =
-                        Targets::new::<_, f32>(&classes[..count], self.classes, None, None)?.0;
-                    let answers = Answers { targets, upstream };
-                    if with_grad {
-                        loss.class_losses(
-                            BatchMut::in_place(logits, shape)?,
-                            answers,
-                            wanted,
-                            scale,
-                        )
-                    } else {
-                        loss.class_losses(Batch::new([&*logits], shape)?, answers, wanted, scale)
-                    }
-                }
-                Goal::Probs(_) => {
-                    chunk.probs.resize(logits.len(), 0.0);
-                    for (&row, to) in rows.iter().zip(chunk.probs.chunks_mut(self.classes)) {
-                        E::widen(means.isa, self.probs(row), to);
-                    }
-                    let targets = Distributions(Batch::new([&chunk.probs[..]], shape)?);
-                    let answers = Answers { targets, upstream };
-                    if with_grad {
-                        loss.soft_losses(BatchMut::in_place(logits, shape)?, answers, wanted, scale)
-                    } else {
-                        loss.soft_losses(Batch::new([&*logits], shape)?, answers, wanted, scale)
-                    }
-                }
+            let wanted = found.outputs(outputs, rows.len());
+            sum += if with_grad {
+                self.piece(
+                    BatchMut::in_place(logits, shape)?,
+                    rows,
+                    &chunk.probs,
+                    wanted,
+                    means,
+                )
+            } else {
+                self.piece(
+                    Batch::new([&*logits], shape)?,
+                    rows,
+                    &chunk.probs,
+                    wanted,
+                    means,
+                )
             }?;
             found.bring(rows, outputs);
         }
         Ok(sum)
     }
 
-    /// Adds the gradients of weights and bias, where the logits are theirs.
-    fn weight_grads(
-        &self,
-        chunk: &Chunk,
-        means: Means<'_>,
-        weights: Option<&mut [f32]>,
-        bias: &mut [f64],
-    ) {
-        if weights.is_none() && bias.is_empty() {
-            return;
+    /// Copies the distributions of a piece, if that is what its targets are.
+    fn probs_of(&self, rows: &[usize], probs: &mut Vec<f32>, means: Means<'_>) {
+        if let Goal::Probs(_) = self.goal {
+            probs.resize(rows.len() * self.classes, 0.0);
+            for (&row, to) in rows.iter().zip(probs.chunks_mut(self.classes)) {
+                E::widen(means.isa, self.probs(row), to);
+            }
         }
-        let (rows, classes, features) = (chunk.rows.len(), self.classes, self.features);
-        let inputs = Matrix::new(&chunk.inputs, [rows, features]);
-        let logits = Matrix::new(&chunk.logits, [rows, classes]);
-        // Few classes are shared too.
-        let panel = classes.div_ceil(TILES * means.plan.threads).clamp(1, PANEL);
-        let mut weights = weights.map(|weights| {
-            MatrixMut::new(weights, [classes, features]).tiles([panel, features.max(1)])
+    }
+
+    /// The sum of the losses of a piece.
+    fn piece<B: Form<f32>>(
+        &self,
+        logits: B,
+        rows: &[usize],
+        probs: &[f32],
+        wanted: RowOutputs<'_>,
+        means: Means<'_>,
+    ) -> Result<f64, Error> {
+        let (mut classes, mut grads) = ([0; PIECE], [0.0; PIECE]);
+        let upstream = means.loss.upstream_grad.map(|all| {
+            rows.iter()
+                .zip(&mut grads)
+                .for_each(|(&row, to)| *to = all[row]);
+            &grads[..rows.len()]
         });
-        let mut biases = bias.chunks_mut(panel);
-        let panels = (0..classes.div_ceil(panel)).map(move |i| {
-            let columns = i * panel..classes.min((i + 1) * panel);
-            (
-                columns,
-                weights.as_mut().and_then(Tiles::next),
-                biases.next(),
-            )
-        });
-        means.each(
-            rows * classes * features,
-            panels,
-            |(columns, weights, bias)| {
-                if let Some(mut tile) = weights {
-                    for start in (0..rows).step_by(PIECE) {
-                        let piece = start..rows.min(start + PIECE);
-                        let grads = logits.rows(piece.clone()).columns(columns.clone());
-                        tile.matrix
-                            .add_product(grads.transposed(), inputs.rows(piece));
-                    }
+        match self.goal {
+            Goal::Classes(targets) => {
+                for (&row, to) in rows.iter().zip(&mut classes) {
+                    *to = targets.get(row).unwrap_or_default();
                 }
-                if let Some(bias) = bias {
-                    for row in chunk.logits.chunks(classes) {
-                        for (sum, &grad) in bias.iter_mut().zip(&row[columns.clone()]) {
-                            *sum += f64::from(grad);
-                        }
+                let classes = &classes[..rows.len()];
+                let targets = Targets::new::<_, f32>(classes, self.classes, None, None)?.0;
+                let answers = Answers { targets, upstream };
+                means
+                    .loss
+                    .class_losses(logits, answers, wanted, means.scale)
+            }
+            Goal::Probs(_) => {
+                let shape = Shape::rows(self.classes);
+                let targets = Distributions(Batch::new([probs], shape)?);
+                let answers = Answers { targets, upstream };
+                means.loss.soft_losses(logits, answers, wanted, means.scale)
+            }
+        }
+    }
+
+    /// Adds the gradient of the weights, where the logits are theirs.
+    fn weight_grads(&self, chunk: &Chunk, means: Means<'_>, grads: &mut [f32]) {
+        let (rows, size) = (chunk.rows.len(), [self.classes, self.features]);
+        let inputs = Matrix::new(&chunk.inputs, [rows, size[1]]);
+        let logits = Matrix::new(&chunk.logits, [rows, size[0]]);
+        // Few classes leave features to share.
+        let columns = means.share(size[1], size[0].div_ceil(PANEL), PIECE);
+        let tiles = MatrixMut::new(grads, size).tiles([PANEL, columns]);
+        means.each([rows, size[0], size[1]], tiles, |mut tile| {
+            for start in (0..rows).step_by(PIECE) {
+                let piece = start..rows.min(start + PIECE);
+                let logits = logits.rows(piece.clone()).columns(tile.rows.clone());
+                let inputs = inputs.rows(piece).columns(tile.columns.clone());
+                tile.matrix.add_product(logits.transposed(), inputs);
+            }
+        });
+    }
+
+    /// Adds that of the bias.
+    fn bias_grads(&self, chunk: &Chunk, means: Means<'_>, sums: &mut [f64]) {
+        let panels = (0..).step_by(PANEL).zip(sums.chunks_mut(PANEL));
+        means.each(
+            [chunk.rows.len(), self.classes, 1],
+            panels,
+            |(start, sums)| {
+                for row in chunk.logits.chunks(self.classes) {
+                    for (sum, &grad) in sums.iter_mut().zip(&row[start..]) {
+                        *sum += f64::from(grad);
                     }
                 }
             },
@@ -328,17 +346,20 @@ impl<E: Element<Real = f32>> Layer<'_, E> {
         let size = [chunk.rows.len(), self.features];
         let logits = Matrix::new(&chunk.logits, [size[0], self.classes]);
         chunk.inputs.fill(0.0);
-        // Tiles are wide: for each, all gradients of the logits are copied.
-        let threads = means.plan.threads;
+        // One for each thread, since for each all gradients of the logits are copied; and wide ones.
         let columns = size[1]
-            .div_ceil(threads)
+            .div_ceil(means.plan.threads)
             .next_multiple_of(PIECE)
             .max(2 * PIECE);
-        let rows = (size[0] * size[1].div_ceil(columns))
-            .div_ceil(threads)
-            .max(PIECE);
+        let rows = size[0].div_ceil(
+            means
+                .plan
+                .threads
+                .div_ceil(size[1].div_ceil(columns).max(1)),
+        );
+        let rows = rows.next_multiple_of(PIECE).max(PIECE);
         let tiles = MatrixMut::new(&mut chunk.inputs, size).tiles([rows, columns]);
-        means.each(size[0] * self.classes * size[1], tiles, |mut tile| {
+        means.each([size[0], self.classes, size[1]], tiles, |mut tile| {
             let logits = logits.rows(tile.rows);
             let mut room = Vec::new();
             for start in (0..self.classes).step_by(PANEL) {
@@ -356,17 +377,32 @@ impl<E: Element<Real = f32>> Layer<'_, E> {
 }
 
 impl Means<'_> {
-    /// Does all of these on the threads that there are; together they are so many multiplications.
+    /// How long a part of `count` is, of which there are as many as give each thread some tiles, where there are `others` of each part;
+    /// a multiple of `unit`.
+    fn share(&self, count: usize, others: usize, unit: usize) -> usize {
+        let parts = if self.plan.threads == 1 {
+            1
+        } else {
+            (TILES * self.plan.threads).div_ceil(others.max(1))
+        };
+        count.div_ceil(parts).next_multiple_of(unit).max(unit)
+    }
+
+    /// Does all of these on the threads that there are; together they are a product of these sizes.
     fn each<I: Iterator<Item: Send> + Send>(
         self,
-        multiplications: usize,
+        sizes: [usize; 3],
         items: I,
         work: impl Fn(I::Item) + Sync,
     ) {
-        let elements = multiplications / OPERATIONS * 2;
-        let exec: Exec = self.loss.exec;
-        exec.each(self.plan.threads, elements, items, work);
+        let exec = self.loss.exec;
+        exec.each(self.plan.threads, elements(sizes), items, work);
     }
+}
+
+/// How many elements of softmax take as long as a product of these sizes.
+pub fn elements(sizes: [usize; 3]) -> usize {
+    sizes.into_iter().fold(1, usize::saturating_mul) / MULTIPLICATIONS
 }
 
 /// What is found of the rows of a piece.
