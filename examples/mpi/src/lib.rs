@@ -87,7 +87,7 @@ pub fn loss_and_grad(
             None => Ok(()),
         }
     };
-    // What is an error here is sent as NaN and as no state: the others wait for something.
+    // The others wait for something: what is an error here is sent as NaN, and as no state.
     let own = check().and_then(|()| {
         (0..rows)
             .map(|i| softlane::max(&logits[row(i)]))
@@ -101,31 +101,26 @@ pub fn loss_and_grad(
     let state = |i: usize| {
         let mut state = RowState::with_max(part.start, Some(targets[i]), maxima[i])?;
         state.update(&logits[row(i)])?;
-        Ok(Some(state))
+        Ok(State::new(Some(&state)))
     };
     let own = own.and_then(|_| (0..rows).map(state).collect::<Result<Vec<_>, _>>());
-    let states = match &own {
+    let all = match &own {
         Ok(own) => merged(world, own),
-        Err(_) => merged(world, &vec![None; rows]),
+        Err(_) => merged(world, &vec![State::new(None); rows]),
     };
     own?;
 
-    let whole = |(row, state): (usize, Option<RowState>)| {
+    let whole = |row: usize| {
+        let state = all[row].get();
         let state = state.filter(|state| (state.start()..state.end()) == (0..classes));
         state.ok_or(Error::Elsewhere { row })
     };
-    let states: Vec<_> = states
-        .into_iter()
-        .enumerate()
-        .map(whole)
-        .collect::<Result<_, _>>()?;
-    let losses = states
-        .iter()
-        .map(RowState::loss)
-        .collect::<Result<_, _>>()?;
+    // So there is a state of all rows before anything is written.
+    let losses = (0..rows).map(|i| Ok(whole(i)?.loss()?));
+    let losses = losses.collect::<Result<_, Error>>()?;
     if !part.is_empty() {
-        for (i, state) in states.iter().enumerate() {
-            state.grad(part.start, &logits[row(i)], scale, &mut grad[row(i)])?;
+        for i in 0..rows {
+            whole(i)?.grad(part.start, &logits[row(i)], scale, &mut grad[row(i)])?;
         }
     }
     Ok(losses)
@@ -162,43 +157,46 @@ fn ordered(bits: i32) -> i32 {
 }
 
 /// The states of rows, from those of their parts on all ranks in the order of the classes; none where a rank has none, or states do not merge.
-pub fn merged(world: &impl Communicator, own: &[Option<RowState>]) -> Vec<Option<RowState>> {
+pub fn merged(world: &impl Communicator, own: &[State]) -> Vec<State> {
     if own.is_empty() {
         return vec![];
     }
-    let own: Vec<Sent> = own.iter().map(|state| Sent::new(state.as_ref())).collect();
-    let mut all = vec![Sent::new(None); own.len()];
+    let mut all = vec![State::new(None); own.len()];
     // Only neighbours merge, so it does not commute, and MPI keeps the order of the ranks.
-    world.all_reduce_into(&own, &mut all, &UserOperation::associative(merge));
-    all.iter().map(Sent::state).collect()
+    world.all_reduce_into(own, &mut all, &UserOperation::associative(merge));
+    all
 }
 
 /// The states on the left merged into those on the right.
 fn merge(left: DynBuffer<'_>, right: DynBufferMut<'_>) {
     // There is nothing else in this reduction. If there were, states that lack classes would be found out.
-    let (Some(left), Some(right)) = (left.downcast::<Sent>(), right.downcast::<Sent>()) else {
+    let (Some(left), Some(right)) = (left.downcast::<State>(), right.downcast::<State>()) else {
         return;
     };
     for (left, right) in left.iter().zip(right) {
-        let states = left.state().zip(right.state());
+        let states = left.get().zip(right.get());
         let whole = states.and_then(|(left, right)| left.merge(right).ok());
-        *right = Sent::new(whole.as_ref());
+        *right = State::new(whole.as_ref());
     }
 }
 
-/// The bytes of a state, one element for MPI, or zeros for none.
-#[derive(Clone, Equivalence)]
-struct Sent {
+/// The state of a row on its way, one element for MPI: its bytes, or zeros for none.
+#[derive(Clone, Debug, Equivalence)]
+pub struct State {
     bytes: [u8; RowState::<f32>::BYTES],
 }
 
-impl Sent {
-    fn new(state: Option<&RowState>) -> Self {
+impl State {
+    /// That of a row, or none.
+    #[must_use]
+    pub fn new(state: Option<&RowState>) -> Self {
         let bytes = state.map_or([0; RowState::<f32>::BYTES], RowState::to_bytes);
         Self { bytes }
     }
 
-    fn state(&self) -> Option<RowState> {
+    /// The state, if there is one.
+    #[must_use]
+    pub fn get(&self) -> Option<RowState> {
         RowState::from_bytes(&self.bytes).ok()
     }
 }
