@@ -53,9 +53,9 @@ pub fn own_share(world: &impl Communicator, classes: usize) -> Range<usize> {
 ///
 /// # Errors
 /// [`Error::Here`] if the slices do not fit together, a target is no class, or the backend is none; [`Error::Elsewhere`] if that is so on another rank, or ranks disagree
-/// on the classes, the targets or the arithmetic of the backend. Then all ranks have an error, and `grad` is untouched.
+/// on the targets or the arithmetic of the backend. Then all ranks have an error, and `grad` is untouched.
 ///
-/// Ranks that disagree on the number of rows are an error of MPI, which by default ends the job.
+/// Of ranks that disagree on `classes`, all have [`Error::Elsewhere`] but those that have, by chance, the number that the parts make up. Ranks that disagree on the number of rows are an error of MPI, which by default ends the job.
 pub fn loss_and_grad(
     world: &impl Communicator,
     classes: usize,
