@@ -43,20 +43,19 @@ struct Cost {
 impl Layer {
     fn new(size: [usize; 3]) -> Self {
         let [rows, features, classes] = size;
-        let some = |count: usize, scale: f32| -> Vec<f32> {
+        let some = |count: usize, scale: f32, seed: u64| -> Vec<f32> {
             let hash = |i: usize| {
-                let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let x = (i as u64 + (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 (x ^ x >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40
             };
-            (0..count)
-                .map(|i| scale * (hash(i) as f32 / 8_388_608.0 - 1.0))
-                .collect()
+            let number = |i: usize| scale * (hash(i) as f32 / 8_388_608.0 - 1.0);
+            (0..count).map(number).collect()
         };
         Self {
             size,
-            x: some(rows * features, 1.0),
-            w: some(classes * features, 0.2),
-            b: some(classes, 0.1),
+            x: some(rows * features, 1.0, 1),
+            w: some(classes * features, 0.2, 2),
+            b: some(classes, 0.1, 3),
             targets: (0..rows).map(|row| row * 7919 % classes).collect(),
             grads: [rows * features, classes * features, classes].map(|len| vec![0.0; len]),
         }

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ["1024x768x50257", "2048x512x128256"]
 BUDGET = 128
-ROUNDS = 5
+ROUNDS = 3
 MIB = 1 << 20
 
 TORCH = """
