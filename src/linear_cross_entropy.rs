@@ -43,14 +43,14 @@ use crate::targets::{Given, Target};
 /// ```
 ///
 /// where `N` rows count, `G` is that of the sum, and nothing is so small that it is rounded as a subnormal number. They add up one rounding for each addition of that order, the bias first; errors of this size are seldom seen: `tests/linear.rs`, which
-/// asserts them, prints at most an eighth. (Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.)
+/// asserts them, prints at most a seventh. (Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.)
 ///
 /// A class without any probability takes part in the products all the same: a weight that is NaN or infinite makes NaN of the logits of its class, and of every `dX`.
 ///
 /// # The same bits
 ///
 /// The result has the same bits for any number of threads and any budget (but for which NaN it is, in gradients that are NaN); and those of [`RowOutputs`] for any rows beside theirs. Products are those of the crate `matrixmultiply`, with the instruction set that it
-/// finds, whatever [`Exec`](crate::Exec) says, so what is promised for the backends of this crate holds for the sweep over the logits alone: with AVX2 and with AVX-512 products are fused and in the same order, but that
+/// finds, whatever [`Exec`](crate::Exec) says, so what is promised for the backends of this crate holds for the sweep over the logits alone: by its source, products with AVX2 and with AVX-512 are fused and in the same order, but that
 /// crate does not promise it, nor that its next version rounds alike. Its environment variables at compile time (`MATMUL_SGEMM_KC` and others) change the order, and what it allocates.
 ///
 /// # Memory and threads
