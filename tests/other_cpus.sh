@@ -153,6 +153,8 @@ wasm() (
     skip any_number_of_threads 'there are no threads'
     skip any_number_of_threads_where_the_order_shows 'there are no threads'
     skip every_call_on_threads 'there are no threads'
+    skip bits_depend_on_neither_budget_nor_threads 'there are no threads'
+    skip half_precision_is_widened 'there are no threads'
     skip softlane_backend_forces_each_backend 'there are no processes'
     skip softlane_backend_refuses_other_names 'there are no processes'
     skip softlane_require_can_fail 'there are no processes'
