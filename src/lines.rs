@@ -54,6 +54,9 @@ impl Layout {
         let slabs = if slab == 0 {
             // Their number is known from elsewhere, if there are any.
             0
+        } else if len <= stride {
+            // A call for one short row has no time for a division.
+            usize::from(len > 0)
         } else {
             // What follows the last one may be left out.
             len.div_ceil(stride)
@@ -94,7 +97,11 @@ impl Layout {
     #[inline(always)]
     pub fn offset(&self, row: usize) -> usize {
         let row = self.first + row;
-        row / self.inner.max(1) * self.stride + row % self.inner.max(1)
+        if self.inner < 2 {
+            // Without the divisions.
+            return row * self.stride;
+        }
+        row / self.inner * self.stride + row % self.inner
     }
 
     pub fn split_at(self, row: usize) -> (Self, Self) {

@@ -205,6 +205,22 @@ impl<'a, T, const N: usize> RowsMut<'a, T, N> {
     }
 }
 
+impl<'a, T> RowMut<'a, T, 1> {
+    /// A slice, to be written over.
+    pub fn of(x: &'a mut [T]) -> Self {
+        let (len, dst) = (x.len(), x.as_mut_ptr());
+        Self {
+            src: Row {
+                src: [dst.cast_const()],
+                len,
+                lifetime: PhantomData,
+            },
+            dst,
+            lifetime: PhantomData,
+        }
+    }
+}
+
 /// Rows that can be cut anew.
 pub trait Recut {
     /// The same batch as one flat slice, in rows of [`CHUNK`] elements, the last one as long as it comes.

@@ -35,7 +35,9 @@ where
     let (elements, rows) = (data.elements(), data.rows());
     match backend.isa() {
         Some(isa)
+            // Without a division for a call that is small.
             if rows > 0
+                && elements >= LONG
                 && elements / rows >= LONG
                 && data.has_dense_rows()
                 && !data.needs_whole_rows() =>

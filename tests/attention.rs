@@ -792,6 +792,66 @@ fn options_leave_the_bits_alone() {
     }
 }
 
+/// Short rows go sixteen at a time, but for those with sinks: with one that is none, the bits are the same.
+#[test]
+fn rows_in_blocks_and_one_by_one() {
+    let mut rng = Rng::new(5);
+    for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+        let exec = Exec::new().serial().backend(backend);
+        for (rows, classes) in
+            (1..=66).flat_map(|classes| [13, 16, 33, 48].map(|rows| (rows, classes)))
+        {
+            let kind = ["normal 3", "masked half", "confident"][rng.below(3)];
+            for has in 1..8 {
+                let scale = rng.coin().then_some(0.37);
+                let mut x = logits(kind, rows, classes, 1.0, &mut rng);
+                // In some batches, a row that blocks leave alone.
+                if rng.below(3) == 0 {
+                    x[rng.below(rows * classes)] = [f32::NAN, f32::INFINITY, 1e9][rng.below(3)];
+                }
+                let added = |rng: &mut Rng| match rng.below(9) {
+                    0 => NEG,
+                    _ => rng.normal() as f32,
+                };
+                let len = divisor(rows, &mut rng) * classes;
+                let mask = (has & 1 != 0).then(|| (0..len).map(|_| added(&mut rng)).collect());
+                let len = divisor(rows, &mut rng) * classes;
+                let flags = (has & 2 != 0).then(|| {
+                    (0..len)
+                        .map(|i| i % classes == 0 || rng.below(8) > 0)
+                        .collect()
+                });
+                let causal =
+                    (has & 4 != 0).then(|| (divisor(rows, &mut rng), rng.below(classes + 2)));
+                let options = Options {
+                    scale,
+                    mask,
+                    flags,
+                    causal,
+                    ..Options::default()
+                };
+                let in_blocks = both(options.builder(exec), &x, classes);
+                let mut in_place = x.clone();
+                let builder = options.builder(exec);
+                builder.probs_in_place(&mut in_place, classes).unwrap();
+                assert_eq!(
+                    bits(&in_place),
+                    bits(&in_blocks[0]),
+                    "{backend:?}: {options:?}"
+                );
+                let one_by_one = both(options.builder(exec).sinks(&[NEG], 1), &x, classes);
+                for (in_blocks, one_by_one) in in_blocks.iter().zip(&one_by_one) {
+                    assert_eq!(
+                        bits(in_blocks),
+                        bits(one_by_one),
+                        "{backend:?}, {rows} rows of {classes}: {options:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Whatever says that a class takes no part, the bits are those of the row with `-inf` there; and a sum with a mask is a logit.
 #[test]
 fn masks_are_rows_with_their_logits() {
@@ -954,6 +1014,117 @@ fn rows_that_are_special() {
         let builder = softmax.mask(&[]).bool_mask(&[]).sinks(&[], 1).causal(3, 0);
         for classes in [0, 5] {
             assert_eq!(both(builder, &[], classes), [[]; 2]);
+        }
+    }
+}
+
+/// Batches of short rows that threads share: each knows the number of its first row, and of those that blocks leave alone.
+#[test]
+fn places_of_short_rows_on_many_threads() {
+    const CLASSES: usize = 10;
+    // Whose periods meet blocks anywhere.
+    const ROWS: usize = 7 * 25 * 250;
+    let mut rng = Rng::new(6);
+    let mut x = logits("normal 3", ROWS, CLASSES, 1.0, &mut rng);
+    for row in (0..ROWS).step_by(333) {
+        x[row * CLASSES + row % CLASSES] = f32::NAN;
+    }
+    let mask = (0..25 * CLASSES).map(|_| rng.normal() as f32).collect();
+    let flags = (0..7 * CLASSES)
+        .map(|i| i % CLASSES == 0 || rng.coin())
+        .collect();
+    let all = Options {
+        mask: Some(mask),
+        flags: Some(flags),
+        causal: Some((35, 1)),
+        ..Options::default()
+    };
+    let one = |options: &Options| options.clone();
+    let each = [
+        Options {
+            flags: None,
+            causal: None,
+            ..one(&all)
+        },
+        Options {
+            mask: None,
+            causal: None,
+            ..one(&all)
+        },
+        Options {
+            mask: None,
+            flags: None,
+            ..one(&all)
+        },
+        all,
+    ];
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
+    let pool = pool.unwrap();
+    for backend in Backend::available() {
+        for options in &each {
+            let exec = Exec::new().backend(backend);
+            let serial = both(options.builder(exec.serial()), &x, CLASSES);
+            let spread = pool.install(|| both(options.builder(exec), &x, CLASSES));
+            let row_by_row = both(options.builder(exec.serial()).sinks(&[NEG], 1), &x, CLASSES);
+            for i in 0..2 {
+                let [serial, spread, row_by_row] =
+                    [&serial, &spread, &row_by_row].map(|y| bits(&y[i]));
+                assert!(serial == spread, "{backend:?}: threads");
+                assert!(serial == row_by_row, "{backend:?}: blocks");
+            }
+        }
+    }
+}
+
+/// Where a gradient `dy` is infinite or not a number, a mask that hides nothing leaves the kind of each result as the function has it; and what a mask
+/// hides has gradient 0 beside anything (softmax).
+#[test]
+fn gradients_that_are_special() {
+    fn kind(x: f32) -> (bool, bool, bool) {
+        (
+            x.is_nan(),
+            x.is_infinite(),
+            x.is_sign_negative() && x != 0.0,
+        )
+    }
+    let y = [0.5, 0.25, 0.0, 0.25];
+    let log_y = y.map(f32::ln);
+    let kinds = [1.0, -2.0, 0.0, f32::INFINITY, NEG, f32::NAN];
+    for backend in Backend::available() {
+        let exec = Exec::new().backend(backend);
+        let shown = Softmax::new().exec(exec).bool_mask(&[true; 4]);
+        let hidden = Softmax::new()
+            .exec(exec)
+            .bool_mask(&[true, false, true, true]);
+        for turn in 0..kinds.len().pow(4) {
+            let digit = |i: u32| kinds[turn / kinds.len().pow(i) % kinds.len()];
+            let dy = [digit(0), digit(1), digit(2), digit(3)];
+            let (mut plain, mut masked) = ([9.0; 4], [9.0; 4]);
+            let compare = |plain: &[f32; 4], masked: &[f32; 4], what: &str| {
+                let kinds = [plain, masked].map(|dx| dx.map(kind));
+                assert_eq!(
+                    kinds[0], kinds[1],
+                    "{backend:?}, {what}, {dy:?}: {plain:?}, {masked:?}"
+                );
+            };
+            exec.softmax_backward(&y, &dy, 4, &mut plain).unwrap();
+            shown.probs_backward(&y, &dy, 4, &mut masked).unwrap();
+            compare(&plain, &masked, "softmax");
+            exec.log_softmax_backward(&log_y, &dy, 4, &mut plain)
+                .unwrap();
+            shown
+                .log_probs_backward(&log_y, &dy, 4, &mut masked)
+                .unwrap();
+            compare(&plain, &masked, "log-softmax");
+            // As if the class were not there.
+            let (y, without) = ([0.5, 0.0, 0.25], [dy[0], dy[2], dy[3]]);
+            let mut three = [9.0; 3];
+            exec.softmax_backward(&y, &without, 3, &mut three).unwrap();
+            hidden
+                .probs_backward(&[0.5, 7.0, 0.0, 0.25], &dy, 4, &mut masked)
+                .unwrap();
+            let [a, b, c] = three;
+            compare(&[a, 0.0, b, c], &masked, "a hidden class");
         }
     }
 }

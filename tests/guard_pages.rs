@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{ExitStatus, Stdio};
 
-use common::calls::{Call, Computed, Destinations, Gives, Reads, Sources};
+use common::calls::{Call, Computed, Destinations, Gives, Reads, Sources, all_calls};
 use common::child;
 use common::shapes::{self, Contents, KINDS};
 use fence::{Fenced, Place, Plain};
@@ -126,7 +126,7 @@ impl<E: Computed + Plain> Memory<E> {
         self.y.fill(&contents.y);
         self.targets.fill(&contents.targets);
         for backend in Backend::available() {
-            for call in E::calls() {
+            for call in all_calls::<E>() {
                 // Sources and destinations, each at either end.
                 let mut placements = [0, SOURCES, DESTINATIONS, u8::MAX].map(|p| p & uses(call));
                 placements.sort_unstable();

@@ -12,7 +12,7 @@ mod common;
 
 use core::mem::MaybeUninit;
 
-use common::calls::{Call, Destinations, Gives, Sources, Tested};
+use common::calls::{Call, Destinations, Gives, Sources, Tested, all_calls};
 use common::guard::Guarded;
 use common::inputs::{CLASSES, Rng};
 use common::places::{Place, places, takes_shape};
@@ -182,7 +182,7 @@ fn compare<E: Tested>(
 
 /// Every call, wherever the rows lie.
 fn everywhere<E: Tested>() {
-    for (call, of_real) in E::calls().iter().zip(E::Real::calls()) {
+    for (call, of_real) in all_calls::<E>().zip(all_calls::<E::Real>()) {
         for backend in Backend::available() {
             let exec = Exec::new().backend(backend).serial();
             for &(rows, classes) in SIZES {
@@ -224,7 +224,7 @@ fn bf16_rows_everywhere() {
 fn on_many_threads() {
     fn one<E: Tested>() {
         let exec = Exec::new().backend(Backend::active().unwrap());
-        for (call, of_real) in E::calls().iter().zip(E::Real::calls()) {
+        for (call, of_real) in all_calls::<E>().zip(all_calls::<E::Real>()) {
             for size in [(3000, 100), (2, 130_000)] {
                 let mut everywhere = vec![None];
                 if takes_shape(call) {

@@ -8,7 +8,7 @@
 #[macro_use]
 mod common;
 
-use common::calls::{Destinations, Sources, Tested};
+use common::calls::{Destinations, Sources, Tested, all_calls};
 use common::places::{Place, takes_shape};
 use common::shapes::{self, Contents, KINDS};
 use rayon::ThreadPoolBuilder;
@@ -24,7 +24,7 @@ fn decide<E: Tested>(results: &[E]) {
 fn every_call<E: Tested>(rows: usize, classes: usize, kind: &str, exec: Exec) {
     let Contents { x, y, targets } = Contents::<E>::new(rows, classes, kind);
     let zero = E::Real::rounded(0.0);
-    for call in E::calls() {
+    for call in all_calls::<E>() {
         let (x, y) = call.reads.of(&x, &y);
         let mut number = Box::new(zero);
         let mut per_row: Box<[E::Real]> = vec![zero; rows].into();
@@ -73,7 +73,7 @@ fn every_call_elsewhere<E: Tested>(rows: usize, place: Place, exec: Exec) {
         there.truncate(there.len().saturating_sub(gap));
         there.into()
     };
-    for call in E::calls().iter().filter(|call| takes_shape(call)) {
+    for call in all_calls::<E>().filter(|call| takes_shape(call)) {
         let [read, mut written] = place.gaps;
         if call.is_in_place() {
             written = read;

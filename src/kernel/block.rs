@@ -8,6 +8,7 @@ use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::Total;
 use super::wide::{Wide, WideFloat as _};
+use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::rows::{Columns, FEW, Peek, Row};
 use crate::simd::Vector;
@@ -22,7 +23,7 @@ const HALF: usize = ROWS / 2;
 /// time, and more if they are longer. (Measured; with few registers, rows one by one are slower than sixteen at once by more.)
 /// None are if they are longer than [`FEW`]: around 100 classes, rows one by one become as fast with AVX, and around 64 with SSE2
 /// (`cargo bench --bench ratios`).
-fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
+pub fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
     classes: usize,
 ) -> usize
 where
@@ -74,6 +75,27 @@ pub trait Work<
         max: Option<V>,
         ahead: Row<'_, V::Elem, N>,
     ) -> Option<V>;
+}
+
+/// What the work on a block does between its reading and its writing.
+pub trait OfBlock<T: Real> {
+    /// What is known of a block before its rows are finished.
+    type Prepared<V: Vector<Elem = T>>;
+    /// Weighs the elements of a block, of whose columns each counts in the sums as `counted` says. `None`: its rows are to be done one by
+    /// one.
+    fn weigh_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        counted: impl Fn(usize, Weights<V>) -> Weights<V>,
+    ) -> Option<Self::Prepared<V>>;
+    /// Puts the results in the place of the elements.
+    fn finish_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        prepared: Self::Prepared<V>,
+    );
 }
 
 /// Does the work on all rows of a batch, in order.
@@ -186,6 +208,12 @@ impl<V: Vector, const C: usize> Block<V, C> {
         }
     }
 
+    /// Reads the first source alone.
+    #[inline(always)]
+    pub fn read_first(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
+        rows.read(simd, 0, &mut self.columns[0]);
+    }
+
     /// Reads what goes with the source of the first rows, and has rows of its own.
     #[inline(always)]
     pub fn read_beside(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
@@ -279,8 +307,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
 }
 
 impl<V: Vector, const C: usize> Block<V, C> {
-    /// Reads the first rows of the batch, which has one source, and finds their shifts; `None`, unless all of them have a finite
-    /// maximum, and are weighed without an offset. There may be NaN elements besides: their row's sum is NaN.
+    /// Reads the first rows of the batch, which has one source, and finds their [`shifts`](Self::shifts).
     #[inline(always)]
     pub fn read_shifts(
         &mut self,
@@ -288,7 +315,14 @@ impl<V: Vector, const C: usize> Block<V, C> {
         rows: &impl Columns<V::Elem>,
         scale: &Scale<V::Elem>,
     ) -> Option<Shifts<V>> {
-        rows.read(simd, 0, &mut self.columns[0]);
+        self.read_first(simd, rows);
+        self.shifts(simd, scale)
+    }
+
+    /// The shifts of the rows; `None`, unless all of them have a finite maximum, and are weighed without an offset. There may be NaN
+    /// elements besides: their row's sum is NaN.
+    #[inline(always)]
+    pub fn shifts(&mut self, simd: V::Simd, scale: &Scale<V::Elem>) -> Option<Shifts<V>> {
         let columns = self.columns();
         let mut max = columns[0];
         for &x in &columns[1..] {

@@ -6,10 +6,10 @@
 //!
 //! With a factor `s` of the logits, `s x - lse` is taken in `f64` and rounded once.
 
-use super::block::{self, Block, ROWS, Work, column};
+use super::block::{self, Block, OfBlock, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
-use super::shift::{Shift, Shifts};
+use super::shift::{Shift, Shifts, Weights};
 use super::weights::{Extent, Factor};
 use super::wide::{Wide, WideFloat};
 use super::{MaskedRows, rounded};
@@ -50,15 +50,13 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Prepared<V>> {
-        let shifts = block.read_shifts(simd, rows, &self.scale.scale())?;
-        let top = block.top(simd, shifts.max);
-        let others = block.sum_weights(
+        block.read(simd, rows);
+        self.weigh_block(
             simd,
-            &shifts,
+            block,
             #[inline(always)]
-            |k, _, weights| weights.without(simd, column::<V>(simd, k).eq(top)),
-        )?;
-        Some((shifts, top, others))
+            |_, weights| weights,
+        )
     }
 
     #[inline(always)]
@@ -67,6 +65,50 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         simd: V::Simd,
         block: &mut Block<V>,
         mut rows: RowsMut<'a, V::Elem, 1>,
+        prepared: Prepared<V>,
+    ) {
+        self.finish_block(simd, block, prepared);
+        block.write(simd, &mut rows);
+    }
+
+    #[inline(always)]
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        mut row: RowMut<'a, V::Elem, 1>,
+        max: Option<V>,
+        ahead: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        row::row(simd, &mut row, self, max, ahead).1
+    }
+}
+
+impl<T: Real, S: LogitScale<T>> OfBlock<T> for LogSoftmax<S> {
+    type Prepared<V: Vector<Elem = T>> = Prepared<V>;
+
+    #[inline(always)]
+    fn weigh_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        counted: impl Fn(usize, Weights<V>) -> Weights<V>,
+    ) -> Option<Prepared<V>> {
+        let shifts = block.shifts(simd, &self.scale.scale())?;
+        let top = block.top(simd, shifts.max);
+        let others = block.sum_weights(
+            simd,
+            &shifts,
+            #[inline(always)]
+            |k, _, weights| counted(k, weights).without(simd, column::<V>(simd, k).eq(top)),
+        )?;
+        Some((shifts, top, others))
+    }
+
+    #[inline(always)]
+    fn finish_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
         (shifts, top, others): Prepared<V>,
     ) {
         let max = if self.scale.is_one() {
@@ -85,12 +127,12 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
             near[i] = if weights[i] > others[i] {
                 -loss
             } else {
-                Wide::<V::Elem>::ONE
+                Wide::<T>::ONE
             };
         }
         let near = V::narrow(simd, &near);
-        let zero = V::splat(simd, V::Elem::ZERO);
-        let is_near = near.lt(V::splat(simd, V::Elem::ONE));
+        let zero = V::splat(simd, T::ZERO);
+        let is_near = near.lt(V::splat(simd, T::ONE));
         let near = near + zero;
         let nowhere = V::constant(simd, -1.0);
         let top = V::select(is_near, top, nowhere);
@@ -111,18 +153,6 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
                 *x = V::select(column::<V>(simd, k).eq(top), near, y);
             }
         }
-        block.write(simd, &mut rows);
-    }
-
-    #[inline(always)]
-    fn row(
-        &mut self,
-        simd: V::Simd,
-        mut row: RowMut<'a, V::Elem, 1>,
-        max: Option<V>,
-        ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
-        row::row(simd, &mut row, self, max, ahead).1
     }
 }
 

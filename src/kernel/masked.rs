@@ -1,11 +1,12 @@
 //! Softmax and log-softmax of rows with masks, causal rows and sinks: of the logits `z = s x + m`, or `-inf` where a class takes no
 //! part, with one more term `e^sink` in the sum.
 //!
-//! Rows go one after the other. Where there is a mask, the logits are written to the destination first, and the row is done in place there. (To
+//! Short rows without sinks go sixteen at a time, as those without masks, and masks by columns as well. Of other rows, one after the other, the logits are written to the destination first, and the row is done in place there. (To
 //! make them of the elements twice, for the maximum and for the weights, takes as long or longer.) Without
 //! a mask, the factor is in the constants of the exponential. Of a causal row only the prefix that it
 //! sees is read. The other classes would have added the lightest weight each, `2^-189` of the largest, which the `f64` sum of a
-//! softmax does not show: the bits are those of the whole row with `-inf` there.
+//! softmax does not show: the bits are those of the whole row with `-inf` there. (In a block they are left out of the sums, so that log-softmax, whose sums may
+//! be as light, has the bits of the prefix as well.)
 //!
 //! The weight of the sink is `e^(sink - s offset)` in `f64`, within `2^-36` of itself, added to an `f64` sum: it adds nothing to the error of a sum,
 //! and the bounds of probabilities and log-probabilities are those without. (Of a row beyond the reach with a factor `s` that is not 1, `s offset`
@@ -13,9 +14,9 @@
 //! normal numbers. So the weights are measured from the sink if that is larger than every logit. In log-softmax, the sink is among
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
-use super::block::looks_ahead;
+use super::block::{self, Block, OfBlock, ROWS, Work, column, looks_ahead};
 use super::log_softmax::LogSoftmax;
-use super::masks::{Flags, Masks, of_row};
+use super::masks::{Flags, Masks, of_row, sixteen, starts_of_rows};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::Shift;
@@ -24,7 +25,7 @@ use super::weights::Extent;
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
-use crate::rows::{FirstRow, Pass, Peek as _, Row, RowMut, RowsMut};
+use crate::rows::{FEW, FirstRow, Pass, Peek as _, Row, RowMut, Rows, RowsMut, Split as _};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The work on each row, and the options of the rows.
@@ -40,7 +41,7 @@ pub struct Masked<'a, T, W> {
 }
 
 /// The work on rows of logits, which may have a sink beside them.
-pub trait OfLogits<T: Real>: RowWork<T> + Copy + Sync {
+pub trait OfLogits<T: Real>: RowWork<T> + OfBlock<T> + Copy + Sync {
     /// The result for a class that takes no part.
     const NOTHING: T;
 
@@ -90,10 +91,23 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, (mut rows, first): (RowsMut<'_, T, 1>, FirstRow)) {
-        let classes = rows.classes();
+        let (classes, FirstRow(mut index)) = (rows.classes(), first);
+        let enough =
+            block::enough::<T::Vector<S>, 1, 2, RowsMut<'_, T, 1>, InOrder<'_, T, W>>(classes);
+        if T::Vector::<S>::BY_COLUMNS
+            && rows.rows() >= enough
+            && classes <= self.longest_in_blocks()
+        {
+            let mut in_order = InOrder {
+                masked: self,
+                read: index,
+                done: index,
+                room: [T::ZERO; ROWS * FEW],
+            };
+            return block::each::<T::Vector<S>, _, _, 1, 2>(simd, rows, &mut in_order);
+        }
         let looks_ahead =
             looks_ahead::<T::Vector<S>>(&rows) && self.mask.is_none() && self.masks.flags.is_none();
-        let FirstRow(mut index) = first;
         let mut max = None;
         while let Some(row) = rows.next() {
             let seen = self.masks.seen(index, classes);
@@ -110,7 +124,114 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
     }
 }
 
+/// The work on rows that are told apart by their place in the batch.
+struct InOrder<'m, T, W> {
+    masked: &'m Masked<'m, T, W>,
+    /// The number of the next row to be read in a block.
+    read: usize,
+    /// That of the next row to be finished, in a block or alone.
+    done: usize,
+    /// For masks.
+    room: [T; ROWS * FEW],
+}
+
+impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
+    for InOrder<'_, V::Elem, W>
+{
+    const LEAST: usize = 11;
+    type Prepared = W::Prepared<V>;
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        rows: &RowsMut<'a, V::Elem, 1>,
+    ) -> Option<W::Prepared<V>> {
+        let (index, classes) = (self.read, rows.classes());
+        self.read += rows.rows().min(ROWS);
+        block.read_first(simd, rows);
+        self.masked
+            .make_logits::<V>(simd, block, index, &mut self.room);
+        let mut seen = [V::Elem::ZERO; ROWS];
+        let numbers = self.masked.masks.seen_by_sixteen(index, classes);
+        for (seen, number) in seen.iter_mut().zip(numbers) {
+            // Few: exactly.
+            *seen = V::Elem::from_f64(number as f64);
+        }
+        let seen = Row::of(&seen).vector_or::<V>(simd, 0, V::Elem::ZERO);
+        if self.masked.masks.causal.is_some() {
+            let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+            for (k, x) in block.columns().iter_mut().enumerate() {
+                *x = V::select(is_beyond(simd, seen, k), lowest, *x);
+            }
+        }
+        self.masked.work.weigh_block(
+            simd,
+            block,
+            #[inline(always)]
+            |k, weights| weights.without(simd, is_beyond(simd, seen, k)),
+        )
+    }
+
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        mut rows: RowsMut<'a, V::Elem, 1>,
+        prepared: W::Prepared<V>,
+    ) {
+        self.done += rows.rows();
+        self.masked.work.finish_block(simd, block, prepared);
+        // The compiler would leave the stores alone out of line, each of them.
+        simd.out_of_line(
+            #[inline(always)]
+            || block.write(simd, &mut rows),
+        );
+    }
+
+    #[inline(always)]
+    fn row(
+        &mut self,
+        simd: V::Simd,
+        row: RowMut<'a, V::Elem, 1>,
+        _: Option<V>,
+        _: Row<'_, V::Elem, 1>,
+    ) -> Option<V> {
+        let (masked, index) = (self.masked, self.done);
+        self.done += 1;
+        simd.out_of_line(
+            #[inline(always)]
+            move || {
+                let seen = masked.masks.seen(index, row.len());
+                masked.row::<V>(simd, row, (index, seen), None, Row::empty());
+            },
+        );
+        None
+    }
+}
+
+/// The rows of which column `k` is beyond what they see.
+#[inline(always)]
+fn is_beyond<V: Vector>(simd: V::Simd, seen: V, k: usize) -> V::Mask {
+    seen.lt(column::<V>(simd, k) + V::constant(simd, 0.5))
+}
+
 impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
+    /// How many classes rows have at most that are faster in blocks. (Measured: boolean masks are made columns by way of memory, and of a causal row a
+    /// block takes the elements too that it does not see.)
+    #[inline(always)]
+    fn longest_in_blocks(&self) -> usize {
+        if self.sinks.is_some() {
+            0
+        } else if self.masks.causal.is_some() || self.masks.flags.is_some() {
+            FEW / 2
+        } else {
+            FEW * 7 / 8
+        }
+    }
+
     /// Does a row that sees so many classes, of the first of which `known` may be the maximum of each lane. Returns the same of the
     /// next row, if that is `ahead`.
     #[inline(always)]
@@ -157,6 +278,115 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         )
     }
 
+    /// Makes the logits of a block, whose first row is that one of the batch.
+    #[inline(always)]
+    fn make_logits<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        index: usize,
+        room: &mut [T; ROWS * FEW],
+    ) {
+        let classes = block.columns().len();
+        let (zero, lowest) = (V::splat(simd, T::ZERO), V::splat(simd, T::NEG_INFINITY));
+        // The additive mask, then the boolean one, each as rows of its own or as one row for all, or not at all. One place where rows of
+        // both are read: of more, the compiler leaves some out of line.
+        for is_boolean in 0..2 {
+            let rows = if is_boolean == 0 {
+                self.rows_of_mask::<V>(simd, index, classes, room)
+            } else {
+                self.rows_of_flags::<V>(simd, index, classes, room)
+            };
+            let has_rows = rows.is_some();
+            if let Some(rows) = rows {
+                block.read_beside(simd, &rows);
+            }
+            match (self.mask, self.masks.flags) {
+                (Some((mask, factor)), _) if is_boolean == 0 => {
+                    let factor = V::splat(simd, factor);
+                    block.map(
+                        #[inline(always)]
+                        |k, [x, m]| {
+                            let m = if has_rows { m } else { V::splat(simd, mask[k]) };
+                            logit(simd, x, factor, m)
+                        },
+                    );
+                }
+                (_, Some(flags)) if is_boolean == 1 => block.map(
+                    #[inline(always)]
+                    |k, [x, flag]| {
+                        if has_rows {
+                            V::select(flag.eq(zero), lowest, x)
+                        } else if flags[k] {
+                            x
+                        } else {
+                            lowest
+                        }
+                    },
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// The rows of the additive mask, as those of a block find them, unless there is one for all of them.
+    #[inline(always)]
+    fn rows_of_mask<'r, V: Vector<Elem = T>>(
+        &'r self,
+        simd: V::Simd,
+        index: usize,
+        classes: usize,
+        room: &'r mut [T; ROWS * FEW],
+    ) -> Option<Rows<'r, T, 1>> {
+        let (mask, _) = self.mask?;
+        if mask.len() == classes {
+            return None;
+        }
+        let starts = starts_of_rows(mask, index, classes);
+        if let Some(rows) = mask.get(starts[0]..starts[0] + ROWS * classes) {
+            return Some(Rows::of(rows, classes));
+        }
+        let rows = made(
+            simd,
+            classes,
+            room,
+            #[inline(always)]
+            |row, i| {
+                let from = starts[row] + i * V::LANES;
+                Row::of(&mask[from..]).vector_or::<V>(simd, 0, T::ZERO)
+            },
+        );
+        Some(rows)
+    }
+
+    /// The same of the boolean mask: 1 where a class takes part.
+    #[inline(always)]
+    fn rows_of_flags<'r, V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        index: usize,
+        classes: usize,
+        room: &'r mut [T; ROWS * FEW],
+    ) -> Option<Rows<'r, T, 1>> {
+        let flags = self.masks.flags?;
+        if flags.len() == classes {
+            return None;
+        }
+        let starts = starts_of_rows(flags, index, classes);
+        let (zero, one) = (V::splat(simd, T::ZERO), V::splat(simd, T::ONE));
+        let rows = made(
+            simd,
+            classes,
+            room,
+            #[inline(always)]
+            |row, i| {
+                let flags = sixteen(&flags[starts[row] + i * V::LANES..]);
+                V::select(V::lanes_of(simd, &flags), one, zero)
+            },
+        );
+        Some(rows)
+    }
+
     #[inline(always)]
     fn logits(&self, row: usize, classes: usize, seen: usize) -> Logits<'_, T> {
         let mask = self.mask.map(
@@ -178,6 +408,28 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         let number = row.checked_div(rows_each).unwrap_or_default();
         sinks[number % sinks.len()]
     }
+}
+
+/// Sixteen rows of as many whole vectors as so many classes take, which `make` makes, given the number of the row and that of the vector.
+#[inline(always)]
+fn made<V: Vector>(
+    simd: V::Simd,
+    classes: usize,
+    room: &mut [V::Elem; ROWS * FEW],
+    make: impl Fn(usize, usize) -> V,
+) -> Rows<'_, V::Elem, 1> {
+    // So that each vector is stored at once.
+    let len = classes.next_multiple_of(V::LANES);
+    let room = &mut room[..ROWS * len];
+    for (row, to) in room.chunks_exact_mut(len).enumerate() {
+        RowMut::of(to).map(
+            simd,
+            [V::Elem::ZERO],
+            #[inline(always)]
+            |i, _: [V; 1]| make(row, i),
+        );
+    }
+    Rows::of(room, len)
 }
 
 /// Writes every element, by vectors.

@@ -28,6 +28,25 @@ impl<'a> Masks<'a> {
         classes.min(query.saturating_add(offset).saturating_add(1))
     }
 
+    /// How many classes each of sixteen rows sees.
+    #[inline(always)]
+    pub fn seen_by_sixteen(&self, row: usize, classes: usize) -> [usize; 16] {
+        let mut seen = [classes; 16];
+        let Some(Causal { queries, offset }) = self.causal else {
+            return seen;
+        };
+        // One division for all of them.
+        let mut query = row.checked_rem(queries).unwrap_or_default();
+        for seen in &mut seen {
+            *seen = classes.min(query.saturating_add(offset).saturating_add(1));
+            query += 1;
+            if query == queries {
+                query = 0;
+            }
+        }
+        seen
+    }
+
     /// Which classes of a row take part, and what lies behind; if not all do.
     #[inline(always)]
     pub fn flags(&self, row: usize, classes: usize) -> Option<&'a [bool]> {
@@ -41,6 +60,17 @@ impl<'a> Masks<'a> {
 fn start_of_row<T>(all: &[T], row: usize, classes: usize) -> usize {
     let rows = all.len().checked_div(classes).unwrap_or_default();
     row.checked_rem(rows).unwrap_or_default() * classes
+}
+
+/// Where sixteen rows of the batch, from one on, find their own among rows that are there over and over.
+#[inline(always)]
+pub fn starts_of_rows<T>(all: &[T], row: usize, classes: usize) -> [usize; 16] {
+    let mut starts = [start_of_row(all, row, classes); 16];
+    for i in 1..starts.len() {
+        let next = starts[i - 1] + classes;
+        starts[i] = if next == all.len() { 0 } else { next };
+    }
+    starts
 }
 
 /// What a row of the batch has of rows that are there over and over: the first `len` of its classes.
@@ -64,16 +94,7 @@ impl<'a> Flags<'a> {
     #[inline(always)]
     pub fn new(flags: &'a [bool], len: usize) -> Self {
         let (whole, tail) = flags.split_at(len - len % 16);
-        let last = if let Some(flags) = tail.first_chunk() {
-            *flags
-        } else {
-            // At the end of all rows.
-            let mut last = [false; 16];
-            for (i, last) in last.iter_mut().enumerate() {
-                *last = i < tail.len() && tail[i];
-            }
-            last
-        };
+        let last = sixteen(tail);
         let whole = whole.as_chunks().0;
         Self { whole, last }
     }
@@ -86,9 +107,23 @@ impl<'a> Flags<'a> {
     }
 }
 
+/// The first sixteen, or as many as there are.
+#[inline(always)]
+pub fn sixteen(flags: &[bool]) -> [bool; 16] {
+    if let Some(flags) = flags.first_chunk() {
+        return *flags;
+    }
+    // At the end of all rows.
+    let mut last = [false; 16];
+    for (i, last) in last.iter_mut().enumerate() {
+        *last = i < flags.len() && flags[i];
+    }
+    last
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{Causal, Masks, of_row};
+    use super::{Causal, Masks, of_row, starts_of_rows};
 
     #[test]
     fn rows_see_what_was_before_them() {
@@ -105,6 +140,16 @@ mod tests {
         assert_eq!(seen(causal(3, 2), 3, 5), [3, 4, 5]);
         assert_eq!(seen(causal(4, 0), 4, 2), [1, 2, 2, 2]);
         assert_eq!(seen(causal(1, usize::MAX), 2, 5), [5; 2]);
+        for causal in [None, causal(1, 0), causal(3, 1), causal(40, 2)] {
+            let masks = Masks {
+                flags: None,
+                causal,
+            };
+            let one_by_one = |row: usize| core::array::from_fn(|i| masks.seen(row + i, 9));
+            for row in 0..50 {
+                assert_eq!(masks.seen_by_sixteen(row, 9), one_by_one(row));
+            }
+        }
     }
 
     #[test]
@@ -114,6 +159,10 @@ mod tests {
         for (row, want) in rows.into_iter().enumerate() {
             assert_eq!(of_row(&mask, row, 3, 3), want);
             assert_eq!(of_row(&mask, row, 3, 2), &want[..2]);
+        }
+        for first in [0, 5] {
+            let want = |i: usize| (first + i) % 2 * 3;
+            assert_eq!(starts_of_rows(&mask, first, 3), core::array::from_fn(want));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Softmax: `p_i = w_i / sum w`.
 
 use super::MaskedRows;
-use super::block::{self, Block, ROWS, Work};
+use super::block::{self, Block, OfBlock, ROWS, Work};
 use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
-use super::shift::Shifts;
+use super::shift::{Shifts, Weights};
 use super::weights::{Extent, scale, scales};
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
@@ -31,7 +31,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
     const OF_F64: bool = S::NONE;
     const LEAST: usize = 9;
-    type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
+    type Prepared = <Self as OfBlock<V::Elem>>::Prepared<V>;
 
     #[inline(always)]
     fn prepare(
@@ -40,17 +40,13 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         block: &mut Block<V>,
         rows: &RowsMut<'a, V::Elem, 1>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read_shifts(simd, rows, &self.scale.scale())?;
-        let sums = block.sum_weights(
+        block.read(simd, rows);
+        self.weigh_block(
             simd,
-            &shifts,
+            block,
             #[inline(always)]
-            |_, x, weights| {
-                *x = weights.rounded;
-                weights
-            },
-        )?;
-        Some((shifts, sums))
+            |_, weights| weights,
+        )
     }
 
     #[inline(always)]
@@ -59,15 +55,9 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         simd: V::Simd,
         block: &mut Block<V>,
         mut rows: RowsMut<'a, V::Elem, 1>,
-        (shifts, mut factors): Self::Prepared,
+        prepared: Self::Prepared,
     ) {
-        for factor in &mut factors {
-            *factor = Wide::<V::Elem>::ONE / *factor;
-        }
-        let factors = scales(simd, &shifts, factors);
-        for weight in block.columns() {
-            *weight = factors.times(*weight);
-        }
+        self.finish_block(simd, block, prepared);
         block.write(simd, &mut rows);
     }
 
@@ -80,6 +70,46 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         ahead: Row<'_, V::Elem, 1>,
     ) -> Option<V> {
         row::row(simd, &mut row, self, max, ahead).1
+    }
+}
+
+impl<T: Real, S: LogitScale<T>> OfBlock<T> for Softmax<S> {
+    type Prepared<V: Vector<Elem = T>> = (Shifts<V>, [Wide<T>; ROWS]);
+
+    #[inline(always)]
+    fn weigh_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        counted: impl Fn(usize, Weights<V>) -> Weights<V>,
+    ) -> Option<Self::Prepared<V>> {
+        let shifts = block.shifts(simd, &self.scale.scale())?;
+        let sums = block.sum_weights(
+            simd,
+            &shifts,
+            #[inline(always)]
+            |k, x, weights| {
+                *x = weights.rounded;
+                counted(k, weights)
+            },
+        )?;
+        Some((shifts, sums))
+    }
+
+    #[inline(always)]
+    fn finish_block<V: Vector<Elem = T>, const C: usize>(
+        &self,
+        simd: V::Simd,
+        block: &mut Block<V, C>,
+        (shifts, mut factors): Self::Prepared<V>,
+    ) {
+        for factor in &mut factors {
+            *factor = Wide::<T>::ONE / *factor;
+        }
+        let factors = scales(simd, &shifts, factors);
+        for weight in block.columns() {
+            *weight = factors.times(*weight);
+        }
     }
 }
 

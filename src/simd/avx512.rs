@@ -375,7 +375,8 @@ mod op {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn sum_narrow(_: Avx512, sum: Sum) -> F32x16 {
-        let [lo, hi] = [sum.0, sum.1].map(|x| _mm256_castps_pd(_mm512_cvtpd_ps(x)));
+        let half = |x| _mm256_castps_pd(_mm512_cvtpd_ps(x));
+        let (lo, hi) = (half(sum.0), half(sum.1));
         let x = _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(lo), hi);
         F32x16(_mm512_castpd_ps(x))
     }

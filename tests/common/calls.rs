@@ -1,5 +1,5 @@
 //! Every public operation of the crate, each form of it as one call over slices that the test has put
-//! where it wants them. What is added here, every test tries that goes through all calls.
+//! where it wants them. What is added here, every test tries that goes through all calls. (With options: `with_options.rs`.)
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -12,6 +12,7 @@ use softlane::{
 };
 
 use super::guard::{Guarded, guarded};
+use super::with_options::with_options;
 
 /// A result, which all calls that give it give with the same bits (of rows that are not masked
 /// throughout).
@@ -22,14 +23,14 @@ pub struct Output {
     pub by_row: bool,
 }
 
-const fn of_batch(name: &'static str) -> Output {
+pub(super) const fn of_batch(name: &'static str) -> Output {
     Output {
         name,
         by_row: false,
     }
 }
 
-const fn of_rows(name: &'static str) -> Output {
+pub(super) const fn of_rows(name: &'static str) -> Output {
     Output { name, by_row: true }
 }
 
@@ -100,7 +101,7 @@ pub struct Sources<'a, E = f32> {
 
 impl<E> Sources<'_, E> {
     /// Where the rows are.
-    fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         self.shape.unwrap_or(self.classes.into())
     }
 }
@@ -112,6 +113,8 @@ pub trait Tested: Guarded + Element<Real = <Self as Tested>::Number> {
 
     /// All calls, but for the functions.
     fn calls() -> &'static [Call<Self>];
+    /// Some of them with options: `with_options.rs`.
+    fn calls_with_options() -> &'static [Call<Self>];
     /// The nearest one.
     fn rounded(x: f64) -> Self;
     fn as_f64(self) -> f64;
@@ -145,6 +148,10 @@ macro_rules! computed {
 
             fn calls() -> &'static [Call<Self>] {
                 static CALLS: LazyLock<Vec<Call<$number>>> = LazyLock::new(all);
+                &CALLS
+            }
+            fn calls_with_options() -> &'static [Call<Self>] {
+                static CALLS: LazyLock<Vec<Call<$number>>> = LazyLock::new(with_options);
                 &CALLS
             }
             fn rounded(x: f64) -> Self {
@@ -185,6 +192,10 @@ macro_rules! half {
 
             fn calls() -> &'static [Call<Self>] {
                 static CALLS: LazyLock<Vec<Call<half::$half>>> = LazyLock::new(all);
+                &CALLS
+            }
+            fn calls_with_options() -> &'static [Call<Self>] {
+                static CALLS: LazyLock<Vec<Call<half::$half>>> = LazyLock::new(with_options);
                 &CALLS
             }
             fn rounded(x: f64) -> Self {
@@ -243,11 +254,11 @@ pub enum Gives {
 pub type Results<E = f32> = Vec<(Output, Vec<E>)>;
 
 /// Calls a method of `T`.
-type Method<T, E> = fn(T, Sources<'_, E>, Destinations<'_, E>) -> Result<(), Error>;
+pub(super) type Method<T, E> = fn(T, Sources<'_, E>, Destinations<'_, E>) -> Result<(), Error>;
 
 /// What is called, with which options.
 #[derive(Clone, Copy, Debug)]
-enum Form<E: Tested> {
+pub(super) enum Form<E: Tested> {
     Exec(Method<Exec, E>),
     Softmax(OfSoftmax<E>, Method<OfSoftmax<E>, E>),
     CrossEntropy(OfCrossEntropy<E>, Method<OfCrossEntropy<E>, E>),
@@ -255,9 +266,9 @@ enum Form<E: Tested> {
 }
 
 /// Options, none of which is a slice.
-type OfSoftmax<E> = Softmax<'static, <E as Element>::Real>;
-type OfCrossEntropy<E> = CrossEntropy<'static, <E as Element>::Real>;
-type OfBinary<E> = BinaryCrossEntropy<'static, <E as Element>::Real>;
+pub(super) type OfSoftmax<E> = Softmax<'static, <E as Element>::Real>;
+pub(super) type OfCrossEntropy<E> = CrossEntropy<'static, <E as Element>::Real>;
+pub(super) type OfBinary<E> = BinaryCrossEntropy<'static, <E as Element>::Real>;
 
 /// One form of an operation.
 #[derive(Clone, Debug)]
@@ -269,7 +280,7 @@ pub struct Call<E: Tested = f32> {
     form: Form<E>,
 }
 
-fn call<E: Tested>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> {
+pub(super) fn call<E: Tested>(name: &str, reads: Reads, gives: &[Gives], form: Form<E>) -> Call<E> {
     Call {
         name: name.to_owned(),
         reads,
@@ -379,6 +390,11 @@ fn all<E: Tested>() -> Vec<Call<E>> {
     calls
 }
 
+/// Every call, and some with options.
+pub fn all_calls<E: Tested>() -> impl Iterator<Item = &'static Call<E>> {
+    E::calls().iter().chain(E::calls_with_options())
+}
+
 /// Those that give a result.
 pub fn giving(output: Output) -> impl Iterator<Item = &'static Call> {
     let gives = move |call: &&Call| call.outputs().any(|given| given == output);
@@ -386,7 +402,7 @@ pub fn giving(output: Output) -> impl Iterator<Item = &'static Call> {
 }
 
 /// Puts what is returned where the tests look for it.
-fn keep<R>(number: &mut R, returned: Result<R, Error>) -> Result<(), Error> {
+pub(super) fn keep<R>(number: &mut R, returned: Result<R, Error>) -> Result<(), Error> {
     *number = returned?;
     Ok(())
 }

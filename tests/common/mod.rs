@@ -22,6 +22,7 @@ pub mod shapes;
 pub mod textbook;
 pub mod threads;
 pub mod ulp;
+pub mod with_options;
 
 /// Calls a function of every type that is computed in itself, the types of `calls.rs`.
 macro_rules! each_computed {
