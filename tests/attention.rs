@@ -799,7 +799,7 @@ fn rows_in_blocks_and_one_by_one() {
     for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
         let exec = Exec::new().serial().backend(backend);
         for (rows, classes) in
-            (1..=66).flat_map(|classes| [13, 16, 33, 48].map(|rows| (rows, classes)))
+            (1..=66).flat_map(|classes| [13, 16, 33, 47, 48].map(|rows| (rows, classes)))
         {
             let kind = ["normal 3", "masked half", "confident"][rng.below(3)];
             for has in 1..8 {
@@ -815,19 +815,20 @@ fn rows_in_blocks_and_one_by_one() {
                 };
                 let len = divisor(rows, &mut rng) * classes;
                 let mask = (has & 1 != 0).then(|| (0..len).map(|_| added(&mut rng)).collect());
-                let len = divisor(rows, &mut rng) * classes;
-                let flags = (has & 2 != 0).then(|| {
-                    (0..len)
-                        .map(|i| i % classes == 0 || rng.below(8) > 0)
-                        .collect()
-                });
+                // Some rows show nothing.
+                let flag_rows = divisor(rows, &mut rng);
+                let shown: Vec<bool> = (0..flag_rows).map(|_| rng.below(9) > 0).collect();
+                let flag = |i: usize| shown[i / classes] && rng.below(8) > 0;
+                let flags = (has & 2 != 0).then(|| (0..flag_rows * classes).map(flag).collect());
                 let causal =
                     (has & 4 != 0).then(|| (divisor(rows, &mut rng), rng.below(classes + 2)));
+                let masked_rows = [MaskedRows::Nan, MaskedRows::Zero][rng.below(2)];
                 let options = Options {
                     scale,
                     mask,
                     flags,
                     causal,
+                    masked_rows,
                     ..Options::default()
                 };
                 let in_blocks = both(options.builder(exec), &x, classes);

@@ -45,6 +45,9 @@ pub trait OfLogits<T: Real>: RowWork<T> + OfBlock<T> + Copy + Sync {
     /// The result for a class that takes no part.
     const NOTHING: T;
 
+    /// The results of a row that is masked throughout.
+    fn of_masked_row(&self) -> T;
+
     /// The results of a part of a row beside whose sink its elements have no weight; the log-sum-exp, less the scaled offset, is
     /// that of the sink.
     fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
@@ -60,6 +63,15 @@ impl<T: Real, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
     const NOTHING: T = T::ZERO;
 
     #[inline(always)]
+    fn of_masked_row(&self) -> T {
+        if self.masked_rows.gives_zeros(Extent::<T>::Masked) {
+            Self::NOTHING
+        } else {
+            T::NAN
+        }
+    }
+
+    #[inline(always)]
     fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
         _: V::Simd,
@@ -73,6 +85,15 @@ impl<T: Real, S: LogitScale<T>> OfLogits<T> for Softmax<S> {
 
 impl<T: Real, S: LogitScale<T>> OfLogits<T> for LogSoftmax<S> {
     const NOTHING: T = T::NEG_INFINITY;
+
+    #[inline(always)]
+    fn of_masked_row(&self) -> T {
+        if self.masked_rows.gives_zeros(Extent::<T>::Masked) {
+            Self::NOTHING
+        } else {
+            T::NAN
+        }
+    }
 
     #[inline(always)]
     fn nothing_beside<V: Vector<Elem = T>, P: Pass<T, 1>>(
@@ -94,9 +115,16 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
         let (classes, FirstRow(mut index)) = (rows.classes(), first);
         let enough =
             block::enough::<T::Vector<S>, 1, 2, RowsMut<'_, T, 1>, InOrder<'_, T, W>>(classes);
+        // A block by itself is worth it for very short rows only.
+        let enough = if classes > ROWS {
+            enough.max(2 * ROWS)
+        } else {
+            enough
+        };
         if T::Vector::<S>::BY_COLUMNS
             && rows.rows() >= enough
-            && classes <= self.longest_in_blocks()
+            && classes <= LONGEST_IN_BLOCKS
+            && self.sinks.is_none()
         {
             let mut in_order = InOrder {
                 masked: self,
@@ -124,6 +152,10 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
     }
 }
 
+/// How many classes rows have at most that are faster in blocks. (Measured with AVX2, of which a causal batch that sees half of its elements is the
+/// exception: 1.1 times the time at 49. With SSE2, all of [`FEW`] are as fast or faster.)
+const LONGEST_IN_BLOCKS: usize = FEW * 7 / 8;
+
 /// The work on rows that are told apart by their place in the batch.
 struct InOrder<'m, T, W> {
     masked: &'m Masked<'m, T, W>,
@@ -139,7 +171,8 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
     for InOrder<'_, V::Elem, W>
 {
     const LEAST: usize = 11;
-    type Prepared = W::Prepared<V>;
+    /// And the rows that have no class, if some have none.
+    type Prepared = (W::Prepared<V>, Option<V::Mask>);
 
     #[inline(always)]
     fn prepare(
@@ -147,7 +180,7 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
         simd: V::Simd,
         block: &mut Block<V, 2>,
         rows: &RowsMut<'a, V::Elem, 1>,
-    ) -> Option<W::Prepared<V>> {
+    ) -> Option<Self::Prepared> {
         let (index, classes) = (self.read, rows.classes());
         self.read += rows.rows().min(ROWS);
         block.read_first(simd, rows);
@@ -163,15 +196,17 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
         if self.masked.masks.causal.is_some() {
             let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
             for (k, x) in block.columns().iter_mut().enumerate() {
-                *x = V::select(is_beyond(simd, seen, k), lowest, *x);
+                *x = replaced(simd, is_beyond(simd, seen, k), lowest, *x);
             }
         }
-        self.masked.work.weigh_block(
+        let masked = masked_rows(simd, block.columns());
+        let prepared = self.masked.work.weigh_block(
             simd,
             block,
             #[inline(always)]
             |k, weights| weights.without(simd, is_beyond(simd, seen, k)),
-        )
+        )?;
+        Some((prepared, masked))
     }
 
     #[inline(always)]
@@ -180,10 +215,16 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
         simd: V::Simd,
         block: &mut Block<V, 2>,
         mut rows: RowsMut<'a, V::Elem, 1>,
-        prepared: W::Prepared<V>,
+        (prepared, masked): Self::Prepared,
     ) {
         self.done += rows.rows();
         self.masked.work.finish_block(simd, block, prepared);
+        if let Some(masked) = masked {
+            let result = V::splat(simd, self.masked.work.of_masked_row());
+            for x in block.columns() {
+                *x = replaced(simd, masked, result, *x);
+            }
+        }
         // The compiler would leave the stores alone out of line, each of them.
         simd.out_of_line(
             #[inline(always)]
@@ -212,6 +253,40 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
     }
 }
 
+/// The rows of a block that have neither a class that takes part nor NaN, of which there are some where a batch is padded; `None` for none. They become
+/// ordinary ones: not of equal elements, for where a probability is a power of two, the factors of all rows are looked at.
+#[inline(always)]
+fn masked_rows<V: Vector>(simd: V::Simd, columns: &mut [V]) -> Option<V::Mask> {
+    let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+    let mut max = lowest;
+    for &x in &*columns {
+        max = x.max(max);
+    }
+    if V::bits(max.eq(lowest)) == 0 {
+        return None;
+    }
+    // That may have dropped a NaN.
+    let nan = V::splat(simd, V::Elem::NAN);
+    for &x in &*columns {
+        max = V::select(x.is_nan(), nan, max);
+    }
+    let masked = max.eq(lowest);
+    let mut ordinary = V::splat(simd, V::Elem::ZERO);
+    for x in columns {
+        *x = replaced(simd, masked, ordinary, *x);
+        ordinary = V::constant(simd, -1.0);
+    }
+    Some(masked)
+}
+
+/// `other` where the mask is set, and elsewhere `x`, whose place in memory the result takes. (Of an element as it is, the compiler would make a masked store, which
+/// takes dozens of operations on AMD's processors. The maximum with `-inf` is `x`, NaN included.)
+#[inline(always)]
+fn replaced<V: Vector>(simd: V::Simd, mask: V::Mask, other: V, x: V) -> V {
+    let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+    V::select(mask, other, lowest.max(x))
+}
+
 /// The rows of which column `k` is beyond what they see.
 #[inline(always)]
 fn is_beyond<V: Vector>(simd: V::Simd, seen: V, k: usize) -> V::Mask {
@@ -219,19 +294,6 @@ fn is_beyond<V: Vector>(simd: V::Simd, seen: V, k: usize) -> V::Mask {
 }
 
 impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
-    /// How many classes rows have at most that are faster in blocks. (Measured: boolean masks are made columns by way of memory, and of a causal row a
-    /// block takes the elements too that it does not see.)
-    #[inline(always)]
-    fn longest_in_blocks(&self) -> usize {
-        if self.sinks.is_some() {
-            0
-        } else if self.masks.causal.is_some() || self.masks.flags.is_some() {
-            FEW / 2
-        } else {
-            FEW * 7 / 8
-        }
-    }
-
     /// Does a row that sees so many classes, of the first of which `known` may be the maximum of each lane. Returns the same of the
     /// next row, if that is `ahead`.
     #[inline(always)]
@@ -316,7 +378,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
                     #[inline(always)]
                     |k, [x, flag]| {
                         if has_rows {
-                            V::select(flag.eq(zero), lowest, x)
+                            replaced(simd, flag.eq(zero), lowest, x)
                         } else if flags[k] {
                             x
                         } else {
