@@ -1,5 +1,5 @@
 //! Compiles the crate and looks at the assembly of every kernel for every instruction set: no call
-//! in an inner loop, no operator left out of line, registers as wide as the instruction set has.
+//! in an inner loop, no operator left out of line, no store by a mask (AVX2), registers as wide as the instruction set has.
 //!
 //! Twice: without `std`, all in one unit, and as a user's release build has it: with the scalar path,
 //! which may call the standard library, and in several units. `cargo test --test inlining --
@@ -249,6 +249,9 @@ fn problems(function: &Function<'_>) -> Vec<String> {
             if instruction.is_vector_arithmetic() && !instruction.operands.contains(registers) {
                 problems.push(format!("a loop of {name} has {instruction:?}"));
             }
+        }
+        if loops.iter().flatten().any(|i| i.is_masked_store()) {
+            problems.push(format!("a loop of {name} has a masked store"));
         }
         let fused = loops.iter().flatten().any(|i| i.is_fused());
         let has_product = has_loops && !NO_PRODUCT.iter().any(|kernel| name.contains(kernel));

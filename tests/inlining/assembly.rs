@@ -24,6 +24,11 @@ impl<'a> Instruction<'a> {
         self.is_vector_arithmetic() && ["vfm", "vfnm"].iter().any(|k| self.name.starts_with(k))
     }
 
+    /// Whether it writes some lanes by a mask in a vector register, which takes AMD's processors dozens of operations.
+    pub fn is_masked_store(self) -> bool {
+        self.name.starts_with("vmaskmov") && self.operands.ends_with(')')
+    }
+
     /// Whether it reads or writes the stack: a spilled register, in a loop.
     pub fn uses_stack(self) -> bool {
         self.operands.contains("(%rsp") || self.operands.contains("(%rbp")
@@ -220,7 +225,7 @@ fn reached(edges: &[Vec<usize>], start: usize, end: Option<usize>) -> BTreeSet<u
 
 #[cfg(test)]
 mod tests {
-    use super::{aliases, functions};
+    use super::{Instruction, aliases, functions};
 
     /// A loop over rows: a call, a loop over vectors, a panic that is laid out behind, and a loop
     /// with a call in a block that is laid out behind it too.
@@ -279,6 +284,16 @@ same = switch
 	.long	.LBB2_1-.LJTI2_0
 	.long	.LBB2_2-.LJTI2_0
 ";
+
+    #[test]
+    fn tells_masked_stores_from_loads() {
+        let is_store = |operands| {
+            let name = "vmaskmovps";
+            Instruction { name, operands }.is_masked_store()
+        };
+        assert!(is_store("%ymm2, %ymm1, 32(%rcx)"));
+        assert!(!is_store("32(%rcx), %ymm1, %ymm2"));
+    }
 
     #[test]
     fn finds_functions_and_calls() {
