@@ -4,7 +4,7 @@ use crate::batch::BatchMut;
 use crate::element::Element;
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::backward::Backward;
 use crate::output::Output;
 use crate::shape::Shape;
 
@@ -119,7 +119,7 @@ impl Exec {
         dx: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
         let rows = BatchMut::new([y, dy], shape.into(), dx)?;
-        T::softmax_backward(self, SoftmaxBackward, rows)
+        T::softmax_backward(self, Backward, rows)
     }
 
     /// [`softmax_backward_in_place`] here.
@@ -133,7 +133,7 @@ impl Exec {
         shape: impl Into<Shape>,
     ) -> Result<(), Error> {
         let rows = BatchMut::over_second(y, dy, shape.into())?;
-        T::softmax_backward(self, SoftmaxBackward, rows)
+        T::softmax_backward(self, Backward, rows)
     }
 
     /// [`log_softmax_backward`] here.
@@ -148,7 +148,7 @@ impl Exec {
         dx: &mut (impl Output<T> + ?Sized),
     ) -> Result<(), Error> {
         let rows = BatchMut::new([y, dy], shape.into(), dx)?;
-        T::log_softmax_backward(self, LogSoftmaxBackward, rows)
+        T::log_softmax_backward(self, Backward, rows)
     }
 
     /// [`log_softmax_backward_in_place`] here.
@@ -162,6 +162,6 @@ impl Exec {
         shape: impl Into<Shape>,
     ) -> Result<(), Error> {
         let rows = BatchMut::over_second(y, dy, shape.into())?;
-        T::log_softmax_backward(self, LogSoftmaxBackward, rows)
+        T::log_softmax_backward(self, Backward, rows)
     }
 }

@@ -47,6 +47,7 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
     ///
     /// # Errors
     /// If the lengths differ, or are not those of a whole number of rows.
+    #[inline(always)]
     pub fn new(src: [&'a [E]; N], shape: Shape) -> Result<Self, Error> {
         let len = src[0].len();
         for other in src {
@@ -119,6 +120,7 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
     ///
     /// # Errors
     /// If the lengths differ, or are not those of a whole number of rows.
+    #[inline(always)]
     pub fn new(
         src: [&'a [E]; N],
         shape: Shape,

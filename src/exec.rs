@@ -93,6 +93,7 @@ impl Exec {
     }
 
     /// Runs a kernel over a batch; if its rows are few and long, threads share each.
+    #[inline]
     pub(crate) fn run_rows<R: Real, D: Tiled<R>, K>(
         self,
         kernel: &K,

@@ -206,6 +206,8 @@ mod output;
 mod outputs;
 #[cfg(feature = "rayon")]
 mod parallel;
+#[expect(unsafe_code, reason = "memory that is not initialised")]
+mod partly;
 mod reduce;
 mod row_state;
 #[expect(

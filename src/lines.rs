@@ -29,6 +29,7 @@ pub struct Layout {
 
 impl Layout {
     /// Of a slice of that length.
+    #[inline]
     pub fn new(shape: Shape, stride: Option<usize>, len: usize) -> Result<Self, Error> {
         let (classes, inner) = (shape.classes, shape.inner);
         let slab = classes.checked_mul(inner);

@@ -21,6 +21,7 @@ use crate::tile::{self, Tiled};
 pub(crate) const SERIAL_BELOW: usize = if cfg!(miri) { 64 } else { 120_000 };
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool.
+#[inline]
 pub(crate) fn spread<R: Real, D: Tiled<R>, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D::Dense, Output: Merge + Send> + Sync,

@@ -4,11 +4,11 @@
 //! sources (in place). The kernels see safe methods only.
 
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 
 use crate::element::Real;
 use crate::error::Error;
 use crate::outputs::RowOutputs;
+use crate::partly::Partly;
 use crate::simd::Vector;
 use crate::targets::{Answers, Distributions, Flat, Probs, Targets};
 
@@ -70,8 +70,8 @@ pub trait Columns<T: Real>: Split {
     const WRITES: bool;
     /// Elements in a row.
     fn classes(&self) -> usize;
-    /// Reads the columns of the first sixteen rows of a source: lane `r` of vector `k` is element `k` of row `r`, or 0 if there are
-    /// fewer rows. There are at least four `columns`, and as many as elements in a row.
+    /// Reads the columns of the first sixteen rows of a source, as many as there is room for, which is at least four: lane `r` of vector `k`
+    /// is element `k` of row `r`, or 0 if there are fewer rows.
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]);
     /// Writes them, as many rows as there are, if there is a destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
@@ -559,36 +559,25 @@ fn stride(classes: usize) -> u16 {
     classes as u16
 }
 
-/// Room for sixteen rows, where a batch has fewer or they are very short.
-struct Room<T>([MaybeUninit<T>; 16 * FEW]);
+/// Room for sixteen rows.
+type Sixteen<T> = Partly<T, { 16 * FEW }>;
 
-impl<T: Real> Room<T> {
-    fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; 16 * FEW])
-    }
-
-    /// As much of it as sixteen rows of `classes` take, at least four elements each. To write all of it would cost as much time as
-    /// some rows.
-    fn zeroed(&mut self, classes: usize) -> &mut [T] {
-        let room = &mut self.0[..16 * classes.max(4)];
-        for x in &mut *room {
-            x.write(T::ZERO);
-        }
-        // SAFETY: all of these elements have just been written.
-        unsafe { &mut *(core::ptr::from_mut(room) as *mut [T]) }
-    }
-
-    /// With these rows in it.
-    #[inline(never)]
-    fn with(&mut self, rows: &[T], classes: usize) -> &[T] {
-        let room = self.zeroed(classes);
-        let len = room.len().min(rows.len());
-        room[..len].copy_from_slice(&rows[..len]);
-        room
-    }
+/// Sixteen rows of zeros, of at least four elements each.
+fn sixteen<T: Real>(room: &mut Sixteen<T>, classes: usize) -> &mut [T] {
+    room.refill(T::ZERO, 16 * classes.max(4));
+    room
 }
 
-/// Reads the columns of sixteen rows, each with room for at least four elements.
+/// Sixteen rows, where a batch has fewer or they are very short: these ones, and zeros.
+#[inline(never)]
+fn with_zeros<'a, T: Real>(room: &'a mut Sixteen<T>, rows: &[T], classes: usize) -> &'a [T] {
+    let room = sixteen(room, classes);
+    let len = room.len().min(rows.len());
+    room[..len].copy_from_slice(&rows[..len]);
+    room
+}
+
+/// Reads as many columns of sixteen rows as there is room for, at least four.
 #[inline(always)]
 fn read_columns<V: Vector>(simd: V::Simd, src: &[V::Elem], classes: usize, columns: &mut [V]) {
     let stride = stride(classes);
@@ -597,7 +586,7 @@ fn read_columns<V: Vector>(simd: V::Simd, src: &[V::Elem], classes: usize, colum
         return;
     }
     let src = &src[..16 * classes];
-    for i in fours(classes) {
+    for i in fours(classes.min(columns.len())) {
         let four = &mut columns[i..].as_chunks_mut().0[0];
         V::load_columns(simd, &src[i..], stride, four);
     }
@@ -619,8 +608,8 @@ fn write_columns<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) 
 /// Writes the columns of fewer rows. Out of line, so that whole blocks need not make way for it.
 #[inline(never)]
 fn write_some<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) {
-    let mut room = Room::new();
-    let room = room.zeroed(classes);
+    let mut room = Partly::none();
+    let room = sixteen(&mut room, classes);
     write_columns(columns, room, classes);
     dst.copy_from_slice(&room[..dst.len()]);
 }
@@ -644,9 +633,13 @@ impl<T: Real, const N: usize> Columns<T> for Rows<'_, T, N> {
         // SAFETY: what is left of the source lies within the slice that it was made from. Nothing writes while the reference
         // lives, which is until this returns.
         let src = unsafe { core::slice::from_raw_parts(self.src[source], self.len) };
-        let mut room = Room::new();
+        let mut room = Partly::none();
         let enough = src.len() >= 15 * classes + classes.max(4);
-        let src = if enough { src } else { room.with(src, classes) };
+        let src = if enough {
+            src
+        } else {
+            with_zeros(&mut room, src, classes)
+        };
         read_columns(simd, src, classes, columns);
     }
 
@@ -799,31 +792,54 @@ impl<'a, T: Real> Row<'a, T, 1> {
         x
     }
 
-    /// Combines all vectors, in any order, `fill` where the last one is short.
+    /// Combines all vectors with what there is of `none`, in any order, `fill` where the last one is short.
     ///
     /// Four at a time, so that they need not wait for each other.
     #[inline(always)]
-    pub fn fold<V: Vector<Elem = T>>(&self, simd: V::Simd, fill: T, f: impl Fn(V, V) -> V) -> V {
-        let mut folded = [V::splat(simd, fill); 4];
+    pub fn fold<V: Vector<Elem = T>, A: Copy>(
+        &self,
+        simd: V::Simd,
+        fill: T,
+        none: A,
+        add: impl Fn(A, V) -> A,
+        merge: impl Fn(A, A) -> A,
+    ) -> A {
+        let mut folded = [none; 4];
         let blocks = self.len / V::LANES;
         for group in 0..blocks / 4 {
             let start = 4 * group * V::LANES;
             let four = self.range(start, start + 4 * V::LANES);
             for (i, folded) in folded.iter_mut().enumerate() {
                 let [x] = four.load(simd, i);
-                *folded = f(x, *folded);
+                *folded = add(*folded, x);
             }
         }
         let [mut a, b, c, d] = folded;
         for block in blocks / 4 * 4..blocks {
             let [x] = self.load(simd, block);
-            a = f(x, a);
+            a = add(a, x);
         }
         if !self.len.is_multiple_of(V::LANES) {
             let [x] = self.load_tail(simd, [fill]);
-            a = f(x, a);
+            a = add(a, x);
         }
-        f(f(a, b), f(c, d))
+        merge(merge(a, b), merge(c, d))
+    }
+
+    /// The maximum of each lane. A NaN may be dropped.
+    #[inline(always)]
+    pub fn max<V: Vector<Elem = T>>(&self, simd: V::Simd) -> V {
+        let lowest = T::NEG_INFINITY;
+        let none = V::splat(simd, lowest);
+        // A NaN in the second operand is kept.
+        self.fold(
+            simd,
+            lowest,
+            none,
+            #[inline(always)]
+            |max: V, x: V| x.max(max),
+            V::max,
+        )
     }
 
     /// Where the first element equal to `x` is.
@@ -886,6 +902,12 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
             len: end - start,
             lifetime: PhantomData,
         }
+    }
+
+    /// The elements of chunk `i`.
+    #[inline(always)]
+    pub fn chunk(&self, i: usize) -> Self {
+        self.range(i * CHUNK, self.len.min((i + 1) * CHUNK))
     }
 
     /// Vector `block` of every source.

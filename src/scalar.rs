@@ -9,7 +9,7 @@
 
 use crate::element::Real;
 use crate::kernel::MaskedRows;
-use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::backward::Backward;
 use crate::kernel::binary_cross_entropy::{BinaryCrossEntropy, ElementLosses};
 use crate::kernel::cross_entropy::{CrossEntropy, Data};
 use crate::kernel::elementwise::{Exp, Sigmoid};
@@ -475,7 +475,7 @@ impl<T: Real> Whole<T> {
     }
 }
 
-impl<T: Real> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for Backward<false> {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
             let mut dot = T::ZERO;
@@ -498,7 +498,7 @@ impl<T: Real> Scalar<RowsMut<'_, T, 2>> for SoftmaxBackward {
     }
 }
 
-impl<T: Real> Scalar<RowsMut<'_, T, 2>> for LogSoftmaxBackward {
+impl<T: Real> Scalar<RowsMut<'_, T, 2>> for Backward<true> {
     fn scalar(&self, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
             let sum = (0..row.len()).fold(T::ZERO, |sum, i| sum + row.get(1, i));

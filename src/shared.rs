@@ -1,6 +1,5 @@
 //! Few long rows on many threads: each row is cut into parts, which go through its steps together.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,8 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use crate::backend::{Backend, Isa, Operation};
 use crate::element::Real;
 use crate::helpers;
-use crate::kernel::row::RowWork;
-use crate::kernel::step::{Close, Found, OfPart, Open, Shared, Step};
+use crate::kernel::step::{Close, InSteps, OfPart, Open, Shared};
 use crate::kernel::tree::{Merge, split_point};
 use crate::parallel::{self, SERIAL_BELOW, helpers_for, lock, merged};
 use crate::rows::{CHUNK, Columns, Split};
@@ -28,6 +26,7 @@ const MAX_PARTS: usize = 64;
 
 /// Runs a kernel over a batch on the calling thread and the others of the caller's rayon pool: row by row, if they are
 /// long and fewer than the threads. (Rows that have to be copied stay on one thread each.)
+#[inline]
 pub(crate) fn spread<T: Real, D: Tiled<T>, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D::Dense, Output: Merge + Send> + Shared<D::Dense> + Sync,
@@ -76,7 +75,7 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
     let count = chunks.rows();
     let chunks_of_a_part = chunks_of_a_part(count, threads);
     let parts = count.div_ceil(chunks_of_a_part);
-    let team = Mutex::new(Team::new(chunks, chunks_of_a_part));
+    let team = Mutex::new(Team::new(chunks, chunks_of_a_part, &work));
     let progress = Progress::default();
     let run = || {
         let from_back = lock(&team).join();
@@ -113,12 +112,12 @@ fn one<D, K: Shared<D>>(isa: Isa, kernel: &K, data: D, threads: usize) -> K::Out
     let team = team.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Not silently, where a pool goes on after that.
     assert!(!team.has_failed, "a thread that shared a row panicked");
-    let close = Close {
+    let close = Close::<D, K> {
         kernel,
         work: &work,
         last: team.step,
     };
-    isa.run(&close, (PhantomData, rest))
+    isa.run(&close, rest)
 }
 
 /// Chunks of a part, a power of two: so parts are nodes of the tree over the chunks.
@@ -146,7 +145,7 @@ impl Progress {
     }
 
     /// Waits until another step begins: soon, unless the system has stopped a thread that works.
-    fn wait<R, T: Real>(&self, team: &Mutex<Team<R, T>>, step: usize) {
+    fn wait<T: Real, R, W: InSteps<T, R>>(&self, team: &Mutex<Team<T, R, W>>, step: usize) {
         for _ in 0..TRIES {
             if self.begun.load(Relaxed) != step {
                 return;
@@ -167,11 +166,11 @@ impl Progress {
 const TRIES: usize = if cfg!(miri) { 2 } else { 2000 };
 
 /// The parts of a row, and the step that they are at.
-struct Team<R, T: Real> {
+struct Team<T: Real, R, W: InSteps<T, R>> {
     parts: [Option<R>; MAX_PARTS],
     /// How many there are.
     count: usize,
-    step: Step<T>,
+    step: W::Step,
     /// Steps that have begun, and the end.
     begun: usize,
     /// Those that have not begun the step.
@@ -179,7 +178,7 @@ struct Team<R, T: Real> {
     /// How many have not done it.
     undone: usize,
     /// Of those that have.
-    found: [Option<Found<T>>; MAX_PARTS],
+    found: [Option<W::Found>; MAX_PARTS],
     is_over: bool,
     /// Whether a thread panicked.
     has_failed: bool,
@@ -188,17 +187,17 @@ struct Team<R, T: Real> {
 }
 
 /// What a thread does next.
-enum Task<R, T: Real> {
+enum Task<R, S> {
     /// A step of a part.
-    Part(usize, R, Step<T>),
+    Part(usize, R, S),
     /// Wait for the parts of others.
     Wait,
     Done,
 }
 
-impl<R: Columns<T>, T: Real> Team<R, T> {
+impl<T: Real, R: Columns<T>, W: InSteps<T, R>> Team<T, R, W> {
     /// Cuts a row.
-    fn new(row: R, chunks_of_a_part: usize) -> Self {
+    fn new(row: R, chunks_of_a_part: usize, work: &W) -> Self {
         let mut parts = [const { None }; MAX_PARTS];
         let (mut rest, mut count) = (row, 0);
         while rest.rows() > 0 {
@@ -209,7 +208,7 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
         Self {
             parts,
             count,
-            step: Step::Extent,
+            step: work.first(),
             begun: 0,
             left: 0..count,
             undone: count,
@@ -227,7 +226,7 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
         self.threads.is_multiple_of(2)
     }
 
-    fn take(&mut self, from_back: bool) -> Task<R, T> {
+    fn take(&mut self, from_back: bool) -> Task<R, W::Step> {
         if self.is_over {
             return Task::Done;
         }
@@ -241,7 +240,7 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
     }
 
     /// Takes a part back, and what it has found. The last one begins the next step: then it returns true.
-    fn give<W: RowWork<T>>(&mut self, i: usize, part: R, found: Found<T>, work: &W) -> bool {
+    fn give(&mut self, i: usize, part: R, found: W::Found, work: &W) -> bool {
         self.parts[i] = Some(part);
         self.found[i] = Some(found);
         self.undone -= 1;
@@ -250,11 +249,11 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
         }
         self.begun += 1;
         let found = merged(&mut self.found[..self.count]);
-        match found.and_then(|found| self.step.next(work, found)) {
+        match found.and_then(|found| work.next(self.step, found)) {
             Some(next) => {
                 self.step = next;
                 // Nothing is left to do where nothing is written.
-                self.is_over = !R::WRITES && next.is_last();
+                self.is_over = !R::WRITES && W::is_last(&next);
                 (self.left, self.undone) = (0..self.count, self.count);
             }
             None => self.is_over = true,
@@ -264,9 +263,9 @@ impl<R: Columns<T>, T: Real> Team<R, T> {
 }
 
 /// A part in the hands of a thread. If this is dropped, that thread panicked, and the others need not wait for it.
-struct InHand<'a, R, T: Real>(&'a Mutex<Team<R, T>>, &'a Progress);
+struct InHand<'a, T: Real, R, W: InSteps<T, R>>(&'a Mutex<Team<T, R, W>>, &'a Progress);
 
-impl<R, T: Real> Drop for InHand<'_, R, T> {
+impl<T: Real, R, W: InSteps<T, R>> Drop for InHand<'_, T, R, W> {
     fn drop(&mut self) {
         let mut team = lock(self.0);
         (team.is_over, team.has_failed) = (true, true);
@@ -289,11 +288,12 @@ mod tests {
     use crate::backend::{Backend, Isa};
     use crate::batch::BatchMut;
     use crate::helpers::tests::wait_until;
+    use crate::kernel::backward::{self, Backward};
     use crate::kernel::logsumexp::LogSumExp;
     use crate::kernel::row::{LeftOut, Ordinary, RowWork};
-    use crate::kernel::step::{OfPart, Step};
+    use crate::kernel::step::{InSteps, OfPart, Step, Weighing};
     use crate::kernel::weights::Extent;
-    use crate::rows::{CHUNK, Pass, Rows, RowsMut};
+    use crate::rows::{CHUNK, Columns, Pass, Recut as _, Rows, RowsMut};
     use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd, Vector};
 
@@ -301,31 +301,42 @@ mod tests {
         Backend::named("portable").unwrap().isa().unwrap()
     }
 
-    /// The sum of the weights of a row, by parts of so many chunks.
-    fn sum_by_parts(x: &[f32], chunks: usize) -> f64 {
-        let mut team = Team::new(Rows::flat(x), chunks);
+    /// The last step of a row, by parts of so many chunks.
+    fn last_step<R: Columns<f32>, W: InSteps<f32, R>>(row: R, chunks: usize, work: &W) -> W::Step {
+        let mut team = Team::new(row, chunks, work);
         let mut from_back = false;
         loop {
             // From both ends, as two threads take them.
             from_back = !from_back;
             match team.take(from_back) {
                 Task::Part(i, mut part, step) => {
-                    let of_part = OfPart {
-                        work: &LogSumExp,
-                        step,
-                        start: i * chunks * CHUNK,
-                    };
+                    let start = i * chunks * CHUNK;
+                    let of_part = OfPart { work, step, start };
                     let found = portable().run(&of_part, &mut part);
-                    team.give(i, part, found, &LogSumExp);
+                    team.give(i, part, found, work);
                 }
                 Task::Wait => unreachable!("nobody else has a part"),
-                Task::Done => break,
+                Task::Done => return team.step,
             }
         }
-        let Step::Results(_, _, (sum, ..)) = team.step else {
+    }
+
+    /// The sum of the weights of a row, by parts of so many chunks.
+    fn weights_by_parts(x: &[f32], chunks: usize) -> f64 {
+        let step = last_step(Rows::flat(x), chunks, &Weighing(LogSumExp));
+        let Step::Results(_, _, (sum, ..)) = step else {
             unreachable!("the row is an ordinary one");
         };
         sum
+    }
+
+    /// The sum of the products of a row with itself. A backward pass takes the same of `y` and `dy`.
+    fn products_by_parts(x: &[f32], chunks: usize) -> f64 {
+        let row = Rows::new([x, x], x.len()).unwrap().in_chunks();
+        let backward::Step::Results(total) = last_step(row, chunks, &Backward::<false>) else {
+            unreachable!("the sum is finite");
+        };
+        total
     }
 
     /// Before they are rounded to `f32`, where the order of additions hardly shows.
@@ -334,21 +345,23 @@ mod tests {
         let x: Vec<f32> = (0..70 * CHUNK)
             .map(|i| (i * 7919 % 10_007) as f32 / 500.0)
             .collect();
-        let mut shows = false;
-        for chunks in [2, 3, 29, 31, 32, 33, 45, 64] {
-            // The last chunk is a short one.
-            let x = &x[..chunks * CHUNK - 17];
-            let whole = sum_by_parts(x, chunks.next_power_of_two());
-            for part in [1, 2, 4, 8, 16, 32] {
-                if chunks.div_ceil(part) <= MAX_PARTS {
-                    let sum = sum_by_parts(x, part);
-                    assert_eq!(sum.to_bits(), whole.to_bits(), "{chunks} by {part}");
+        for sum_by_parts in [weights_by_parts, products_by_parts] {
+            let mut shows = false;
+            for chunks in [2, 3, 29, 31, 32, 33, 45, 64] {
+                // The last chunk is a short one.
+                let x = &x[..chunks * CHUNK - 17];
+                let whole = sum_by_parts(x, chunks.next_power_of_two());
+                for part in [1, 2, 4, 8, 16, 32] {
+                    if chunks.div_ceil(part) <= MAX_PARTS {
+                        let sum = sum_by_parts(x, part);
+                        assert_eq!(sum.to_bits(), whole.to_bits(), "{chunks} by {part}");
+                    }
                 }
+                // Parts that are no nodes of the tree.
+                shows |= sum_by_parts(x, 3).to_bits() != whole.to_bits();
             }
-            // Parts that are no nodes of the tree.
-            shows |= sum_by_parts(x, 3).to_bits() != whole.to_bits();
+            assert!(shows, "the order of additions does not show");
         }
-        assert!(shows, "the order of additions does not show");
     }
 
     #[test]

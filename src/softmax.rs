@@ -4,7 +4,7 @@ use crate::batch::BatchMut;
 use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::kernel::backward::{LogSoftmaxBackward, SoftmaxBackward};
+use crate::kernel::backward::Backward;
 use crate::kernel::masked::Masked;
 use crate::kernel::masked_backward::MaskedBackward;
 use crate::kernel::masks::{Causal, Masks};
@@ -338,43 +338,73 @@ impl<'a, T: Real> Softmax<'a, T> {
         self.log_probs_backward_of(BatchMut::over_second(y, dy, shape.into())?)
     }
 
-    // The kernels are in the table in `operations.rs`, which hands on to `Exec::run`. Options that are off cost nothing: kernels
-    // without them are others.
+    // The kernels are in the table in `operations.rs`, which hands on to `Exec`. Options that are off cost nothing: kernels without
+    // them are others.
 
+    #[inline]
     fn probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
-        self.check(&rows)?;
-        let masked_rows = self.masked_rows;
-        if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
-            let scale = self.folded_scale();
-            let kernel = self.masked(kernel::softmax::Softmax { masked_rows, scale });
-            return E::masked_softmax(self.exec, kernel, (rows, FirstRow(0)));
+        if self.has_options() {
+            return self.probs_with_options(rows);
         }
-        if self.is_scaled() {
-            let scale = self.folded_scale();
-            let kernel = kernel::softmax::Softmax { masked_rows, scale };
-            return E::scaled_softmax(self.exec, kernel, rows);
-        }
-        let scale = One;
+        self.plain_probs(rows)
+    }
+
+    #[inline]
+    fn plain_probs<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
+        let (masked_rows, scale) = (self.masked_rows, One);
         let kernel = kernel::softmax::Softmax { masked_rows, scale };
         E::softmax(self.exec, kernel, rows)
     }
 
-    fn log_probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
+    #[inline(never)]
+    fn probs_with_options<E: Element<Real = T>>(
+        self,
+        rows: BatchMut<'_, E, 1>,
+    ) -> Result<(), Error> {
         self.check(&rows)?;
-        let masked_rows = self.masked_rows;
+        let (masked_rows, scale) = (self.masked_rows, self.folded_scale());
+        let kernel = kernel::softmax::Softmax { masked_rows, scale };
         if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
-            let scale = self.folded_scale();
-            let kernel = self.masked(kernel::log_softmax::LogSoftmax { masked_rows, scale });
+            let kernel = self.masked(kernel);
+            return E::masked_softmax(self.exec, kernel, (rows, FirstRow(0)));
+        }
+        if self.is_scaled() {
+            return E::scaled_softmax(self.exec, kernel, rows);
+        }
+        self.plain_probs(rows)
+    }
+
+    #[inline]
+    fn log_probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
+        if self.has_options() {
+            return self.log_probs_with_options(rows);
+        }
+        self.plain_log_probs(rows)
+    }
+
+    #[inline]
+    fn plain_log_probs<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
+        let (masked_rows, scale) = (self.masked_rows, One);
+        let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
+        E::log_softmax(self.exec, kernel, rows)
+    }
+
+    #[inline(never)]
+    fn log_probs_with_options<E: Element<Real = T>>(
+        self,
+        rows: BatchMut<'_, E, 1>,
+    ) -> Result<(), Error> {
+        self.check(&rows)?;
+        let (masked_rows, scale) = (self.masked_rows, self.folded_scale());
+        let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
+        if self.is_by_row() || self.sinks.is_some() || self.mask.is_some() {
+            let kernel = self.masked(kernel);
             return E::masked_log_softmax(self.exec, kernel, (rows, FirstRow(0)));
         }
         if self.is_scaled() {
-            let scale = self.folded_scale();
-            let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
             return E::scaled_log_softmax(self.exec, kernel, rows);
         }
-        let scale = One;
-        let kernel = kernel::log_softmax::LogSoftmax { masked_rows, scale };
-        E::log_softmax(self.exec, kernel, rows)
+        self.plain_log_probs(rows)
     }
 
     fn probs_backward_of<E: Element<Real = T>>(
@@ -387,7 +417,7 @@ impl<'a, T: Real> Softmax<'a, T> {
             let kernel = MaskedBackward { masks, scale };
             return E::masked_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
-        E::softmax_backward(self.exec, SoftmaxBackward, rows)
+        E::softmax_backward(self.exec, Backward, rows)
     }
 
     fn log_probs_backward_of<E: Element<Real = T>>(
@@ -400,7 +430,7 @@ impl<'a, T: Real> Softmax<'a, T> {
             let kernel = MaskedBackward { masks, scale };
             return E::masked_log_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
-        E::log_softmax_backward(self.exec, LogSoftmaxBackward, rows)
+        E::log_softmax_backward(self.exec, Backward, rows)
     }
 
     /// Checks the options.
@@ -422,6 +452,24 @@ impl<'a, T: Real> Softmax<'a, T> {
             options::period("sinks", sinks.len().saturating_mul(rows_each), rows)?;
         }
         Ok(())
+    }
+
+    /// Whether there are any but that of masked rows. (A call for one short row has no time to look at each.)
+    #[inline]
+    fn has_options(&self) -> bool {
+        let Self {
+            logit_scale,
+            mask,
+            bool_mask,
+            causal,
+            sinks,
+            ..
+        } = self;
+        logit_scale.is_some()
+            || mask.is_some()
+            || bool_mask.is_some()
+            || causal.is_some()
+            || sinks.is_some()
     }
 
     /// Whether classes take part in some rows and not in others.

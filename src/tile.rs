@@ -61,6 +61,7 @@ pub trait Tiled<R: Real>: Split {
 }
 
 /// Runs a kernel over data, wherever it lies.
+#[inline]
 pub fn run<R: Real, D: Tiled<R>, K>(backend: Backend, kernel: &K, data: D) -> K::Output
 where
     K: Operation<D::Dense, Output: Merge>,

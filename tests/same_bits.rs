@@ -370,6 +370,77 @@ fn any_number_of_threads() {
     }
 }
 
+/// Backward passes of long rows, whose parts find a total that is not finite at first, or not at all.
+#[test]
+fn a_gradient_that_threads_share() {
+    const CLASSES: usize = 125_001;
+    const LAST: usize = CLASSES - 1;
+    const MIDDLE: usize = 100_000;
+    let pools = [2, 5].map(|threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap()
+    });
+    let owned = Owned::<f32>::new(1, CLASSES, Some("normal 3"));
+    let mut y = vec![1.0 / CLASSES as f32; CLASSES];
+    // These take no part in the backward pass of softmax.
+    for i in [0, MIDDLE, LAST] {
+        y[i] = 0.0;
+    }
+    let with = |elements: &[(usize, f32)]| {
+        let mut dy = owned.x.clone();
+        for &(i, element) in elements {
+            dy[i] = element;
+        }
+        dy
+    };
+    let (most, nan) = (f32::INFINITY, f32::NAN);
+    // And whether there are results.
+    let gradients = [
+        ("ordinary", with(&[]), true),
+        ("infinite first", with(&[(0, most)]), true),
+        (
+            "infinite at both ends",
+            with(&[(0, most), (LAST, -most)]),
+            true,
+        ),
+        ("large", with(&[(1, f32::MAX), (LAST - 1, f32::MAX)]), true),
+        ("NaN", with(&[(MIDDLE, nan)]), false),
+        (
+            "infinite of a likely class",
+            with(&[(MIDDLE + 1, most)]),
+            false,
+        ),
+        ("infinite, and NaN", with(&[(0, most), (LAST, nan)]), false),
+    ];
+    for (kind, dy, has_results) in gradients {
+        for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+            let backward = |log: bool, exec: Exec| {
+                let mut dx = vec![0.0; CLASSES];
+                if log {
+                    exec.log_softmax_backward(&y, &dy, CLASSES, &mut dx)
+                        .unwrap();
+                } else {
+                    exec.softmax_backward(&y, &dy, CLASSES, &mut dx).unwrap();
+                }
+                dx
+            };
+            for log in [false, true] {
+                let alone = backward(log, serial(backend));
+                if !log {
+                    assert_eq!(alone.iter().all(|dx| dx.is_finite()), has_results, "{kind}");
+                    assert!(!has_results || [0, MIDDLE, LAST].iter().all(|&i| alone[i] == 0.0));
+                }
+                for pool in &pools {
+                    let exec = Exec::new().backend(backend);
+                    let shared = pool.install(|| backward(log, exec));
+                    let bits = |dx: &[f32]| dx.iter().map(|dx| dx.to_bits()).collect::<Vec<_>>();
+                    assert!(bits(&shared) == bits(&alone), "{backend:?}, {kind}, {log}");
+                }
+            }
+        }
+    }
+}
+
 /// What may be where in a long row, whose parts know it one step after the other.
 #[test]
 fn a_row_that_threads_share() {

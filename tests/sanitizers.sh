@@ -95,7 +95,7 @@ address() {
     export RUSTFLAGS=-Zsanitizer=address
     step 'AddressSanitizer, the tests on every backend' \
         cargo +nightly test --tests --target "$host" --target-dir "$target/address" -- \
-        --skip inlined_by_default --skip inlined_without_std --skip within_the_bounds \
+        --skip inlined_with_all_types --skip inlined_without_std --skip within_the_bounds \
         --skip a_pool_that_cannot_be_made
     unset RUSTFLAGS
 }

@@ -101,10 +101,7 @@ impl<T: Real> BinaryCrossEntropy<T> {
                         let no = one - label;
                         // What the rounding of a soft label's complement leaves out.
                         let rest = (one - no) - label;
-                        canonical(
-                            simd,
-                            gradient(simd, x, label, [no, rest], &logistic, &scale),
-                        )
+                        canonical(simd, gradient(simd, label, [no, rest], &logistic, &scale))
                     },
                 );
                 V::sum_total(sum)
@@ -126,22 +123,12 @@ fn loss<V: Vector>(simd: V::Simd, x: V, label: V, logistic: &Logistic<V>) -> V {
 #[inline(always)]
 pub fn gradient<V: Vector>(
     simd: V::Simd,
-    x: V,
     yes: V,
     [no, rest]: [V; 2],
     logistic: &Logistic<V>,
     scale: &Factor<V>,
 ) -> V {
-    let negative = x.lt(V::splat(simd, V::Elem::ZERO));
-    let (large, small) = (logistic.large(simd), logistic.small(simd));
-    let of_yes = (
-        V::select(negative, small.0, large.0),
-        V::select(negative, small.1, large.1),
-    );
-    let of_no = (
-        V::select(negative, large.0, small.0),
-        V::select(negative, large.1, small.1),
-    );
+    let (of_yes, of_no) = (logistic.yes(), logistic.no());
     // What the roundings of a soft label's terms leave out is added to their low parts.
     let product = no * of_yes.0;
     let mut rest = rest * of_yes.0;

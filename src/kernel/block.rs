@@ -10,6 +10,7 @@ use super::total::Total;
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
+use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Peek, Row};
 use crate::simd::Vector;
 
@@ -21,15 +22,15 @@ const HALF: usize = ROWS / 2;
 
 /// How many rows are worth a block, of which the other lanes are idle: some that are as much work as what is done for a block at a
 /// time, and more if they are longer. (Measured; with few registers, rows one by one are slower than sixteen at once by more.)
-/// None are if they are longer than [`FEW`]: around 100 classes, rows one by one become as fast with AVX, and around 64 with SSE2
-/// (`cargo bench --bench ratios`).
+/// None are if they are longer than [`FEW`], or what the work says: around 100 classes, rows one by one become as fast with AVX, and around 64
+/// with SSE2 (`cargo bench --bench ratios`).
 pub fn enough<V: Vector, const N: usize, const C: usize, R, W: Work<V, R, N, C>>(
     classes: usize,
 ) -> usize
 where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    if !(V::BY_COLUMNS || W::OF_F64) || !(1..=FEW).contains(&classes) {
+    if !(V::BY_COLUMNS || W::OF_F64) || !(1..=W::LONGEST).contains(&classes) {
         return usize::MAX;
     }
     let least = if V::REGISTERS < 8 {
@@ -54,6 +55,8 @@ pub trait Work<
     const OF_F64: bool = false;
     /// As many very short rows take as much time as a block.
     const LEAST: usize;
+    /// Longer rows are faster one by one.
+    const LONGEST: usize = FEW;
     /// What is known of a block before its rows are finished.
     type Prepared;
     /// Reads the first sixteen rows, or as many as there are. `None`: they will be done one by one. Either way, the next call is for
@@ -114,8 +117,10 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     let enough = enough::<V, N, C, R, W>(rows.classes());
     if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
         let classes = rows.classes();
-        // A single block needs no second one, whose memory costs as much time to write as a row.
-        let mut blocks = [Block::new(simd, classes); 2];
+        let mut blocks = [Block::none(), Block::none()];
+        for block in &mut blocks {
+            block.clear(simd, classes);
+        }
         let (mut turn, mut waiting) = (0, None);
         // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
         while waiting.is_some() || rows.rows() >= enough {
@@ -176,77 +181,100 @@ pub fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
 
 /// The number of a column, as it stands in the lanes of what says which column is special to a row.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "columns are few")]
 pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
-    V::constant(simd, k as f64)
+    // Of 64 bits without a sign, x86 has no conversion.
+    V::constant(simd, f64::from(k as u32))
+}
+
+/// Column `k` of each.
+#[inline(always)]
+fn column_of<V: Vector, const C: usize>(columns: &[&mut [V]; C], k: usize) -> [V; C] {
+    core::array::from_fn(
+        #[inline(always)]
+        |source| columns[source][k],
+    )
 }
 
 /// Sixteen rows by columns: of each source, or of each and of what goes with it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Block<V: Vector, const C: usize = 1> {
-    columns: [[V; FEW]; C],
+    columns: Partly<V, FEW, C>,
     classes: usize,
     /// The sums of pairs of lanes.
-    sums: [V::Sum; HALF],
+    sums: Partly<V::Sum, HALF>,
 }
 
 impl<V: Vector, const C: usize> Block<V, C> {
-    /// Room for blocks of rows of that many classes.
+    /// Room, and nothing in it.
     #[inline(always)]
-    pub fn new(simd: V::Simd, classes: usize) -> Self {
+    pub fn none() -> Self {
         Self {
-            columns: [[V::splat(simd, V::Elem::ZERO); FEW]; C],
-            classes,
-            sums: [V::sum_zero(simd); HALF],
+            columns: Partly::none(),
+            classes: 0,
+            sums: Partly::none(),
         }
+    }
+
+    /// Makes room for rows of that many classes.
+    #[inline(always)]
+    pub fn clear(&mut self, simd: V::Simd, classes: usize) {
+        // They are read four at a time.
+        let zero = V::splat(simd, V::Elem::ZERO);
+        self.columns.refill(zero, classes.max(4));
+        self.sums.refill(V::sum_zero(simd), classes.min(HALF));
+        self.classes = classes;
     }
 
     /// Reads the first rows of the batch, which has as many sources.
     #[inline(always)]
     pub fn read(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
-        for (source, columns) in self.columns.iter_mut().enumerate() {
-            rows.read(simd, source, columns);
+        for source in 0..C {
+            rows.read(simd, source, self.columns.array_mut(source));
         }
     }
 
     /// Reads the first source alone.
     #[inline(always)]
     pub fn read_first(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
-        rows.read(simd, 0, &mut self.columns[0]);
+        rows.read(simd, 0, self.columns.array_mut(0));
     }
 
     /// Reads what goes with the source of the first rows, and has rows of its own.
     #[inline(always)]
     pub fn read_beside(&mut self, simd: V::Simd, rows: &impl Columns<V::Elem>) {
-        rows.read(simd, 0, &mut self.columns[C - 1]);
+        rows.read(simd, 0, self.columns.array_mut(C - 1));
     }
 
     /// The columns of the rows of the first source.
     #[inline(always)]
     pub fn columns(&mut self) -> &mut [V] {
-        &mut self.columns[0][..self.classes]
+        &mut self.columns.array_mut(0)[..self.classes]
     }
 
-    /// Column `k` of each.
+    /// Column `k` of each source.
     #[inline(always)]
     pub fn column(&self, k: usize) -> [V; C] {
         core::array::from_fn(
             #[inline(always)]
-            |source| self.columns[source][k],
+            |source| self.columns.array(source)[k],
         )
     }
 
     /// Puts what `f` makes of the sources in the place of the first.
     #[inline(always)]
     pub fn map(&mut self, mut f: impl FnMut(usize, [V; C]) -> V) {
-        for k in 0..self.classes {
-            self.columns[0][k] = f(k, self.column(k));
+        let classes = self.classes;
+        let columns = self.columns.firsts_mut(classes);
+        for k in 0..classes {
+            columns[0][k] = f(k, column_of(&columns, k));
         }
     }
 
     /// Writes the columns of the first source to the first rows of the batch.
     #[inline(always)]
     pub fn write(&self, simd: V::Simd, rows: &mut impl Columns<V::Elem>) {
-        rows.write(simd, &self.columns[0]);
+        rows.write(simd, self.columns.array(0));
     }
 
     /// The sum over each row of what `add` adds for column `k` of each source.
@@ -258,10 +286,11 @@ impl<V: Vector, const C: usize> Block<V, C> {
     ) -> [Wide<V::Elem>; ROWS] {
         self.sum_lanes(
             #[inline(always)]
-            |block, lane, end| {
-                let mut sum = V::sum_zero(simd);
-                for k in (lane..end).step_by(V::LANES) {
-                    sum = add(sum, k, block.column(k));
+            |columns, lane, end| {
+                let (mut sum, mut k) = (V::sum_zero(simd), lane);
+                while k < end {
+                    sum = add(sum, k, column_of(columns, k));
+                    k += V::LANES;
                 }
                 sum
             },
@@ -273,36 +302,36 @@ impl<V: Vector, const C: usize> Block<V, C> {
     #[inline(always)]
     fn sum_lanes(
         &mut self,
-        mut lane_sum: impl FnMut(&mut Self, usize, usize) -> V::Sum,
+        mut lane_sum: impl FnMut(&mut [&mut [V]; C], usize, usize) -> V::Sum,
     ) -> [Wide<V::Elem>; ROWS] {
+        let classes = self.classes;
+        let (columns, sums) = (&mut self.columns.firsts_mut(classes), &mut *self.sums);
         // A lane beyond the row adds nothing, neither here nor to the row alone.
-        let lanes = self.classes.min(V::LANES);
-        let mut left = lanes.min(HALF);
+        let lanes = classes.min(V::LANES);
+        let mut left = sums.len();
         // With one column in each lane, there are no loops over them.
-        if self.classes <= V::LANES {
-            for lane in 0..left {
-                let mut sum = lane_sum(self, lane, lane + 1);
+        if classes <= V::LANES {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let mut both = lane_sum(columns, lane, lane + 1);
                 let other = lane + HALF;
                 if other < lanes {
-                    sum = V::sum_merge(sum, lane_sum(self, other, other + 1));
+                    both = V::sum_merge(both, lane_sum(columns, other, other + 1));
                 }
-                self.sums[lane] = sum;
+                *sum = both;
             }
         } else {
-            let classes = self.classes;
-            for lane in 0..HALF {
-                let mut sum = lane_sum(self, lane, classes);
-                sum = V::sum_merge(sum, lane_sum(self, lane + HALF, classes));
-                self.sums[lane] = sum;
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let one = lane_sum(columns, lane, classes);
+                *sum = V::sum_merge(one, lane_sum(columns, lane + HALF, classes));
             }
         }
         for half in [4, 2, 1] {
             for i in half..left {
-                self.sums[i - half] = V::sum_merge(self.sums[i - half], self.sums[i]);
+                sums[i - half] = V::sum_merge(sums[i - half], sums[i]);
             }
             left = left.min(half);
         }
-        V::sum_lanes(self.sums[0])
+        V::sum_lanes(sums[0])
     }
 }
 
@@ -334,7 +363,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
     /// The column in which each row has its maximum first.
     #[inline(always)]
     pub fn top(&self, simd: V::Simd, max: V) -> V {
-        let columns = &self.columns[0];
+        let columns = self.columns.array(0);
         let mut top = max;
         for k in (0..self.classes).rev() {
             top = V::select(columns[k].eq(max), column(simd, k), top);
@@ -353,13 +382,14 @@ impl<V: Vector, const C: usize> Block<V, C> {
         let weigh = &Weigh::<V, false>::of_rows(simd, shifts);
         let sums = self.sum_lanes(
             #[inline(always)]
-            |block, lane, end| {
+            |columns, lane, end| {
                 let mut total = Total::<V>::new(simd);
-                let columns = (lane..end).step_by(V::LANES);
-                for (i, k) in columns.enumerate() {
-                    let x = &mut block.columns[0][k];
+                let (mut i, mut k) = (0, lane);
+                while k < end {
+                    let x = &mut columns[0][k];
                     let weights = weigh.weights(simd, *x);
                     total.add(i, leaf(k, x, weights));
+                    (i, k) = (i + 1, k + V::LANES);
                 }
                 total.lanes()
             },
@@ -387,7 +417,8 @@ mod tests {
         type Output = Vec<f64>;
 
         fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> Vec<f64> {
-            let mut block = Block::<S::F32>::new(simd, rows.classes());
+            let mut block = Block::<S::F32>::none();
+            block.clear(simd, rows.classes());
             block.read(simd, &rows);
             let columns = block.columns();
             let max = columns.iter().fold(columns[0], |max, &x| x.max(max));

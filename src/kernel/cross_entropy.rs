@@ -20,7 +20,7 @@ use super::entropy::Known;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::{Shift, Shifts};
-use super::step::{Open, Shared};
+use super::step::{Open, Shared, Weighing};
 use super::weights::{Extent, Factor, lightest, scale, scales};
 use super::wide::{Wide, WideFloat};
 use super::{MaskedRows, entropy, log, rounded, tree};
@@ -936,7 +936,7 @@ where
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
-    type Work = Toward<'a, T, PLAIN>;
+    type Work = Weighing<Toward<'a, T, PLAIN>>;
     type Rows = R;
     type Rest = O;
 
@@ -952,7 +952,7 @@ where
         };
         if let Some(work) = work {
             return Ok(Open {
-                work,
+                work: Weighing(work),
                 chunks: row.in_chunks(),
                 rest: outputs,
             });
@@ -968,7 +968,7 @@ where
     #[inline(always)]
     fn close<V: Vector<Elem = T>>(
         &self,
-        work: &Self::Work,
+        Weighing(work): &Self::Work,
         outcome: &Outcome<T>,
         mut outputs: O,
     ) -> Wide<T> {

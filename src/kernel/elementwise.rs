@@ -42,11 +42,7 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
                 [T::ZERO],
                 #[inline(always)]
                 |_, [x]: [T::Vector<S>; 1]| {
-                    let zero = T::Vector::splat(simd, T::ZERO);
-                    let logistic = Logistic::new(simd, x);
-                    let (large, small) = (logistic.large(simd), logistic.small(simd));
-                    let hi = T::Vector::select(x.lt(zero), small.0, large.0);
-                    let lo = T::Vector::select(x.lt(zero), small.1, large.1);
+                    let (hi, lo) = Logistic::new(simd, x).yes();
                     canonical(simd, hi + lo)
                 },
             );
@@ -61,9 +57,12 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
 /// rounding of `1 + e` is known exactly, and the remainder of the division where multiply-add is
 /// fused.
 #[derive(Clone, Copy, Debug)]
-pub struct Logistic<V> {
+pub struct Logistic<V: Vector> {
     /// `e^-|x|`
     pub e: V,
+    zero: V,
+    one: V,
+    is_negative: V::Mask,
     /// `1 + e`, rounded, and what that leaves out.
     sum: V,
     rest: V,
@@ -74,38 +73,41 @@ pub struct Logistic<V> {
 impl<V: Vector> Logistic<V> {
     #[inline(always)]
     pub fn new(simd: V::Simd, x: V) -> Self {
-        let one = V::splat(simd, V::Elem::ONE);
-        let e = exp(simd, V::splat(simd, V::Elem::ZERO) - x.abs());
+        let (zero, one) = (V::splat(simd, V::Elem::ZERO), V::splat(simd, V::Elem::ONE));
+        let e = exp(simd, zero - x.abs());
         let sum = one + e;
         Self {
             e,
+            zero,
+            one,
+            is_negative: x.lt(zero),
             sum,
             rest: e - (sum - one),
             inverse: one / sum,
         }
     }
 
-    /// The probability of the likelier answer.
+    /// The probability of "yes".
     #[inline(always)]
-    pub fn large(&self, simd: V::Simd) -> (V, V) {
-        self.quotient(simd, V::splat(simd, V::Elem::ONE))
+    pub fn yes(&self) -> (V, V) {
+        self.quotient(V::select(self.is_negative, self.e, self.one))
     }
 
-    /// The probability of the other one.
+    /// The probability of "no".
     #[inline(always)]
-    pub fn small(&self, simd: V::Simd) -> (V, V) {
-        self.quotient(simd, self.e)
+    pub fn no(&self) -> (V, V) {
+        self.quotient(V::select(self.is_negative, self.one, self.e))
     }
 
     /// The numerator divided by `1 + e`, as a sum.
     #[inline(always)]
-    fn quotient(&self, simd: V::Simd, numerator: V) -> (V, V) {
+    fn quotient(&self, numerator: V) -> (V, V) {
         let (hi, remainder) = if V::FUSED {
             let hi = numerator * self.inverse;
             (hi, hi.neg_mul_add(self.sum, numerator))
         } else {
             // What is left of this division cannot be told.
-            (numerator / self.sum, V::splat(simd, V::Elem::ZERO))
+            (numerator / self.sum, self.zero)
         };
         (hi, (remainder - hi * self.rest) * self.inverse)
     }

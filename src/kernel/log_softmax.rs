@@ -40,7 +40,7 @@ type Prepared<V> = (Shifts<V>, V, [Wide<<V as Vector>::Elem>; ROWS]);
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for LogSoftmax<S> {
     const OF_F64: bool = S::NONE;
-    const LEAST: usize = 6;
+    const LEAST: usize = 4;
     type Prepared = Prepared<V>;
 
     #[inline(always)]

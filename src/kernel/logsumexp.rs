@@ -7,7 +7,7 @@ use super::rounded;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::Shifts;
-use super::step::{Open, Shared};
+use super::step::{Open, Shared, Weighing};
 use super::weights::Extent;
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
@@ -32,7 +32,7 @@ struct Results<'a, T>(slice::IterMut<'a, T>);
 
 impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
     const OF_F64: bool = true;
-    const LEAST: usize = 6;
+    const LEAST: usize = 4;
     type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
 
     #[inline(always)]
@@ -133,7 +133,7 @@ impl<T: Real> RowWork<T> for LogSumExp {
 
 impl<'a, T: Real> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
     type Elem = T;
-    type Work = Self;
+    type Work = Weighing<Self>;
     type Rows = Rows<'a, T, 1>;
     type Rest = &'a mut [T];
 
@@ -142,14 +142,19 @@ impl<'a, T: Real> Shared<(Rows<'a, T, 1>, &'a mut [T])> for LogSumExp {
         (row, results): (Rows<'a, T, 1>, &'a mut [T]),
     ) -> Result<Open<(Rows<'a, T, 1>, &'a mut [T]), Self>, ()> {
         Ok(Open {
-            work: *self,
+            work: Weighing(*self),
             chunks: row.in_chunks(),
             rest: results,
         })
     }
 
     #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, _: &Self, outcome: &Outcome<T>, results: &'a mut [T]) {
+    fn close<V: Vector<Elem = T>>(
+        &self,
+        _: &Weighing<Self>,
+        outcome: &Outcome<T>,
+        results: &'a mut [T],
+    ) {
         results.fill(Self::of::<V>(outcome));
     }
 }

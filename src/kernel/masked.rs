@@ -25,6 +25,7 @@ use super::weights::Extent;
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
+use crate::partly::Partly;
 use crate::rows::{FEW, FirstRow, Pass, Peek as _, Row, RowMut, Rows, RowsMut, Split as _};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -115,23 +116,21 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
         let (classes, FirstRow(mut index)) = (rows.classes(), first);
         let enough =
             block::enough::<T::Vector<S>, 1, 2, RowsMut<'_, T, 1>, InOrder<'_, T, W>>(classes);
-        // A block by itself is worth it for very short rows only.
-        let enough = if classes > ROWS {
+        // A block by itself is not worth it for the longest.
+        let enough = if classes > 2 * ROWS {
             enough.max(2 * ROWS)
         } else {
             enough
         };
-        if T::Vector::<S>::BY_COLUMNS
-            && rows.rows() >= enough
-            && classes <= LONGEST_IN_BLOCKS
-            && self.sinks.is_none()
-        {
+        if T::Vector::<S>::BY_COLUMNS && rows.rows() >= enough && self.sinks.is_none() {
             let mut in_order = InOrder {
                 masked: self,
                 read: index,
                 done: index,
-                room: [T::ZERO; ROWS * FEW],
+                room: Partly::none(),
             };
+            let room = ROWS * classes.next_multiple_of(ROWS);
+            in_order.room.refill(T::ZERO, room);
             return block::each::<T::Vector<S>, _, _, 1, 2>(simd, rows, &mut in_order);
         }
         let looks_ahead =
@@ -152,10 +151,6 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
     }
 }
 
-/// How many classes rows have at most that are faster in blocks. (Measured with AVX2, of which a causal batch that sees half of its elements is the
-/// exception: 1.1 times the time at 49. With SSE2, all of [`FEW`] are as fast or faster.)
-const LONGEST_IN_BLOCKS: usize = FEW * 7 / 8;
-
 /// The work on rows that are told apart by their place in the batch.
 struct InOrder<'m, T, W> {
     masked: &'m Masked<'m, T, W>,
@@ -164,13 +159,16 @@ struct InOrder<'m, T, W> {
     /// That of the next row to be finished, in a block or alone.
     done: usize,
     /// For masks.
-    room: [T; ROWS * FEW],
+    room: Partly<T, { ROWS * FEW }>,
 }
 
 impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
     for InOrder<'_, V::Elem, W>
 {
-    const LEAST: usize = 11;
+    const LEAST: usize = 8;
+    /// (Measured with AVX2, of which a causal batch that sees half of its elements is the exception: 1.1 times the time at 49. With
+    /// SSE2, all short rows are as fast or faster.)
+    const LONGEST: usize = FEW * 7 / 8;
     /// And the rows that have no class, if some have none.
     type Prepared = (W::Prepared<V>, Option<V::Mask>);
 
@@ -317,7 +315,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         let logits = self.logits(index, classes, seen);
         let max = if let Some((max, known)) = known {
             let rest = row.part(known, seen);
-            rest.source().fold(simd, T::NEG_INFINITY, V::max).max(max)
+            rest.source().max::<V>(simd).max(max)
         } else {
             logits.write::<V, _>(simd, &mut row.part(0, seen))
         };
@@ -347,7 +345,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         index: usize,
-        room: &mut [T; ROWS * FEW],
+        room: &mut [T],
     ) {
         let classes = block.columns().len();
         let (zero, lowest) = (V::splat(simd, T::ZERO), V::splat(simd, T::NEG_INFINITY));
@@ -398,7 +396,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         simd: V::Simd,
         index: usize,
         classes: usize,
-        room: &'r mut [T; ROWS * FEW],
+        room: &'r mut [T],
     ) -> Option<Rows<'r, T, 1>> {
         let (mask, _) = self.mask?;
         if mask.len() == classes {
@@ -428,7 +426,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         simd: V::Simd,
         index: usize,
         classes: usize,
-        room: &'r mut [T; ROWS * FEW],
+        room: &'r mut [T],
     ) -> Option<Rows<'r, T, 1>> {
         let flags = self.masks.flags?;
         if flags.len() == classes {
@@ -477,7 +475,7 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
 fn made<V: Vector>(
     simd: V::Simd,
     classes: usize,
-    room: &mut [V::Elem; ROWS * FEW],
+    room: &mut [V::Elem],
     make: impl Fn(usize, usize) -> V,
 ) -> Rows<'_, V::Elem, 1> {
     // So that each vector is stored at once.
@@ -536,7 +534,7 @@ impl<T: Real> Logits<'_, T> {
         );
         let Some((mask, factor)) = self.mask else {
             let Some(flags) = flags else {
-                return row.source().fold(simd, T::NEG_INFINITY, V::max);
+                return row.source().max::<V>(simd);
             };
             return map_max(
                 simd,

@@ -3,7 +3,8 @@
 use super::tree::{self, Merge};
 use super::wide::Wide;
 use crate::element::Real;
-use crate::rows::{Pass, Rows, Split};
+use crate::element::sealed::Float as _;
+use crate::rows::{Pass as _, Row, Rows, Split as _};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The sum of all elements, before it is rounded.
@@ -63,34 +64,45 @@ impl<T: Real> Kernel<Rows<'_, T, 1>> for Max {
     fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, T, 1>) -> Largest<T> {
         let mut largest = Largest(T::NEG_INFINITY);
         for row in rows {
-            let mut nan = T::Vector::splat(simd, T::ZERO).is_nan();
-            row.visit(
-                simd,
-                [T::ZERO],
-                #[inline(always)]
-                |[x]: [T::Vector<S>; 1]| {
-                    nan = T::Vector::or(nan, x.is_nan());
-                },
-            );
-            let max = row
-                .fold(simd, T::NEG_INFINITY, T::Vector::<S>::max)
-                .reduce_max();
-            largest = largest.merge(Largest(if T::Vector::<S>::bits(nan) != 0 {
-                T::NAN
-            } else if max == T::ZERO {
-                // The vector maximum takes any zero: look whether there is a positive one.
-                let positive = (0..row.len()).any(
-                    #[inline(always)]
-                    |i| {
-                        let x = row.get(0, i).to_f64();
-                        x == 0.0 && x.is_sign_positive()
-                    },
-                );
-                if positive { T::ZERO } else { -T::ZERO }
-            } else {
-                max
-            }));
+            let max = largest_of::<T::Vector<S>>(simd, row);
+            largest = largest.merge(Largest(max));
         }
         largest
     }
+}
+
+/// The largest element of a row, NaN if there is one.
+#[inline(always)]
+fn largest_of<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> V::Elem {
+    let lowest = V::Elem::NEG_INFINITY;
+    let none = V::splat(simd, lowest);
+    let (max, nan) = row.fold(
+        simd,
+        lowest,
+        (none, none.is_nan()),
+        #[inline(always)]
+        |(max, nan), x: V| (x.max(max), V::or(nan, x.is_nan())),
+        #[inline(always)]
+        |(a, nan_in_a), (b, nan_in_b)| (a.max(b), V::or(nan_in_a, nan_in_b)),
+    );
+    if V::bits(nan) != 0 {
+        return V::Elem::NAN;
+    }
+    let max = max.reduce_max();
+    if max == V::Elem::ZERO {
+        // The vector maximum takes any zero: look whether there is a positive one.
+        let is_positive = (0..row.len()).any(
+            #[inline(always)]
+            |i| {
+                let x = row.get(0, i).to_f64();
+                x == 0.0 && x.is_sign_positive()
+            },
+        );
+        return if is_positive {
+            V::Elem::ZERO
+        } else {
+            -V::Elem::ZERO
+        };
+    }
+    max
 }

@@ -30,7 +30,7 @@ use super::entropy::Known;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
 use super::shift::{Shift, Shifts};
-use super::step::{Open, Shared};
+use super::step::{Open, Shared, Weighing};
 use super::weights::{Extent, Factor};
 use super::wide::{Wide, WideFloat};
 use super::{entropy, rounded, tree};
@@ -987,7 +987,7 @@ where
     R: Columns<T> + Peek<T, 1> + Recut,
 {
     type Elem = T;
-    type Work = Toward<'a, T>;
+    type Work = Weighing<Toward<'a, T>>;
     type Rows = R;
     type Rest = RowOutputs<'a, T>;
 
@@ -997,7 +997,7 @@ where
     ) -> Result<Open<SoftData<'a, R, T>, Self>, Wide<T>> {
         if let Some(work) = self.toward(&answers, 0, outputs.wanted()) {
             return Ok(Open {
-                work,
+                work: Weighing(work),
                 chunks: row.in_chunks(),
                 rest: outputs,
             });
@@ -1013,7 +1013,7 @@ where
     #[inline(always)]
     fn close<V: Vector<Elem = T>>(
         &self,
-        work: &Self::Work,
+        Weighing(work): &Self::Work,
         outcome: &Outcome<T>,
         mut outputs: Self::Rest,
     ) -> Wide<T> {

@@ -30,7 +30,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
     const OF_F64: bool = S::NONE;
-    const LEAST: usize = 9;
+    const LEAST: usize = 5;
     type Prepared = <Self as OfBlock<V::Elem>>::Prepared<V>;
 
     #[inline(always)]

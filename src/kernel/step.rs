@@ -17,8 +17,8 @@ use crate::simd::{Kernel, Simd, Vector};
 /// A kernel one of whose rows threads can share.
 pub trait Shared<D>: Kernel<D> {
     type Elem: Real;
-    type Work: RowWork<Self::Elem> + Sync;
-    type Rows: Columns<Self::Elem> + Peek<Self::Elem, 1>;
+    type Work: InSteps<Self::Elem, Self::Rows>;
+    type Rows: Columns<Self::Elem>;
     /// What goes with the row.
     type Rest;
 
@@ -29,10 +29,14 @@ pub trait Shared<D>: Kernel<D> {
     fn close<V: Vector<Elem = Self::Elem>>(
         &self,
         work: &Self::Work,
-        outcome: &Outcome<Self::Elem>,
+        outcome: &OutcomeOf<D, Self>,
         rest: Self::Rest,
     ) -> Self::Output;
 }
+
+/// What a row that a kernel shares turned out to be.
+pub type OutcomeOf<D, K> =
+    <<K as Shared<D>>::Work as InSteps<<K as Shared<D>>::Elem, <K as Shared<D>>::Rows>>::Outcome;
 
 /// Where rows are read and written, nothing goes with them, and the kernel itself says what to do.
 impl<'a, T: Real, K> Shared<RowsMut<'a, T, 1>> for K
@@ -40,11 +44,33 @@ where
     K: Kernel<RowsMut<'a, T, 1>, Output = ()> + RowWork<T> + Copy + Sync,
 {
     type Elem = T;
-    type Work = Self;
+    type Work = Weighing<Self>;
     type Rows = RowsMut<'a, T, 1>;
     type Rest = ();
 
     fn open(&self, row: RowsMut<'a, T, 1>) -> Result<Open<RowsMut<'a, T, 1>, Self>, ()> {
+        Ok(Open {
+            work: Weighing(*self),
+            chunks: row.in_chunks(),
+            rest: (),
+        })
+    }
+
+    #[inline(always)]
+    fn close<V: Vector<Elem = T>>(&self, _: &Weighing<Self>, _: &Outcome<T>, (): ()) {}
+}
+
+/// The same of two sources.
+impl<'a, T: Real, K> Shared<RowsMut<'a, T, 2>> for K
+where
+    K: Kernel<RowsMut<'a, T, 2>, Output = ()> + InSteps<T, RowsMut<'a, T, 2>, Outcome = ()> + Copy,
+{
+    type Elem = T;
+    type Work = Self;
+    type Rows = RowsMut<'a, T, 2>;
+    type Rest = ();
+
+    fn open(&self, row: RowsMut<'a, T, 2>) -> Result<Open<RowsMut<'a, T, 2>, Self>, ()> {
         Ok(Open {
             work: *self,
             chunks: row.in_chunks(),
@@ -53,7 +79,33 @@ where
     }
 
     #[inline(always)]
-    fn close<V: Vector<Elem = T>>(&self, _: &Self, _: &Outcome<T>, (): ()) {}
+    fn close<V: Vector<Elem = T>>(&self, _: &Self, (): &(), (): ()) {}
+}
+
+/// Work on a row in steps: each part of it does a step by itself, and all parts have done one before the next begins.
+pub trait InSteps<T: Real, R>: Sync {
+    /// What the parts of a row are to do next, knowing what all of them have found.
+    type Step: Copy + Send;
+    /// What a part finds in a step.
+    type Found: Merge + Send;
+    /// What the row turns out to be.
+    type Outcome;
+
+    fn first(&self) -> Self::Step;
+    /// The step after this one, in which the parts have found that. `None` if this was the last.
+    fn next(&self, step: Self::Step, found: Self::Found) -> Option<Self::Step>;
+    /// Whether it is the last one, in which results are written.
+    fn is_last(step: &Self::Step) -> bool;
+    /// A step of the part of a row that begins at `start`.
+    fn of_part<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        step: Self::Step,
+        part: &mut R,
+        start: usize,
+    ) -> Self::Found;
+    /// What the row turned out to be, if this was the last step.
+    fn outcome<V: Vector<Elem = T>>(&self, last: Self::Step) -> Self::Outcome;
 }
 
 /// A row that threads are to share.
@@ -66,7 +118,7 @@ pub struct Open<D, K: Shared<D> + ?Sized> {
     pub rest: K::Rest,
 }
 
-/// What the parts of a row are to do next, knowing what all of them have found.
+/// A step of a row that is weighed.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<T: Float> {
     /// Find the largest element.
@@ -83,7 +135,7 @@ pub enum Step<T: Float> {
     Special(Extent<T>),
 }
 
-/// What a part has found in a step.
+/// What a part of one has found.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<T: Float> {
     Extent(Extent<T>),
@@ -107,122 +159,145 @@ impl<T: Real> Merge for Found<T> {
     }
 }
 
-impl<T: Real> Step<T> {
-    /// The step after this one, in which the parts have found that. `None` if this was the last.
-    pub fn next<W: RowWork<T>>(self, work: &W, found: Found<T>) -> Option<Self> {
-        let next = match (self, found) {
-            (Self::Extent, Found::Extent(Extent::Finite(max))) => match work.left_out() {
-                LeftOut::Nothing => Self::Weights(max, (NONE, max)),
-                LeftOut::Maximum => Self::Maximum(max),
-                LeftOut::Real(i, x) => Self::Weights(max, (i, x)),
+/// Work on rows that are weighed.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighing<W>(pub W);
+
+impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W> {
+    type Step = Step<T>;
+    type Found = Found<T>;
+    type Outcome = Outcome<T>;
+
+    fn first(&self) -> Step<T> {
+        Step::Extent
+    }
+
+    fn next(&self, step: Step<T>, found: Found<T>) -> Option<Step<T>> {
+        let next = match (step, found) {
+            (Step::Extent, Found::Extent(Extent::Finite(max))) => match self.0.left_out() {
+                LeftOut::Nothing => Step::Weights(max, (NONE, max)),
+                LeftOut::Maximum => Step::Maximum(max),
+                LeftOut::Real(i, x) => Step::Weights(max, (i, x)),
             },
-            (Self::Extent, Found::Extent(Extent::Infinite)) => Self::Nan,
-            (_, Found::Extent(extent)) => Self::Special(extent),
-            (Self::Maximum(max), Found::Maximum(i)) => Self::Weights(max, (i, max)),
+            (Step::Extent, Found::Extent(Extent::Infinite)) => Step::Nan,
+            (_, Found::Extent(extent)) => Step::Special(extent),
+            (Step::Maximum(max), Found::Maximum(i)) => Step::Weights(max, (i, max)),
             // The sum does not tell of what is left out.
-            (Self::Weights(_, (_, x)), Found::Weights(sum, ..)) if sum.is_nan() || x.is_nan() => {
-                Self::Special(Extent::Nan)
+            (Step::Weights(_, (_, x)), Found::Weights(sum, ..)) if sum.is_nan() || x.is_nan() => {
+                Step::Special(Extent::Nan)
             }
-            (Self::Weights(max, left_out), Found::Weights(sum, beside, heaviest)) => {
-                Self::Results(max, left_out, (sum, beside, heaviest))
+            (Step::Weights(max, left_out), Found::Weights(sum, beside, heaviest)) => {
+                Step::Results(max, left_out, (sum, beside, heaviest))
             }
             _ => return None,
         };
         Some(next)
     }
 
-    /// Whether it is the last one, in which results are written.
-    pub fn is_last(&self) -> bool {
-        matches!(self, Self::Results(..) | Self::Special(_))
+    fn is_last(step: &Step<T>) -> bool {
+        matches!(step, Step::Results(..) | Step::Special(_))
     }
 
-    /// What the row turned out to be, if this is the last step.
     #[inline(always)]
-    fn outcome<V: Vector<Elem = T>>(&self, scale: &Scale<T>) -> Outcome<T> {
-        match *self {
-            Self::Results(max, (index, x), (sum, beside, heaviest)) => {
-                let shift = Shift::new::<V>(max, scale);
-                Outcome::Ordinary(Ordinary {
-                    top: 0,
-                    shift,
-                    sum,
-                    beside,
-                    heaviest,
-                    apart: Apart::new::<V>(&shift, index, x),
-                })
-            }
-            Self::Special(extent) => Outcome::Special(extent, 0),
-            _ => Outcome::Special(Extent::Nan, 0),
-        }
-    }
-}
-
-/// A step of the part of a row that begins at `start`.
-#[derive(Debug)]
-pub struct OfPart<'a, W, T: Float> {
-    pub work: &'a W,
-    pub step: Step<T>,
-    pub start: usize,
-}
-
-impl<T: Real, W: RowWork<T>, R: Peek<T, 1>> Kernel<&mut R> for OfPart<'_, W, T> {
-    type Output = Found<T>;
-
-    #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, part: &mut R) -> Found<T> {
+    fn of_part<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        step: Step<T>,
+        part: &mut R,
+        start: usize,
+    ) -> Found<T> {
         let mut part = part.whole();
-        match self.step {
-            Step::Extent => Found::Extent(extent::<T::Vector<S>>(simd, part.source(), None)),
-            Step::Nan if has_nan::<T::Vector<S>>(simd, part.source()) => Found::Extent(Extent::Nan),
+        match step {
+            Step::Extent => Found::Extent(extent::<V>(simd, part.source(), None)),
+            Step::Nan if has_nan::<V>(simd, part.source()) => Found::Extent(Extent::Nan),
             Step::Nan => Found::Extent(Extent::Infinite),
             Step::Maximum(max) => {
-                let at = part.source().find::<T::Vector<S>>(simd, max);
+                let at = part.source().find::<V>(simd, max);
                 Found::Maximum(at.map_or(
                     usize::MAX,
                     #[inline(always)]
-                    |i| self.start + i,
+                    |i| start + i,
                 ))
             }
             Step::Weights(max, (left_out, _)) => {
-                let shift = Shift::new::<T::Vector<S>>(max, &self.work.scale());
-                let left_out = left_out.wrapping_sub(self.start);
-                let work = self.work;
+                let shift = Shift::new::<V>(max, &self.0.scale());
+                let left_out = left_out.wrapping_sub(start);
                 let ahead = Row::empty();
-                let (weighed, beside) = work
-                    .weigh::<T::Vector<S>, _>(simd, &mut part, self.start, &shift, left_out, ahead);
+                let (weighed, beside) = self
+                    .0
+                    .weigh::<V, _>(simd, &mut part, start, &shift, left_out, ahead);
                 Found::Weights(weighed.sum, beside, weighed.heaviest)
             }
             Step::Results(..) | Step::Special(_) => {
-                match self.step.outcome::<T::Vector<S>>(&self.work.scale()) {
+                match outcome::<V>(step, &self.0.scale()) {
                     Outcome::Ordinary(row) => {
-                        self.work
-                            .write_results::<T::Vector<S>, _>(simd, &mut part, self.start, &row);
+                        self.0.write_results::<V, _>(simd, &mut part, start, &row);
                     }
-                    Outcome::Special(extent, _) => self.work.special(&mut part, self.start, extent),
+                    Outcome::Special(extent, _) => self.0.special(&mut part, start, extent),
                 }
                 Found::Nothing
             }
         }
     }
+
+    #[inline(always)]
+    fn outcome<V: Vector<Elem = T>>(&self, last: Step<T>) -> Outcome<T> {
+        outcome::<V>(last, &self.0.scale())
+    }
+}
+
+/// What a row turned out to be whose last step this is.
+#[inline(always)]
+fn outcome<V: Vector>(last: Step<V::Elem>, scale: &Scale<V::Elem>) -> Outcome<V::Elem> {
+    match last {
+        Step::Results(max, (index, x), (sum, beside, heaviest)) => {
+            let shift = Shift::new::<V>(max, scale);
+            Outcome::Ordinary(Ordinary {
+                top: 0,
+                shift,
+                sum,
+                beside,
+                heaviest,
+                apart: Apart::new::<V>(&shift, index, x),
+            })
+        }
+        Step::Special(extent) => Outcome::Special(extent, 0),
+        _ => Outcome::Special(Extent::Nan, 0),
+    }
+}
+
+/// A step of the part of a row that begins at `start`.
+pub struct OfPart<'a, T: Real, R, W: InSteps<T, R>> {
+    pub work: &'a W,
+    pub step: W::Step,
+    pub start: usize,
+}
+
+impl<T: Real, R, W: InSteps<T, R>> Kernel<&mut R> for OfPart<'_, T, R, W> {
+    type Output = W::Found;
+
+    #[inline(always)]
+    fn simd<S: Simd>(&self, simd: S, part: &mut R) -> W::Found {
+        self.work
+            .of_part::<T::Vector<S>>(simd, self.step, part, self.start)
+    }
 }
 
 /// The end of the work on a row whose last step this is.
-#[derive(Debug)]
-pub struct Close<'a, K, W, T: Float> {
+pub struct Close<'a, D, K: Shared<D>> {
     pub kernel: &'a K,
-    pub work: &'a W,
-    pub last: Step<T>,
+    pub work: &'a K::Work,
+    pub last: <K::Work as InSteps<K::Elem, K::Rows>>::Step,
 }
 
-impl<D, K: Shared<D>> Kernel<(core::marker::PhantomData<D>, K::Rest)>
-    for Close<'_, K, K::Work, K::Elem>
-{
+impl<D, K: Shared<D>> Kernel<K::Rest> for Close<'_, D, K> {
     type Output = K::Output;
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, _: S, (_, rest): (core::marker::PhantomData<D>, K::Rest)) -> K::Output {
-        let scale = self.work.scale();
-        let outcome = self.last.outcome::<<K::Elem as Float>::Vector<S>>(&scale);
+    fn simd<S: Simd>(&self, _: S, rest: K::Rest) -> K::Output {
+        let outcome = self
+            .work
+            .outcome::<<K::Elem as Float>::Vector<S>>(self.last);
         self.kernel
             .close::<<K::Elem as Float>::Vector<S>>(self.work, &outcome, rest)
     }

@@ -130,7 +130,7 @@ impl<T: Real> WeightedBinary<'_, T> {
                             // A share of 0 is 0, of an infinite logit too.
                             let against = V::select(against.eq(zero), zero, against * x.abs());
                             let loss = (yes + no).mul_add(ln_1p(simd, logistic.e), against);
-                            let grad = gradient(simd, x, yes, [no, zero], &logistic, &scale);
+                            let grad = gradient(simd, yes, [no, zero], &logistic, &scale);
                             let mut loss = share(zero, weight, loss);
                             let mut grad = share(zero, weight, grad) + zero;
                             let counts = lanes(simd, ignored, at, zero).eq(zero);

@@ -61,13 +61,12 @@ pub fn extent<V: Vector>(
     let max = match max {
         Some(max) => {
             debug_assert!(
-                max.reduce_max() == row.fold(simd, lowest, V::max).reduce_max()
-                    || has_nan::<V>(simd, row),
+                max.reduce_max() == row.max::<V>(simd).reduce_max() || has_nan::<V>(simd, row),
                 "the maximum of another row"
             );
             max
         }
-        None => row.fold(simd, lowest, V::max),
+        None => row.max::<V>(simd),
     };
     let max = max.reduce_max();
     if lowest < max && max < V::Elem::INFINITY {
