@@ -104,7 +104,7 @@ impl<T: Copy + fmt::Debug, const N: usize, const C: usize> fmt::Debug for Partly
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::Partly;
 

@@ -70,10 +70,11 @@ pub trait Columns<T: Real>: Split {
     const WRITES: bool;
     /// Elements in a row.
     fn classes(&self) -> usize;
-    /// Reads the columns of the first sixteen rows of a source, as many as there is room for, which is at least four: lane `r` of vector `k`
-    /// is element `k` of row `r`, or 0 if there are fewer rows.
+    /// Reads the columns of the first sixteen rows of a source, as many as rows have elements and as there is room for, which is at least
+    /// four: lane `r` of vector `k` is element `k` of row `r`, or 0 if there are fewer rows. What is in further columns is not said.
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]);
-    /// Writes them, as many rows as there are, if there is a destination.
+    /// Writes as many columns as rows have elements, which are there, and four at least, to as many rows as there are, if there is a
+    /// destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
 }
 

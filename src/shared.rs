@@ -330,10 +330,10 @@ mod tests {
         sum
     }
 
-    /// The sum of the products of a row with itself. A backward pass takes the same of `y` and `dy`.
-    fn products_by_parts(x: &[f32], chunks: usize) -> f64 {
+    /// What a backward pass sums where `y` and `dy` are the same, by parts.
+    fn total_by_parts<const LOG: bool>(x: &[f32], chunks: usize) -> f64 {
         let row = Rows::new([x, x], x.len()).unwrap().in_chunks();
-        let backward::Step::Results(total) = last_step(row, chunks, &Backward::<false>) else {
+        let backward::Step::Results(total) = last_step(row, chunks, &Backward::<LOG>) else {
             unreachable!("the sum is finite");
         };
         total
@@ -345,7 +345,11 @@ mod tests {
         let x: Vec<f32> = (0..70 * CHUNK)
             .map(|i| (i * 7919 % 10_007) as f32 / 500.0)
             .collect();
-        for sum_by_parts in [weights_by_parts, products_by_parts] {
+        for sum_by_parts in [
+            weights_by_parts,
+            total_by_parts::<false>,
+            total_by_parts::<true>,
+        ] {
             let mut shows = false;
             for chunks in [2, 3, 29, 31, 32, 33, 45, 64] {
                 // The last chunk is a short one.

@@ -454,7 +454,7 @@ impl<'a, T: Real> Softmax<'a, T> {
         Ok(())
     }
 
-    /// Whether there are any but that of masked rows. (A call for one short row has no time to look at each.)
+    /// Whether there are any but that of masked rows, which take no preparation. (A call for one short row has no time to check them.)
     #[inline]
     fn has_options(&self) -> bool {
         let Self {
@@ -463,7 +463,8 @@ impl<'a, T: Real> Softmax<'a, T> {
             bool_mask,
             causal,
             sinks,
-            ..
+            exec: _,
+            masked_rows: _,
         } = self;
         logit_scale.is_some()
             || mask.is_some()

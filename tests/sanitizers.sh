@@ -161,9 +161,10 @@ miri() {
         return
     fi
     note 'left out: avx512, whose maxima and comparisons Miri does not know (what it does with its many'
-    note 'registers runs on avx2); every test but those of memory and of helpers'
+    note 'registers runs on avx2); every test but those of memory, of helpers and of src/partly.rs'
     step 'Miri, scalar and portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
     step 'Miri, scalar and portable, copies' matched interpret '' --test memory every_call_on_rows_that_are_copied
+    step 'Miri, arrays that are partly written' matched interpret '' --lib partly
     export RUSTFLAGS='-Ctarget-feature=+avx2,+fma,+f16c'
     step 'Miri, avx2 and fused portable' matched interpret '' --test memory every_call_on_allocations_of_its_own
     step 'Miri, avx2 and fused portable, copies' matched interpret '' --test memory every_call_on_rows_that_are_copied

@@ -128,7 +128,7 @@ pub fn gradient<V: Vector>(
     logistic: &Logistic<V>,
     scale: &Factor<V>,
 ) -> V {
-    let (of_yes, of_no) = (logistic.yes(), logistic.no());
+    let (of_yes, of_no) = (logistic.yes(simd), logistic.no(simd));
     // What the roundings of a soft label's terms leave out is added to their low parts.
     let product = no * of_yes.0;
     let mut rest = rest * of_yes.0;

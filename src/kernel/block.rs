@@ -55,7 +55,7 @@ pub trait Work<
     const OF_F64: bool = false;
     /// As many very short rows take as much time as a block.
     const LEAST: usize;
-    /// Longer rows are faster one by one.
+    /// Longer rows are faster one by one. At most [`FEW`].
     const LONGEST: usize = FEW;
     /// What is known of a block before its rows are finished.
     type Prepared;
@@ -113,7 +113,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    const { assert!(V::LANES == ROWS) };
+    const { assert!(V::LANES == ROWS && W::LONGEST <= FEW) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
     if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
         let classes = rows.classes();
@@ -307,14 +307,13 @@ impl<V: Vector, const C: usize> Block<V, C> {
         let classes = self.classes;
         let (columns, sums) = (&mut self.columns.firsts_mut(classes), &mut *self.sums);
         // A lane beyond the row adds nothing, neither here nor to the row alone.
-        let lanes = classes.min(V::LANES);
         let mut left = sums.len();
         // With one column in each lane, there are no loops over them.
         if classes <= V::LANES {
             for (lane, sum) in sums.iter_mut().enumerate() {
                 let mut both = lane_sum(columns, lane, lane + 1);
                 let other = lane + HALF;
-                if other < lanes {
+                if other < classes {
                     both = V::sum_merge(both, lane_sum(columns, other, other + 1));
                 }
                 *sum = both;

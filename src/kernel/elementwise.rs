@@ -42,7 +42,7 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
                 [T::ZERO],
                 #[inline(always)]
                 |_, [x]: [T::Vector<S>; 1]| {
-                    let (hi, lo) = Logistic::new(simd, x).yes();
+                    let (hi, lo) = Logistic::new(simd, x).yes(simd);
                     canonical(simd, hi + lo)
                 },
             );
@@ -60,8 +60,6 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
 pub struct Logistic<V: Vector> {
     /// `e^-|x|`
     pub e: V,
-    zero: V,
-    one: V,
     is_negative: V::Mask,
     /// `1 + e`, rounded, and what that leaves out.
     sum: V,
@@ -78,8 +76,6 @@ impl<V: Vector> Logistic<V> {
         let sum = one + e;
         Self {
             e,
-            zero,
-            one,
             is_negative: x.lt(zero),
             sum,
             rest: e - (sum - one),
@@ -89,25 +85,27 @@ impl<V: Vector> Logistic<V> {
 
     /// The probability of "yes".
     #[inline(always)]
-    pub fn yes(&self) -> (V, V) {
-        self.quotient(V::select(self.is_negative, self.e, self.one))
+    pub fn yes(&self, simd: V::Simd) -> (V, V) {
+        let one = V::splat(simd, V::Elem::ONE);
+        self.quotient(simd, V::select(self.is_negative, self.e, one))
     }
 
     /// The probability of "no".
     #[inline(always)]
-    pub fn no(&self) -> (V, V) {
-        self.quotient(V::select(self.is_negative, self.one, self.e))
+    pub fn no(&self, simd: V::Simd) -> (V, V) {
+        let one = V::splat(simd, V::Elem::ONE);
+        self.quotient(simd, V::select(self.is_negative, one, self.e))
     }
 
     /// The numerator divided by `1 + e`, as a sum.
     #[inline(always)]
-    fn quotient(&self, numerator: V) -> (V, V) {
+    fn quotient(&self, simd: V::Simd, numerator: V) -> (V, V) {
         let (hi, remainder) = if V::FUSED {
             let hi = numerator * self.inverse;
             (hi, hi.neg_mul_add(self.sum, numerator))
         } else {
             // What is left of this division cannot be told.
-            (numerator / self.sum, self.zero)
+            (numerator / self.sum, V::splat(simd, V::Elem::ZERO))
         };
         (hi, (remainder - hi * self.rest) * self.inverse)
     }

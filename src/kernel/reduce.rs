@@ -85,11 +85,10 @@ fn largest_of<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> V::Elem {
         #[inline(always)]
         |(a, nan_in_a), (b, nan_in_b)| (a.max(b), V::or(nan_in_a, nan_in_b)),
     );
-    if V::bits(nan) != 0 {
-        return V::Elem::NAN;
-    }
     let max = max.reduce_max();
-    if max == V::Elem::ZERO {
+    if V::bits(nan) != 0 {
+        V::Elem::NAN
+    } else if max == V::Elem::ZERO {
         // The vector maximum takes any zero: look whether there is a positive one.
         let is_positive = (0..row.len()).any(
             #[inline(always)]
@@ -98,11 +97,12 @@ fn largest_of<V: Vector>(simd: V::Simd, row: Row<'_, V::Elem, 1>) -> V::Elem {
                 x == 0.0 && x.is_sign_positive()
             },
         );
-        return if is_positive {
+        if is_positive {
             V::Elem::ZERO
         } else {
             -V::Elem::ZERO
-        };
+        }
+    } else {
+        max
     }
-    max
 }
