@@ -38,8 +38,7 @@ where
             if rows > 0
                 && elements >= LONG
                 && elements / rows >= LONG
-                && data.has_dense_rows()
-                && !data.needs_whole_rows() =>
+                && data.has_dense_rows() =>
         {
             let threads = helpers::threads(elements);
             if rows < threads {
@@ -324,7 +323,7 @@ mod tests {
     /// The sum of the weights of a row, by parts of so many chunks.
     fn weights_by_parts(x: &[f32], chunks: usize) -> f64 {
         let step = last_step(Rows::flat(x), chunks, &Weighing(LogSumExp));
-        let Step::Results(_, _, (sum, ..)) = step else {
+        let Step::Results(_, _, _, (sum, ..)) = step else {
             unreachable!("the row is an ordinary one");
         };
         sum
@@ -339,17 +338,22 @@ mod tests {
         total
     }
 
+    /// Of a row, by parts of so many chunks.
+    type Sum = fn(&[f32], usize) -> f64;
+
     /// Before they are rounded to `f32`, where the order of additions hardly shows.
     #[test]
     fn sums_of_parts_are_those_of_the_row() {
         let x: Vec<f32> = (0..70 * CHUNK)
             .map(|i| (i * 7919 % 10_007) as f32 / 500.0)
             .collect();
-        for sum_by_parts in [
-            weights_by_parts,
-            total_by_parts::<false>,
-            total_by_parts::<true>,
-        ] {
+        let weights: Vec<f32> = x.iter().map(|x| x.exp()).collect();
+        let sums: [(Sum, &[f32]); 3] = [
+            (weights_by_parts, &x),
+            (total_by_parts::<false>, &weights),
+            (total_by_parts::<true>, &weights),
+        ];
+        for (sum_by_parts, x) in sums {
             let mut shows = false;
             for chunks in [2, 3, 29, 31, 32, 33, 45, 64] {
                 // The last chunk is a short one.

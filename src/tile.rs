@@ -11,7 +11,7 @@ use crate::element::{Element, Real};
 use crate::error::Error;
 use crate::kernel::tree::{Merge, split_point};
 use crate::lines::Room;
-use crate::outputs::{Outputs as _, RowOutputs};
+use crate::outputs::RowOutputs;
 use crate::rows::{FirstRow, Rows, RowsMut, Split};
 use crate::targets::{Answers, Distributions, Flat, Probs, Targets};
 
@@ -35,11 +35,6 @@ pub trait Tiled<R: Real>: Split {
     fn is_dense(&self) -> bool;
     /// Whether each row by itself is.
     fn has_dense_rows(&self) -> bool;
-    /// Whether something is asked for that threads which share a row do not find.
-    #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
-    fn needs_whole_rows(&self) -> bool {
-        false
-    }
     /// The data, which [is dense](Self::is_dense).
     fn into_dense(self) -> Self::Dense;
     /// Whether rows lie beside each other: then many are copied at a time, as far as there is room.
@@ -277,14 +272,10 @@ impl<'a, R: Real, A: Tiled<R, Back = ()>> Tiled<R> for Answers<'a, R, A> {
 
 /// Data that needs no copy.
 macro_rules! as_it_is {
-    ($($data:ty, whole: $whole:expr;)*) => {$(
+    ($($data:ty;)*) => {$(
         impl<R: Real> Tiled<R> for $data {
             type Dense = Self;
             type Back = ();
-
-            fn needs_whole_rows(&self) -> bool {
-                $whole(self)
-            }
 
             fn is_dense(&self) -> bool {
                 true
@@ -306,12 +297,12 @@ macro_rules! as_it_is {
     )*};
 }
 as_it_is! {
-    Targets<'_>, whole: |_| false;
-    Flat<'_>, whole: |_| false;
-    FirstRow, whole: |_| false;
-    &mut [R], whole: |_| false;
-    Option<&mut [R]>, whole: |_| false;
-    RowOutputs<'_, R>, whole: |outputs: &Self| outputs.wanted().argmax;
+    Targets<'_>;
+    Flat<'_>;
+    FirstRow;
+    &mut [R];
+    Option<&mut [R]>;
+    RowOutputs<'_, R>;
 }
 
 impl<R: Real, A: Tiled<R>, B: Tiled<R>> Tiled<R> for (A, B) {
@@ -323,9 +314,6 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>> Tiled<R> for (A, B) {
     }
     fn has_dense_rows(&self) -> bool {
         self.0.has_dense_rows() && self.1.has_dense_rows()
-    }
-    fn needs_whole_rows(&self) -> bool {
-        self.0.needs_whole_rows() || self.1.needs_whole_rows()
     }
     fn into_dense(self) -> Self::Dense {
         (self.0.into_dense(), self.1.into_dense())
@@ -360,9 +348,6 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>, C: Tiled<R>> Tiled<R> for (A, B, C) {
     }
     fn has_dense_rows(&self) -> bool {
         self.0.has_dense_rows() && self.1.has_dense_rows() && self.2.has_dense_rows()
-    }
-    fn needs_whole_rows(&self) -> bool {
-        self.0.needs_whole_rows() || self.1.needs_whole_rows() || self.2.needs_whole_rows()
     }
     fn into_dense(self) -> Self::Dense {
         (

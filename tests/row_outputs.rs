@@ -50,7 +50,7 @@ impl Found {
             .log_sum_exps(&mut self.log_sum_exps)
             .log_probs(&mut self.log_probs)
             .entropies(&mut self.entropies);
-        // Without, threads share a row.
+        // Threads that share a row find it in a step of its own.
         if self.without_argmax {
             outputs
         } else {
@@ -440,7 +440,7 @@ fn the_bits_do_not_depend_on_where_rows_are() {
                 .flat_map(|_| class.row(rng.bits(), classes))
                 .collect();
             let targets = Targets::new(i % 2 == 0, rows, classes, &mut rng);
-            // With argmax, each row is on one thread.
+            // With argmax and without, threads that share a row take other steps.
             let run = |exec: Exec, rows: Range<usize>, without_argmax: bool| {
                 let x = &x[rows.start * classes..rows.end * classes];
                 let builder = CrossEntropy::new().exec(exec).reduction(Reduction::Sum);

@@ -408,19 +408,19 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
 #[inline(always)]
 fn top_of<T: Real>(work: &impl RowWork<T>, row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
     if work.finds_top() {
-        first_of_special(row, extent)
+        // Of equal elements, which are all `-inf`, the first.
+        first_of_special(row, extent).unwrap_or_default()
     } else {
         0
     }
 }
 
+/// Where the first NaN is, or the first `+inf`, in a row that has one, or a part of it.
 #[inline(never)]
-fn first_of_special<T: Real>(row: Row<'_, T, 1>, extent: Extent<T>) -> Top {
+pub fn first_of_special<T: Real>(row: Row<'_, T, 1>, extent: Extent<T>) -> Option<Top> {
     let is_top = |x: T| match extent {
         Extent::Nan => x.is_nan(),
         _ => x == T::INFINITY,
     };
-    // Of equal elements, which are all `-inf`, the first.
-    let first = (0..row.len()).find(|&i| is_top(row.get(0, i)));
-    first.unwrap_or_default()
+    (0..row.len()).find(|&i| is_top(row.get(0, i)))
 }

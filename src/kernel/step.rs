@@ -3,7 +3,7 @@
 //! A part begins at a multiple of [`CHUNK`](crate::rows::CHUNK), so its sum is a node of the tree over the chunks of the
 //! row, and the sum of all parts has the bits of that of the whole row.
 
-use super::row::{Apart, Beside, LeftOut, Ordinary, Outcome, RowWork};
+use super::row::{Apart, Beside, LeftOut, Ordinary, Outcome, RowWork, Top, first_of_special};
 use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
@@ -127,12 +127,15 @@ pub enum Step<T: Float> {
     Nan,
     /// Find where the first of the largest elements is.
     Maximum(T),
-    /// Sum the weights of a row with this maximum, but for one element; write them, if wanted.
-    Weights(T, (usize, T)),
+    /// Sum the weights of a row with this maximum, but for one element; write them, if wanted. And where the maximum is, if that was asked
+    /// for.
+    Weights(T, (usize, T), Top),
     /// Write the results; the sum of those weights, of what is beside them, and the heaviest.
-    Results(T, (usize, T), (Wide<T>, Beside<T>, Heaviest<T>)),
-    /// The same where there are no weights.
-    Special(Extent<T>),
+    Results(T, (usize, T), Top, (Wide<T>, Beside<T>, Heaviest<T>)),
+    /// Find where the first of the largest elements is in a row without weights.
+    Top(Extent<T>),
+    /// Write the results of such a row.
+    Special(Extent<T>, Top),
 }
 
 /// What a part of one has found.
@@ -142,6 +145,18 @@ pub enum Found<T: Float> {
     Maximum(usize),
     Weights(Wide<T>, Beside<T>, Heaviest<T>),
     Nothing,
+}
+
+impl<T: Real> Found<T> {
+    /// An element of the part that begins at `start`, or none.
+    #[inline(always)]
+    fn at(start: usize, i: Option<usize>) -> Self {
+        Self::Maximum(i.map_or(
+            usize::MAX,
+            #[inline(always)]
+            |i| start + i,
+        ))
+    }
 }
 
 impl<T: Real> Merge for Found<T> {
@@ -163,6 +178,34 @@ impl<T: Real> Merge for Found<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct Weighing<W>(pub W);
 
+impl<W> Weighing<W> {
+    /// The step after it is known what the maximum is, and where, if that matters.
+    fn weights<T: Real>(&self, max: T, top: Top) -> Step<T>
+    where
+        W: RowWork<T>,
+    {
+        let left_out = match self.0.left_out() {
+            LeftOut::Nothing => (NONE, max),
+            LeftOut::Maximum => (top, max),
+            LeftOut::Real(i, x) => (i, x),
+        };
+        Step::Weights(max, left_out, top)
+    }
+
+    /// The step after it is known that there are no weights.
+    fn special<T: Real>(&self, extent: Extent<T>) -> Step<T>
+    where
+        W: RowWork<T>,
+    {
+        // Of equal elements, which are all `-inf`, the first.
+        if self.0.finds_top() && extent != Extent::Masked {
+            Step::Top(extent)
+        } else {
+            Step::Special(extent, 0)
+        }
+    }
+}
+
 impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W> {
     type Step = Step<T>;
     type Found = Found<T>;
@@ -174,28 +217,33 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
 
     fn next(&self, step: Step<T>, found: Found<T>) -> Option<Step<T>> {
         let next = match (step, found) {
-            (Step::Extent, Found::Extent(Extent::Finite(max))) => match self.0.left_out() {
-                LeftOut::Nothing => Step::Weights(max, (NONE, max)),
-                LeftOut::Maximum => Step::Maximum(max),
-                LeftOut::Real(i, x) => Step::Weights(max, (i, x)),
-            },
+            (Step::Extent, Found::Extent(Extent::Finite(max))) => {
+                if self.0.finds_top() || matches!(self.0.left_out(), LeftOut::Maximum) {
+                    Step::Maximum(max)
+                } else {
+                    self.weights(max, 0)
+                }
+            }
             (Step::Extent, Found::Extent(Extent::Infinite)) => Step::Nan,
-            (_, Found::Extent(extent)) => Step::Special(extent),
-            (Step::Maximum(max), Found::Maximum(i)) => Step::Weights(max, (i, max)),
+            (_, Found::Extent(extent)) => self.special(extent),
+            (Step::Maximum(max), Found::Maximum(i)) => self.weights(max, i),
             // The sum does not tell of what is left out.
-            (Step::Weights(_, (_, x)), Found::Weights(sum, ..)) if sum.is_nan() || x.is_nan() => {
-                Step::Special(Extent::Nan)
+            (Step::Weights(_, (_, x), _), Found::Weights(sum, ..))
+                if sum.is_nan() || x.is_nan() =>
+            {
+                self.special(Extent::Nan)
             }
-            (Step::Weights(max, left_out), Found::Weights(sum, beside, heaviest)) => {
-                Step::Results(max, left_out, (sum, beside, heaviest))
+            (Step::Weights(max, left_out, top), Found::Weights(sum, beside, heaviest)) => {
+                Step::Results(max, left_out, top, (sum, beside, heaviest))
             }
+            (Step::Top(extent), Found::Maximum(i)) => Step::Special(extent, i),
             _ => return None,
         };
         Some(next)
     }
 
     fn is_last(step: &Step<T>) -> bool {
-        matches!(step, Step::Results(..) | Step::Special(_))
+        matches!(step, Step::Results(..) | Step::Special(..))
     }
 
     #[inline(always)]
@@ -211,15 +259,9 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
             Step::Extent => Found::Extent(extent::<V>(simd, part.source(), None)),
             Step::Nan if has_nan::<V>(simd, part.source()) => Found::Extent(Extent::Nan),
             Step::Nan => Found::Extent(Extent::Infinite),
-            Step::Maximum(max) => {
-                let at = part.source().find::<V>(simd, max);
-                Found::Maximum(at.map_or(
-                    usize::MAX,
-                    #[inline(always)]
-                    |i| start + i,
-                ))
-            }
-            Step::Weights(max, (left_out, _)) => {
+            Step::Maximum(max) => Found::at(start, part.source().find::<V>(simd, max)),
+            Step::Top(extent) => Found::at(start, first_of_special(part.source(), extent)),
+            Step::Weights(max, (left_out, _), _) => {
                 let shift = Shift::new::<V>(max, &self.0.scale());
                 let left_out = left_out.wrapping_sub(start);
                 let ahead = Row::empty();
@@ -228,7 +270,7 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
                     .weigh::<V, _>(simd, &mut part, start, &shift, left_out, ahead);
                 Found::Weights(weighed.sum, beside, weighed.heaviest)
             }
-            Step::Results(..) | Step::Special(_) => {
+            Step::Results(..) | Step::Special(..) => {
                 match outcome::<V>(step, &self.0.scale()) {
                     Outcome::Ordinary(row) => {
                         self.0.write_results::<V, _>(simd, &mut part, start, &row);
@@ -250,10 +292,10 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
 #[inline(always)]
 fn outcome<V: Vector>(last: Step<V::Elem>, scale: &Scale<V::Elem>) -> Outcome<V::Elem> {
     match last {
-        Step::Results(max, (index, x), (sum, beside, heaviest)) => {
+        Step::Results(max, (index, x), top, (sum, beside, heaviest)) => {
             let shift = Shift::new::<V>(max, scale);
             Outcome::Ordinary(Ordinary {
-                top: 0,
+                top,
                 shift,
                 sum,
                 beside,
@@ -261,7 +303,7 @@ fn outcome<V: Vector>(last: Step<V::Elem>, scale: &Scale<V::Elem>) -> Outcome<V:
                 apart: Apart::new::<V>(&shift, index, x),
             })
         }
-        Step::Special(extent) => Outcome::Special(extent, 0),
+        Step::Special(extent, top) => Outcome::Special(extent, top),
         _ => Outcome::Special(Extent::Nan, 0),
     }
 }
