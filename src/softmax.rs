@@ -339,7 +339,7 @@ impl<'a, T: Real> Softmax<'a, T> {
     }
 
     // The kernels are in the table in `operations.rs`, which hands on to `Exec`. Options that are off cost nothing: kernels without
-    // them are others.
+    // them are others, and what prepares those with options is out of the way of a short call.
 
     #[inline]
     fn probs_of<E: Element<Real = T>>(self, rows: BatchMut<'_, E, 1>) -> Result<(), Error> {
