@@ -6,7 +6,7 @@ use core::ops::{Deref, DerefMut};
 
 /// `C` arrays of at most `N` elements, all of the same length. One by itself is a slice.
 pub struct Partly<T, const N: usize, const C: usize = 1> {
-    /// (Not arrays of what may not be initialised: the compiler writes zeros to these.)
+    /// (Not arrays of elements that may not be initialised: these took as long as if they were written throughout.)
     arrays: MaybeUninit<[[T; N]; C]>,
     /// The first ones of each, which have been written: at most `N`.
     len: usize,
