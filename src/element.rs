@@ -169,11 +169,8 @@ pub(crate) mod sealed {
         const NO_COEFFICIENTS: Self::Coefficients;
         /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first.
         const ATANH: &'static [Self];
-        /// Less than this, subtracted from the largest number, leaves that number.
+        /// Less than this, subtracted from the largest number, leaves that number. Factors down to its inverse can be had in two parts.
         const LARGE: f64;
-        /// A power of two by which the range of the type can be divided without losing any number
-        /// that counts beside [`LARGE`](Self::LARGE).
-        const SCALE: f64;
 
         fn to_f64(self) -> f64;
         /// Rounds to nearest.
@@ -198,7 +195,7 @@ pub(crate) mod sealed {
 
     /// One element type: its vectors and its constants.
     macro_rules! float {
-        ($float:ident, $vector:ident, $wide:ident, $nan:expr, $exp:expr, coefficients: $coefficients:literal, $atanh:expr, large: $large:expr, scale: $scale:expr) => {
+        ($float:ident, $vector:ident, $wide:ident, $nan:expr, $exp:expr, coefficients: $coefficients:literal, $atanh:expr, large: $large:expr) => {
             impl Float for $float {
                 type Vector<S: Simd> = S::$vector;
                 type Wide = $wide;
@@ -214,7 +211,6 @@ pub(crate) mod sealed {
                 const NO_COEFFICIENTS: Self::Coefficients = [0.0; $coefficients];
                 const ATANH: &'static [Self] = $atanh;
                 const LARGE: f64 = $large;
-                const SCALE: f64 = $scale;
 
                 #[inline(always)]
                 fn to_f64(self) -> f64 {
@@ -254,13 +250,11 @@ pub(crate) mod sealed {
 
     float!(
         f32, F32, f64, 0x7FC0_0000, exp::F32, coefficients: 7, &binary_cross_entropy::ATANH_F32,
-        large: 1.267_650_600_228_229_4e30, // 2^100
-        scale: 18_446_744_073_709_551_616.0 // 2^64
+        large: 1.267_650_600_228_229_4e30 // 2^100
     );
     #[cfg(feature = "f64")]
     float!(
         f64, F64, Pair, 0x7FF8_0000_0000_0000, double::EXP, coefficients: 13, &double::ATANH,
-        large: 9.745_314_011_4e288, // 2^960
-        scale: 18_446_744_073_709_551_616.0 // 2^64
+        large: 9.745_314_011_4e288 // 2^960
     );
 }

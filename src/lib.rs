@@ -35,7 +35,8 @@
 //! Batches are row-major slices: `classes` logits a row, one row after the other; or rows that lie otherwise ([`Shape`]). Elements are [`f32`],
 //! or 16-bit floats ([`Element`]). Every operation
 //! returns a `Result`, checks lengths before it writes, and allocates nothing (the first call reads the
-//! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied; and `LinearCrossEntropy` has a budget).
+//! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied, of which those along an axis are long
+//! from 1024 classes on; and `LinearCrossEntropy` has a budget).
 //!
 //! # The mathematics
 //!
@@ -142,7 +143,8 @@
 //!
 //! There is no wider type for the ends of the range of `f64`. Where `f32` has the right result, `f64` may overflow: in
 //! sums over a row or batch, in the square of a log-sum-exp, and in the difference of two logits before it is multiplied by a scale,
-//! a class weight or a share. The backward passes lose what products of probabilities and gradients have below 2^-1022.
+//! a class weight or a share. The backward passes lose what products of probabilities and gradients have below 2^-1022; sums from 2^960 on are not as
+//! accurate there where multiply-add is not fused.
 //!
 //! # The environment
 //!

@@ -7,7 +7,7 @@ use core::ops::Range;
 use crate::element::Element;
 use crate::element::sealed::Float;
 use crate::error::Error;
-use crate::rows::{CHUNK, assert_layout, fours};
+use crate::rows::{CHUNK, assert_layout, steps};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -139,7 +139,11 @@ impl Layout {
     /// Sixteen rows that lie beside each other, or up to four, again and again: the first, and how many.
     fn groups(self) -> impl Iterator<Item = (usize, usize)> {
         let mut row = 0;
-        let many = stride(self.classes).map_or(usize::MAX, |_| MANY);
+        let least = if self.classes >= BESIDE {
+            MANY
+        } else {
+            usize::MAX
+        };
         core::iter::from_fn(move || {
             let first = row;
             if first == self.count {
@@ -147,7 +151,11 @@ impl Layout {
             }
             let left = self.inner - (self.first + first) % self.inner;
             let left = left.min(self.count - first);
-            let rows = if left >= many { many } else { BESIDE.min(left) };
+            let rows = if left >= least {
+                MANY
+            } else {
+                BESIDE.min(left)
+            };
             row += rows;
             Some((first, rows))
         })
@@ -212,13 +220,13 @@ impl<D> LinesMut<'_, D> {
     }
 }
 
-/// So many rows that lie beside each other are copied together, a row in a lane.
+/// So many rows that lie beside each other are copied together, a row in a lane: a line of the cache of `f32`.
 const MANY: usize = 16;
 
-/// Or so many, if there are fewer; and so many classes of sixteen rows.
+/// Or so many, if there are fewer; and this is how many columns of sixteen the vectors turn into rows at a time.
 const BESIDE: usize = 4;
 
-/// So many classes of theirs are copied together: as many as a vector has lanes.
+/// So many classes of theirs are copied together, or of sixteen rows that [`transpose`] turns: as many as a vector has lanes.
 const CLASSES: usize = 16;
 
 /// The vector of what an element is computed in.
@@ -249,19 +257,31 @@ impl<E: Element> Kernel<(Lines<'_, E>, &mut [MaybeUninit<E::Real>])> for Gather 
         for (first, rows) in layout.groups() {
             let src = src.wrapping_add(layout.offset(first));
             let dst = &mut dst[first * layout.classes..][..rows * layout.classes];
-            if rows == MANY
-                && let Some(stride) = stride(layout.classes)
-            {
-                let mut columns = [VectorOf::<E, S>::splat(simd, E::Real::ZERO); BESIDE];
-                for start in fours(layout.classes) {
-                    for (i, column) in columns.iter_mut().enumerate() {
-                        let src = src.wrapping_add((start + i) * layout.inner);
-                        // SAFETY: sixteen rows have this class, beside each other.
-                        *column = E::load(simd, unsafe { &*src.cast() });
+            if rows == MANY {
+                // SAFETY: sixteen rows have each class of the steps, all of which are less than `classes`, beside each other.
+                let class = |k: usize| unsafe { sixteen(src.wrapping_add(k * layout.inner)) };
+                if let Some(stride) = stride::<E::Real>(layout.classes) {
+                    let mut columns = [VectorOf::<E, S>::splat(simd, E::Real::ZERO); BESIDE];
+                    for start in steps(layout.classes, BESIDE) {
+                        for (i, column) in columns.iter_mut().enumerate() {
+                            *column = E::load(simd, class(start + i));
+                        }
+                        // SAFETY: they are written, and not read.
+                        let dst = unsafe { as_written(&mut dst[start..]) };
+                        VectorOf::<E, S>::store_columns(&columns, dst, stride);
                     }
-                    // SAFETY: they are written, and not read.
-                    let dst = unsafe { as_written(&mut dst[start..]) };
-                    VectorOf::<E, S>::store_columns(&columns, dst, stride);
+                } else {
+                    let mut block = [E::Real::ZERO; CLASSES * MANY];
+                    for start in steps(layout.classes, CLASSES) {
+                        transpose::<VectorOf<E, S>>(
+                            simd,
+                            &mut block,
+                            #[inline(always)]
+                            |i| E::load(simd, class(start + i)),
+                            #[inline(always)]
+                            |row, x| write(x, &mut dst[row * layout.classes + start..][..CLASSES]),
+                        );
+                    }
                 }
                 continue;
             }
@@ -306,17 +326,28 @@ impl<D: Element> Kernel<(&[D::Real], LinesMut<'_, D>)> for Scatter {
         for (first, rows) in layout.groups() {
             let dst = dst.wrapping_add(layout.offset(first));
             let src = &src[first * layout.classes..][..rows * layout.classes];
-            if rows == MANY
-                && let Some(stride) = stride(layout.classes)
-            {
-                let mut columns = [VectorOf::<D, S>::splat(simd, D::Real::ZERO); BESIDE];
-                for start in fours(layout.classes) {
-                    VectorOf::<D, S>::load_columns(simd, &src[start..], stride, &mut columns);
-                    for (i, &column) in columns.iter().enumerate() {
-                        let dst = dst.wrapping_add((start + i) * layout.inner);
-                        // SAFETY: sixteen rows have this class, beside each other, and nothing else reaches them; they are written, and not
-                        // read.
-                        D::store(simd, column, unsafe { &mut *dst.cast() });
+            if rows == MANY {
+                // SAFETY: as in `Gather`, and nothing else reaches them; they are written, and not read.
+                let class = |k: usize| unsafe { sixteen_mut(dst.wrapping_add(k * layout.inner)) };
+                if let Some(stride) = stride::<D::Real>(layout.classes) {
+                    let mut columns = [VectorOf::<D, S>::splat(simd, D::Real::ZERO); BESIDE];
+                    for start in steps(layout.classes, BESIDE) {
+                        VectorOf::<D, S>::load_columns(simd, &src[start..], stride, &mut columns);
+                        for (i, &column) in columns.iter().enumerate() {
+                            D::store(simd, column, class(start + i));
+                        }
+                    }
+                } else {
+                    let mut block = [D::Real::ZERO; CLASSES * MANY];
+                    for start in steps(layout.classes, CLASSES) {
+                        transpose::<VectorOf<D, S>>(
+                            simd,
+                            &mut block,
+                            #[inline(always)]
+                            |row| load(simd, &src[row * layout.classes + start..][..CLASSES]),
+                            #[inline(always)]
+                            |i, x| D::store(simd, x, class(start + i)),
+                        );
                     }
                 }
                 continue;
@@ -344,9 +375,54 @@ impl<D: Element> Kernel<(&[D::Real], LinesMut<'_, D>)> for Scatter {
     }
 }
 
-/// The distance of dense rows, as the vectors take it, if four classes at a time can be had of them.
-fn stride(classes: usize) -> Option<u16> {
-    u16::try_from(classes).ok().filter(|&classes| classes >= 4)
+/// Turns sixteen vectors that are read into sixteen that are written, of which vector `i` has lane `i` of each. In a block of its own:
+/// where lines of the cache are a power of two apart, it holds but a few of them, and each is read and written whole here.
+#[inline(always)]
+fn transpose<V: Vector>(
+    simd: V::Simd,
+    block: &mut [V::Elem; CLASSES * MANY],
+    read: impl Fn(usize) -> V,
+    mut write: impl FnMut(usize, V),
+) {
+    for (i, line) in block.as_chunks_mut().0.iter_mut().enumerate() {
+        store(read(i), line);
+    }
+    let mut columns = [V::splat(simd, V::Elem::ZERO); BESIDE];
+    for first in (0..MANY).step_by(BESIDE) {
+        V::load_columns(simd, &block[first..], 16, &mut columns);
+        for (i, &column) in columns.iter().enumerate() {
+            write(first + i, column);
+        }
+    }
+}
+
+/// The distance of dense rows, as the vectors take it, if four classes of sixteen rows are to be copied at a time. `None`: sixteen classes are, and
+/// there are as many. Where rows begin half a page apart or a multiple of that, their lines have room in a cache for no more than
+/// those of sixteen rows at best, and would be fetched for every four classes again.
+#[inline(always)]
+fn stride<R>(classes: usize) -> Option<u16> {
+    let crowded = (classes * size_of::<R>()).is_multiple_of(2048);
+    u16::try_from(classes).ok().filter(|_| !crowded)
+}
+
+/// Elements of sixteen rows that lie beside each other.
+///
+/// # Safety
+/// There are as many, which live as long.
+#[inline(always)]
+unsafe fn sixteen<'a, E>(src: *const E) -> &'a [E; MANY] {
+    // SAFETY: as the caller promises.
+    unsafe { &*src.cast() }
+}
+
+/// Where they are written.
+///
+/// # Safety
+/// There is room for as many, which lives as long, and which nothing else reaches; it is not read.
+#[inline(always)]
+unsafe fn sixteen_mut<'a, D>(dst: *mut D) -> &'a mut [D; MANY] {
+    // SAFETY: as the caller promises; a number needs no more.
+    unsafe { &mut *dst.cast() }
 }
 
 /// Memory that is only written.

@@ -548,9 +548,9 @@ impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
     }
 }
 
-/// Where to take four columns at a time: the last four may meet some again.
-pub fn fours(classes: usize) -> impl Iterator<Item = usize> {
-    (0..classes.div_ceil(4)).map(move |i| (4 * i).min(classes - 4))
+/// Where to take so many columns at a time, of which there are as many at least: the last of them may meet some again.
+pub fn steps(classes: usize, columns: usize) -> impl Iterator<Item = usize> {
+    (0..classes.div_ceil(columns)).map(move |i| (columns * i).min(classes - columns))
 }
 
 /// The distance of short rows, as the vectors take it.
@@ -587,7 +587,7 @@ fn read_columns<V: Vector>(simd: V::Simd, src: &[V::Elem], classes: usize, colum
         return;
     }
     let src = &src[..16 * classes];
-    for i in fours(classes.min(columns.len())) {
+    for i in steps(classes.min(columns.len()), 4) {
         let four = &mut columns[i..].as_chunks_mut().0[0];
         V::load_columns(simd, &src[i..], stride, four);
     }
@@ -601,7 +601,7 @@ fn write_columns<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) 
         V::store_columns(&columns.as_chunks().0[0], dst, stride);
         return;
     }
-    for i in fours(classes) {
+    for i in steps(classes, 4) {
         V::store_columns(&columns[i..].as_chunks().0[0], &mut dst[i..], stride);
     }
 }

@@ -518,7 +518,7 @@ impl<T: Real> Scalar<RowsMut<'_, T, 2>> for Backward<true> {
 impl<T: Real, const LOG: bool> Scalar<(RowsMut<'_, T, 2>, FirstRow)> for MaskedBackward<'_, LOG> {
     fn scalar(&self, (rows, FirstRow(first)): (RowsMut<'_, T, 2>, FirstRow)) {
         let classes = rows.classes();
-        let scale = T::from_f64(self.scale);
+        let scale = T::from_f64(self.scale.unwrap_or(1.0));
         for (mut row, index) in rows.zip(first..) {
             let takes_part = |i: usize| takes_part(&self.masks, index, i, classes);
             let mut sum = T::ZERO;

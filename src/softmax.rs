@@ -258,10 +258,10 @@ impl<'a, T: Real> Softmax<'a, T> {
     /// gradient `dy` with respect to them: `dx_i = s y_i (dy_i - sum_j y_j dy_j)`, and 0 where class `i` takes no part, whatever `dy` holds
     /// there. (A sink changes nothing in that formula: it is in `y`.)
     ///
-    /// Without a scale and boolean and causal masks, this is [`softmax_backward`](crate::softmax_backward). With, the error is at most 1.1 ULP of the larger of `s y_i dy_i` and `s
-    /// y_i sum_j y_j dy_j`: all of it is taken in `f64` and rounded once; where the terms of the sum
-    /// cancel, it has an error of `2^-29` of an ULP of their magnitudes for every 16 classes. Special values are as there, but that a class which takes no part has
-    /// gradient 0 in rows of NaN too.
+    /// Without a scale, errors are those of [`softmax_backward`](crate::softmax_backward), of the classes that take part. With one, the error is at most 1.5 ULP of the larger of `s y_i
+    /// dy_i` and `s y_i sum_j y_j dy_j` (3.5 below 2^-122). It is 1 ULP, since all is taken in `f64` and rounded once, where the scale is above 1 or below 2^-100, the sum 2^100 or larger, or
+    /// multiply-add not fused. Where the terms of the sum cancel, it has an error of `2^-29` of an ULP of their magnitudes for every 16 classes. Special values are as there, but that a class
+    /// which takes no part has gradient 0 in rows of NaN too.
     ///
     /// # Errors
     /// As [`probs`](Self::probs), and [`Error::Length`] if the lengths differ. `dx` is untouched then.
@@ -300,7 +300,7 @@ impl<'a, T: Real> Softmax<'a, T> {
     /// and the gradient `dy` with respect to them: `dx_i = s (dy_i - e^y_i sum_j dy_j)`, the sum over the classes that take part, and 0 where class
     /// `i` takes no part, whatever `dy` holds there. (A sink changes nothing in that formula: it is in `y`.)
     ///
-    /// Without a scale and boolean and causal masks, this is [`log_softmax_backward`](crate::log_softmax_backward). With, the error is at most 2.3 ULP of the larger of `s dy_i` and
+    /// Without a scale, errors are those of [`log_softmax_backward`](crate::log_softmax_backward), of the classes that take part. With one, the error is at most 2.3 ULP of the larger of `s dy_i` and
     /// `s e^y_i sum_j dy_j` (2.8 where `e^y_i` is subnormal, and counts as the least normal number; and what a sum has whose terms
     /// cancel, as there). Special values are as there, but that a class
     /// which takes no part has gradient 0 in rows of NaN too.
@@ -412,8 +412,8 @@ impl<'a, T: Real> Softmax<'a, T> {
         rows: BatchMut<'_, E, 2>,
     ) -> Result<(), Error> {
         self.check(&rows)?;
-        if self.is_by_row() || self.is_scaled() {
-            let (masks, scale) = (self.masks(), self.grad_scale());
+        let (masks, scale) = (self.masks(), self.grad_scale());
+        if self.is_by_row() || scale.is_some() {
             let kernel = MaskedBackward { masks, scale };
             return E::masked_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
@@ -425,8 +425,8 @@ impl<'a, T: Real> Softmax<'a, T> {
         rows: BatchMut<'_, E, 2>,
     ) -> Result<(), Error> {
         self.check(&rows)?;
-        if self.is_by_row() || self.is_scaled() {
-            let (masks, scale) = (self.masks(), self.grad_scale());
+        let (masks, scale) = (self.masks(), self.grad_scale());
+        if self.is_by_row() || scale.is_some() {
             let kernel = MaskedBackward { masks, scale };
             return E::masked_log_softmax_backward(self.exec, kernel, (rows, FirstRow(0)));
         }
@@ -496,13 +496,11 @@ impl<'a, T: Real> Softmax<'a, T> {
         self.logit_scale.map_or(T::ONE, T::from_f64)
     }
 
-    /// What the logits were multiplied by.
-    fn grad_scale(&self) -> f64 {
-        if self.mask.is_some() {
-            self.rounded_scale().to_f64()
-        } else {
-            self.logit_scale.unwrap_or(1.0)
-        }
+    /// What the logits were multiplied by, if that is not 1.
+    #[expect(clippy::float_cmp, reason = "any other scale is one")]
+    fn grad_scale(&self) -> Option<f64> {
+        let rounded = self.mask.map(|_| self.rounded_scale().to_f64());
+        rounded.or(self.logit_scale).filter(|&scale| scale != 1.0)
     }
 
     fn masks(&self) -> Masks<'a> {

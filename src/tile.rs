@@ -21,6 +21,14 @@ const ROOM: usize = 64 << 10;
 /// Elements that are copied together, if their rows are short: half of a first-level cache. (A power of two.)
 const TILE: usize = 4096;
 
+/// Rows that lie beside each other and are copied together, if there are as many: they share lines of the cache.
+#[cfg(feature = "alloc")]
+const BESIDE: usize = 16;
+
+/// Bytes that are allocated for them at most, unless a row alone needs more.
+#[cfg(feature = "alloc")]
+const ALLOCATED: usize = 16 << 20;
+
 /// Rows that are contiguous and have so many elements are not worth a copy, if they need none.
 const LONG: usize = 256;
 
@@ -101,15 +109,17 @@ where
         1 << (most / row).max(1).ilog2()
     };
     #[cfg(feature = "alloc")]
-    if row > room.len() && !data.has_dense_rows() {
-        // Of rows that lie beside each other, four are copied together.
-        let rows = if data.has_rows_beside() && data.rows() > 3 {
-            4
+    if !data.has_dense_rows() {
+        let wanted = if data.has_rows_beside() {
+            let most = (ALLOCATED / size_of::<R>() / row).clamp(1, BESIDE);
+            1 << data.rows().clamp(1, most).ilog2()
         } else {
             1
         };
-        let mut heap = Vec::with_capacity(rows * row);
-        return tiles(backend, kernel, data, rows, heap.spare_capacity_mut());
+        if wanted * row > room.len() {
+            let mut heap = Vec::with_capacity(wanted * row);
+            return tiles(backend, kernel, data, wanted, heap.spare_capacity_mut());
+        }
     }
     tiles(backend, kernel, data, rows, room)
 }

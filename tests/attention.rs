@@ -80,9 +80,9 @@ impl Options {
         }
     }
 
-    /// Whether backward passes are those of the functions.
+    /// Whether backward passes have the arithmetic of the functions.
     fn has_plain_gradient(&self) -> bool {
-        self.scale.is_none_or(|scale| scale == 1.0) && self.flags.is_none() && self.causal.is_none()
+        self.scale.is_none_or(|scale| scale == 1.0)
     }
 
     /// The options of a row, for it alone.
@@ -196,11 +196,19 @@ const SCALED: Bound = Bound {
     unfused: 0.4,
 };
 
-/// Derived in `src/kernel/masked_backward.rs`; the room above the last rounding is for totals of cancelling terms.
+/// With a scale that is not 1: derived in `src/kernel/backward.rs`; the room above that is for totals of cancelling terms.
 const BACKWARD: Bound = Bound {
-    fused: 1.1,
+    fused: 1.6,
     unfused: 1.1,
 };
+/// Of products below this, 2^-122.
+const SMALL_BACKWARD: Bound = Bound {
+    fused: 3.6,
+    unfused: 1.1,
+};
+const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
+/// With a scale that is above 1, or below 2^-100.
+const WIDE_BACKWARD: f64 = 1.1;
 const LOG_BACKWARD: Bound = Bound {
     fused: 2.3,
     unfused: 2.7,
@@ -400,6 +408,7 @@ impl<'a> Case<'a> {
         };
         let total = sum(part.iter().map(term));
         let magnitudes = sum(part.iter().map(|i| term(i).abs()));
+        let s = self.options.factor();
         let mut worst = 0.0_f64;
         for i in 0..y.len() {
             if !takes_part(&i) {
@@ -427,10 +436,13 @@ impl<'a> Case<'a> {
                 SUBNORMAL_LOG_BACKWARD.on(self.backend)
             } else if is_log {
                 LOG_BACKWARD.on(self.backend)
+            } else if !((-100_f64).exp2()..=1.0).contains(&s) {
+                WIDE_BACKWARD
+            } else if s * operand < SMALL {
+                SMALL_BACKWARD.on(self.backend)
             } else {
                 BACKWARD.on(self.backend)
             };
-            let s = self.options.factor();
             let mut want = Want::ulp_of(s * (own - others), s * operand);
             if self.is_scalar() {
                 // Its products are rounded before they are scaled.
@@ -1127,6 +1139,107 @@ fn gradients_that_are_special() {
             let [a, b, c] = three;
             compare(&[a, 0.0, b, c], &masked, "a hidden class");
         }
+    }
+}
+
+/// Totals that are large or hardly there, gradients from subnormal to the largest, and scales on both sides of 1 and of 2^-100 and near the ends: every
+/// way that results are written.
+#[test]
+fn gradients_at_the_ends_of_the_range() {
+    const ROWS: usize = 8;
+    let magnitudes = [
+        1e-44, 1e-38, 3e-37, 1e-20, 1.0, 1e20, 1e29, 2e30, 1e37, 3.4e38,
+    ];
+    let least = (-100_f64).exp2();
+    let scales = [
+        1e-45,
+        1e-44,
+        1e-40,
+        1.5e-38,
+        1e-32,
+        least.next_down(),
+        least,
+        1.3 * least,
+        1e-9,
+        0.125,
+        0.37,
+        1.0_f64.next_down(),
+        1.0_f64.next_up(),
+        100.0,
+        3e38,
+    ];
+    let scales = [None].into_iter().chain(scales.map(Some));
+    let mut rng = Rng::new(17);
+    // The textbook multiplies large numbers.
+    for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
+        let (mut worst, mut large) = (Worst::default(), 0);
+        let cases = scales.clone().flat_map(|scale| {
+            let cases = magnitudes.into_iter().flat_map(|m| [(m, false), (m, true)]);
+            cases.map(move |(magnitude, hides)| (scale, magnitude, hides))
+        });
+        for (scale, magnitude, hides) in cases {
+            for classes in [3, 16, 40] {
+                let flags = (0..classes).map(|i| i % 3 != 1).collect();
+                let options = Options {
+                    scale,
+                    flags: hides.then_some(flags),
+                    ..Options::default()
+                };
+                // Every other row has a class without probability.
+                let mut x: Vec<f32> = (0..ROWS * classes)
+                    .map(|_| (30.0 * rng.normal()) as f32)
+                    .collect();
+                for row in x.chunks_mut(classes).step_by(2) {
+                    row[0] = NEG;
+                }
+                let mut p = vec![0.0; x.len()];
+                softlane::softmax(&x, classes, &mut p).unwrap();
+                let log_p: Vec<f32> = p.iter().map(|p| p.ln()).collect();
+                let dy: Vec<f32> = (0..x.len())
+                    .map(|_| magnitude * rng.uniform().mul_add(2.0, -1.0) as f32)
+                    .collect();
+                let case = Case {
+                    backend,
+                    options: &options,
+                    x: &x,
+                    classes,
+                };
+                let calls: [(Backward<'_>, BackwardInPlace<'_>); 2] = [
+                    (Softmax::probs_backward, Softmax::probs_backward_in_place),
+                    (
+                        Softmax::log_probs_backward,
+                        Softmax::log_probs_backward_in_place,
+                    ),
+                ];
+                for (is_log, y) in [(false, &p), (true, &log_p)] {
+                    let (call, in_place) = calls[usize::from(is_log)];
+                    let dx = case.run_backward((y, &dy), call, in_place);
+                    for row in 0..ROWS {
+                        let at = row * classes..(row + 1) * classes;
+                        let (y, dy, dx) = (&y[at.clone()], &dy[at.clone()], &dx[at]);
+                        let context = format_args!("{backend:?}, {scale:?}, {magnitude:e}");
+                        let error = case.backward_error(is_log, row, y, dy, dx, context);
+                        let worst = if is_log {
+                            &mut worst.log_backward
+                        } else {
+                            &mut worst.backward
+                        };
+                        *worst = worst.max(error);
+                        let total: f64 = y
+                            .iter()
+                            .zip(dy)
+                            .map(|(&y, &dy)| f64::from(y) * f64::from(dy))
+                            .sum();
+                        large += usize::from(!is_log && total.abs() >= 100_f64.exp2());
+                    }
+                }
+            }
+        }
+        println!(
+            "{backend:?}: of the bounds, {:.3} and {:.3}",
+            worst.backward, worst.log_backward
+        );
+        assert!(large > 100, "{large} totals are large");
     }
 }
 

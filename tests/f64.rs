@@ -450,11 +450,15 @@ fn backward_passes() {
                 report.check("log_softmax", dx[i], &(&a - &b), &larger(&a, &b), &name);
             }
         }
-        let exp = if backend.is_fused() { 0.0 } else { 0.9 };
+        let (exp, scaled) = if backend.is_fused() {
+            (0.0, 1.5)
+        } else {
+            (0.9, 1.0)
+        };
         let bounds = [
             ("log_softmax", 2.8 + exp),
             ("softmax", 1.5 + exp),
-            ("softmax, scaled", 1.0 + 1e-6),
+            ("softmax, scaled", scaled + 1e-6),
         ];
         report.finish(backend, &bounds);
     }

@@ -37,6 +37,9 @@ const SIZES: &[(usize, usize)] = &[
     (3, 5003),
     (2, 9000),
     (2, 17_001),
+    // Rows that lie beside each other, of which lines of the cache are half a page apart: with room on the stack, and without.
+    (20, 512),
+    (20, 1536),
 ];
 
 /// Whether it has the divisor of a mean over distributions, which is added up in another order.
@@ -340,6 +343,25 @@ fn options_go_by_the_number_of_a_row() {
 }
 
 /// What follows the last row may be left out.
+/// Longer than the distance that vectors have of their rows, and than what is allocated for sixteen.
+#[test]
+fn very_long_rows_along_an_axis() {
+    for (rows, classes) in [(17, 66_001), (16, 300_007)] {
+        let mut rng = Rng::new(11);
+        let x: Vec<f32> = (0..rows * classes).map(|_| rng.normal() as f32).collect();
+        let turned = |x: &[f32]| -> Vec<u32> {
+            let of_class = |k: usize| (0..rows).map(move |row| x[row * classes + k].to_bits());
+            (0..classes).flat_map(of_class).collect()
+        };
+        let mut p = vec![0.0; x.len()];
+        softlane::softmax(&x, classes, &mut p).unwrap();
+        let mut along: Vec<f32> = turned(&x).into_iter().map(f32::from_bits).collect();
+        softlane::softmax_in_place(&mut along, Shape::axis(classes, rows)).unwrap();
+        let is_same = along.iter().map(|p| p.to_bits()).eq(turned(&p));
+        assert!(is_same, "{rows} x {classes}");
+    }
+}
+
 #[test]
 fn the_last_gap_is_optional() {
     let mut y = [9.0_f32; 7];

@@ -104,11 +104,11 @@ fn every_call_elsewhere<E: Tested>(rows: usize, place: Place, exec: Exec) {
 
 #[test]
 fn every_call_on_rows_that_are_copied() {
-    // A tile and more; a part of a block; rows beside each other, more than are copied together.
+    // A tile and more; a part of a block; rows beside each other, more than are copied together, and of which lines of the cache are half a page apart.
     let sizes: &[(usize, usize)] = if cfg!(miri) {
         &[(6, 3), (3, 20)]
     } else {
-        &[(6, 3), (3, 20), (450, 10), (12, 300), (2, 9000)]
+        &[(6, 3), (3, 20), (450, 10), (12, 300), (16, 512), (2, 9000)]
     };
     for backend in Backend::available() {
         println!("on {}", backend.name());

@@ -13,6 +13,16 @@
 //!
 //! Without: each product is rounded as well. Softmax: `a` and `b` have 0.5 more each, and 0.25 below
 //! `2^-124`: 2.75. Log-softmax: the exponential is off by 1.7 u (1.2 ULP), its product by 0.5: 3.7 (4.4).
+//!
+//! With a factor `s` of the logits, from `2^-100` to 1, softmax has `a = y (s dy)` with the product in brackets in two parts, of which the second goes to
+//! the small part of `b`: 1.5 again. Below `2^-122`, the two steps of that part, the small part of `s sum y dy` and their product with `y`, which is at most 1, are
+//! rounded as subnormal numbers, by half of the least one each: 2 more.
+//!
+//! Everything else ([`wide_results`]) is taken in wide numbers, but for the exponential, and rounded once, which is worth 1: totals that are not
+//! moderate, other factors, and any where multiply-add is not fused, which would have to round `s dy`. In log-softmax the exponential is off by 1.3 u
+//! besides: 2.3, or 2.8; not fused 2.7 and 3.4.
+//!
+//! The sums have errors of their terms' magnitudes besides: `2^-29` of an ULP of these for every 16 classes.
 
 use super::block::{self, Block, ROWS, Work};
 use super::exp::exp;
@@ -55,7 +65,7 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
         let totals = block.fold(
             simd,
             #[inline(always)]
-            |sum, _, sources| Self::add::<V>(sum, sources),
+            |sum, _, sources| add::<V, LOG>(sum, sources),
         );
         ordinary::<V>(&totals).then_some(totals)
     }
@@ -68,19 +78,10 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
         mut rows: RowsMut<'a, V::Elem, 2>,
         totals: [Wide<V::Elem>; ROWS],
     ) {
-        let zero = V::splat(simd, V::Elem::ZERO);
         let less = less(simd, totals);
         block.map(
             #[inline(always)]
-            |_, [y, dy]| {
-                let dx = if LOG {
-                    let p = exp(simd, y);
-                    V::select(p.eq(zero), dy, less.product_added_to(p, dy))
-                } else {
-                    V::select(y.eq(zero), zero, y.mul_add(dy, less.times(y)))
-                };
-                canonical(simd, dx)
-            },
+            |_, sources| gradient::<V, LOG>(simd, sources, &less),
         );
         block.write(simd, &mut rows);
     }
@@ -93,11 +94,8 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
         _: Option<V>,
         _: Row<'_, V::Elem, 2>,
     ) -> Option<V> {
-        let mut total = Self::total::<V, false>(simd, row.source());
-        if !Self::is_settled(total) {
-            total = Self::total::<V, true>(simd, row.source());
-        }
-        Self::results::<V, _>(simd, &mut row, total);
+        let total = settled_total::<V, LOG>(simd, row.source(), all::<V>);
+        results::<V, _, LOG>(simd, &mut row, total, None, all::<V>);
         None
     }
 }
@@ -123,7 +121,7 @@ impl<T: Real, R: Peek<T, 2>, const LOG: bool> InSteps<T, R> for Backward<LOG> {
 
     fn next(&self, step: Self::Step, [total]: Self::Found) -> Option<Self::Step> {
         match step {
-            Step::Total if !Self::is_settled(total) => Some(Step::WithoutZeros),
+            Step::Total if !is_settled::<_, LOG>(total) => Some(Step::WithoutZeros),
             Step::Total | Step::WithoutZeros => Some(Step::Results(total)),
             Step::Results(_) => None,
         }
@@ -143,10 +141,10 @@ impl<T: Real, R: Peek<T, 2>, const LOG: bool> InSteps<T, R> for Backward<LOG> {
     ) -> Self::Found {
         let mut part = part.whole();
         [match step {
-            Step::Total => Self::total::<V, false>(simd, part.source()),
-            Step::WithoutZeros => Self::total::<V, true>(simd, part.source()),
+            Step::Total => total::<V, LOG>(simd, part.source(), false, all::<V>),
+            Step::WithoutZeros => total::<V, LOG>(simd, part.source(), true, all::<V>),
             Step::Results(total) => {
-                Self::results::<V, _>(simd, &mut part, total);
+                results::<V, _, LOG>(simd, &mut part, total, None, all::<V>);
                 Wide::<T>::ZERO
             }
         }]
@@ -156,81 +154,216 @@ impl<T: Real, R: Peek<T, 2>, const LOG: bool> InSteps<T, R> for Backward<LOG> {
     fn outcome<V: Vector<Elem = T>>(&self, _: Self::Step) {}
 }
 
-impl<const LOG: bool> Backward<LOG> {
-    /// Whether a total stands, though there may be classes without probability.
-    #[inline(always)]
-    fn is_settled(total: impl WideFloat) -> bool {
-        LOG || total.is_finite()
-    }
+/// Whether a total stands, though there may be classes without probability.
+#[inline(always)]
+fn is_settled<W: WideFloat, const LOG: bool>(total: W) -> bool {
+    LOG || total.is_finite()
+}
 
-    /// Adds what is to be summed of each class.
-    #[inline(always)]
-    fn add<V: Vector>(sum: V::Sum, [y, dy]: [V; 2]) -> V::Sum {
-        if LOG {
-            V::sum_add(sum, dy)
-        } else {
-            V::sum_add_product(sum, y, dy)
-        }
-    }
-
-    /// The sum over a row, or a part of it. `WITHOUT_ZEROS`: a class without probability takes no part, unless its gradient
-    /// is NaN.
-    #[inline(always)]
-    fn total<V: Vector, const WITHOUT_ZEROS: bool>(
-        simd: V::Simd,
-        row: Row<'_, V::Elem, 2>,
-    ) -> Wide<V::Elem> {
-        let zero = V::splat(simd, V::Elem::ZERO);
-        tree::sum(
-            row.len().div_ceil(CHUNK),
-            #[inline(always)]
-            |i| {
-                let mut sum = V::sum_zero(simd);
-                row.chunk(i).visit(
-                    simd,
-                    [V::Elem::ZERO; 2],
-                    #[inline(always)]
-                    |[y, mut dy]: [V; 2]| {
-                        if WITHOUT_ZEROS {
-                            dy = V::select(y.eq(zero), V::select(dy.is_nan(), dy, zero), dy);
-                        }
-                        sum = Self::add::<V>(sum, [y, dy]);
-                    },
-                );
-                V::sum_total(sum)
-            },
-        )
-    }
-
-    /// Writes the results of a row with this total, or of a part of it.
-    #[inline(always)]
-    fn results<V: Vector, P: Pass<V::Elem, 2>>(simd: V::Simd, part: &mut P, total: Wide<V::Elem>) {
-        if total.is_nan() {
-            return part.fill(V::Elem::NAN);
-        }
-        let zero = V::splat(simd, V::Elem::ZERO);
-        let less = Less::new(simd, total);
-        part.map(
-            simd,
-            [V::Elem::ZERO; 2],
-            #[inline(always)]
-            |_, [y, dy]: [V; 2]| {
-                let dy_down = dy * less.down;
-                let dx = if LOG {
-                    let p = exp(simd, y);
-                    let dx = less.total.product_added_to(p, dy_down) * less.up;
-                    V::select(p.eq(zero), dy, dx)
-                } else {
-                    let dx = y.mul_add(dy_down, less.total.times(y)) * less.up;
-                    V::select(y.eq(zero), zero, dx)
-                };
-                canonical(simd, dx)
-            },
-        );
+/// Adds what is to be summed of each class.
+#[inline(always)]
+fn add<V: Vector, const LOG: bool>(sum: V::Sum, [y, dy]: [V; 2]) -> V::Sum {
+    if LOG {
+        V::sum_add(sum, dy)
+    } else {
+        V::sum_add_product(sum, y, dy)
     }
 }
 
-/// Whether totals are neither NaN nor so large that [`Less`] must scale anything.
+/// The lanes of a vector that take part, given its number in the row: where all do.
+#[inline(always)]
+pub fn all<V: Vector>(_: usize) -> Option<V::Mask> {
+    None
+}
+
+/// `x`, and 0 where lanes take no part, if not all do.
+#[inline(always)]
+fn shown<V: Vector>(simd: V::Simd, lanes: Option<V::Mask>, x: V) -> V {
+    match lanes {
+        Some(lanes) => V::select(lanes, x, V::splat(simd, V::Elem::ZERO)),
+        None => x,
+    }
+}
+
+/// The sum over a row, or a part of it, of the `lanes` that take part. `without_zeros`: a class without probability takes no part,
+/// unless its gradient is NaN.
+#[inline(always)]
+fn total<V: Vector, const LOG: bool>(
+    simd: V::Simd,
+    row: Row<'_, V::Elem, 2>,
+    without_zeros: bool,
+    lanes: impl Fn(usize) -> Option<V::Mask>,
+) -> Wide<V::Elem> {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    tree::sum(
+        row.len().div_ceil(CHUNK),
+        #[inline(always)]
+        |chunk| {
+            let (mut sum, mut i) = (V::sum_zero(simd), chunk * (CHUNK / V::LANES));
+            row.chunk(chunk).visit(
+                simd,
+                [V::Elem::ZERO; 2],
+                #[inline(always)]
+                |[mut y, mut dy]: [V; 2]| {
+                    let lanes = lanes(i);
+                    if LOG || without_zeros {
+                        dy = shown(simd, lanes, dy);
+                    }
+                    y = shown(simd, lanes, y);
+                    if without_zeros {
+                        dy = V::select(y.eq(zero), V::select(dy.is_nan(), dy, zero), dy);
+                    }
+                    sum = add::<V, LOG>(sum, [y, dy]);
+                    i += 1;
+                },
+            );
+            V::sum_total(sum)
+        },
+    )
+}
+
+/// The sum over a whole row that stands.
+#[inline(always)]
+pub fn settled_total<V: Vector, const LOG: bool>(
+    simd: V::Simd,
+    row: Row<'_, V::Elem, 2>,
+    lanes: impl Fn(usize) -> Option<V::Mask>,
+) -> Wide<V::Elem> {
+    let mut without_zeros = false;
+    // One place where it is summed: of more, the compiler leaves loads out of line.
+    loop {
+        let total = total::<V, LOG>(simd, row, without_zeros, &lanes);
+        if without_zeros || is_settled::<_, LOG>(total) {
+            return total;
+        }
+        without_zeros = true;
+    }
+}
+
+/// Writes the results of a row with this total, or of a part of it, multiplied by a scale, if there is one; 0 in lanes that take no part.
+#[inline(always)]
+pub fn results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
+    simd: V::Simd,
+    part: &mut P,
+    total: Wide<V::Elem>,
+    scale: Option<f64>,
+    lanes: impl Fn(usize) -> Option<V::Mask>,
+) {
+    let is_moderate = total.abs() < Wide::<V::Elem>::of(V::Elem::LARGE);
+    let is_simple = scale.is_none_or(
+        #[inline(always)]
+        |scale| !LOG && V::FUSED && (1.0 / V::Elem::LARGE..=1.0).contains(&scale),
+    );
+    if !(is_moderate && is_simple) {
+        return wide_results::<V, P, LOG>(simd, part, total, scale.unwrap_or(1.0), lanes);
+    }
+    let factor = scale.map(
+        #[inline(always)]
+        |scale| Factor::new(simd, Wide::<V::Elem>::of(scale)),
+    );
+    let less = Factor::new(simd, -total * Wide::<V::Elem>::of(scale.unwrap_or(1.0)));
+    part.map(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |i, [y, dy]: [V; 2]| {
+            let lanes = lanes(i);
+            let dx = match &factor {
+                Some(factor) => scaled_gradient(simd, [y, dy], factor, &less),
+                None => gradient::<V, LOG>(simd, [y, dy], &less),
+            };
+            shown(simd, lanes, dx)
+        },
+    );
+}
+
+/// The gradients, from a negated total that is moderate.
+#[inline(always)]
+fn gradient<V: Vector, const LOG: bool>(simd: V::Simd, [y, dy]: [V; 2], less: &Factor<V>) -> V {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    let dx = if LOG {
+        let (p, none) = probabilities(simd, y);
+        V::select(none, dy, less.product_added_to(p, dy))
+    } else {
+        V::select(y.eq(zero), zero, y.mul_add(dy, less.times(y)))
+    };
+    canonical(simd, dx)
+}
+
+/// `e^y`, and where `y` is so low that it is 0, which it is not here: the exponential would be a subnormal number on the way, which takes as long as all
+/// the rest.
+#[inline(always)]
+fn probabilities<V: Vector>(simd: V::Simd, y: V) -> (V, V::Mask) {
+    let [lowest, _] = V::Elem::EXP.range;
+    let none = y.lt(V::splat(simd, lowest));
+    let zero = V::splat(simd, V::Elem::ZERO);
+    (exp(simd, V::select(none, zero, y)), none)
+}
+
+/// The gradients of softmax, times a factor; it is in the negated total as well. It is not above 1, so that no product overflows, and not so small that a part
+/// of it is lost.
+#[inline(always)]
+fn scaled_gradient<V: Vector>(
+    simd: V::Simd,
+    [y, dy]: [V; 2],
+    factor: &Factor<V>,
+    less: &Factor<V>,
+) -> V {
+    let zero = V::splat(simd, V::Elem::ZERO);
+    let [own, more] = factor.times_in_parts(dy);
+    let dx = y.mul_add(own, less.less(more).times(y));
+    canonical(simd, V::select(y.eq(zero), zero, dx))
+}
+
+/// [`results`] of any total, in wide numbers that are rounded once.
+#[inline(always)]
+fn wide_results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
+    simd: V::Simd,
+    part: &mut P,
+    total: Wide<V::Elem>,
+    scale: f64,
+    lanes: impl Fn(usize) -> Option<V::Mask>,
+) {
+    let (nothing, scale) = (V::sum_zero(simd), Wide::<V::Elem>::of(scale));
+    let (is_finite, is_nan) = (total.is_finite(), total.is_nan());
+    let [zero, nan] = [V::Elem::ZERO, V::Elem::NAN].map(
+        #[inline(always)]
+        |x| V::splat(simd, x),
+    );
+    part.map(
+        simd,
+        [V::Elem::ZERO; 2],
+        #[inline(always)]
+        |i, [y, dy]: [V; 2]| {
+            let lanes = lanes(i);
+            let p = if LOG {
+                let (p, none) = probabilities(simd, y);
+                V::select(none, zero, p)
+            } else {
+                y
+            };
+            let own = if LOG {
+                V::sum_add(nothing, dy)
+            } else {
+                V::sum_add_product(nothing, y, dy)
+            };
+            let others = V::sum_scale(V::sum_add(nothing, p), -total);
+            let dx = V::sum_scale(V::sum_merge(own, others), scale);
+            let mut dx = V::sum_narrow(simd, dx);
+            if !LOG {
+                dx = V::select(p.eq(zero), zero, dx);
+            } else if !is_finite {
+                // Nothing of it is not a number.
+                let own = V::sum_narrow(simd, V::sum_scale(own, scale));
+                dx = V::select(p.eq(zero), own, dx);
+            }
+            let dx = if is_nan { nan } else { canonical(simd, dx) };
+            shown(simd, lanes, dx)
+        },
+    );
+}
+
+/// Whether all totals are moderate: neither NaN nor so large that a difference could leave the range of an element.
 #[inline(always)]
 fn ordinary<V: Vector>(totals: &[Wide<V::Elem>; ROWS]) -> bool {
     let mut ordinary = true;
@@ -247,31 +380,6 @@ fn less<V: Vector>(simd: V::Simd, mut totals: [Wide<V::Elem>; ROWS]) -> Factor<V
         *total = -*total;
     }
     Factor::of_rows(simd, &totals)
-}
-
-/// A negated total that is to be added to something. Where it is so large that it, or a difference
-/// from it, could leave the range of an element, it is scaled down; `down` does the same to what it
-/// is added to, and `up` undoes it.
-struct Less<V> {
-    total: Factor<V>,
-    down: V,
-    up: V,
-}
-
-impl<V: Vector> Less<V> {
-    #[inline(always)]
-    fn new(simd: V::Simd, total: Wide<V::Elem>) -> Self {
-        let up = if total.abs() < Wide::<V::Elem>::of(V::Elem::LARGE) {
-            1.0
-        } else {
-            V::Elem::SCALE
-        };
-        Self {
-            total: Factor::new(simd, -total * Wide::<V::Elem>::of(1.0 / up)),
-            down: V::constant(simd, 1.0 / up),
-            up: V::constant(simd, up),
-        }
-    }
 }
 
 /// With the canonical NaN in place of any other.

@@ -126,7 +126,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         while waiting.is_some() || rows.rows() >= enough {
             let (mut prepared, mut alone) = (None, None);
             if rows.rows() >= enough {
-                // Where the rows after these can be seen: fours of the last of very short ones reach into them.
+                // Where the rows after these can be seen: the last columns of very short ones reach into them.
                 let block = work.prepare(simd, &mut blocks[turn], &rows);
                 let (first, rest) = rows.split_at(ROWS);
                 rows = rest;

@@ -103,7 +103,11 @@ impl<'a> Flags<'a> {
     #[inline(always)]
     pub fn lanes<V: Vector>(&self, simd: V::Simd, block: usize) -> V::Mask {
         const { assert!(V::LANES == 16) };
-        V::lanes_of(simd, self.whole.get(block).unwrap_or(&self.last))
+        // Of a choice between two addresses, the compiler makes one for each byte with SSE2.
+        match self.whole.get(block) {
+            Some(flags) => V::lanes_of(simd, flags),
+            None => V::lanes_of(simd, &self.last),
+        }
     }
 }
 

@@ -377,6 +377,24 @@ impl<V: Vector> Factor<V> {
         x.mul_add(self.hi, x * self.lo)
     }
 
+    /// The product in two parts: rounded, and what is to be subtracted from that. Where multiply-add is fused and nothing is subnormal, no more than
+    /// `2^-48` of it is lost.
+    #[inline(always)]
+    pub fn times_in_parts(&self, x: V) -> [V; 2] {
+        let product = x * self.hi;
+        let more = x.neg_mul_add(self.lo, x.neg_mul_add(self.hi, product));
+        [product, more]
+    }
+
+    /// This less something small.
+    #[inline(always)]
+    pub fn less(&self, small: V) -> Self {
+        Self {
+            lo: self.lo - small,
+            ..*self
+        }
+    }
+
     /// The product with `x + small`.
     #[inline(always)]
     pub fn times_sum(&self, x: V, small: V) -> V {
