@@ -93,9 +93,9 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
         self.layout.classes
     }
 
-    /// Whether rows lie beside each other, class by class.
-    pub fn has_rows_beside(&self) -> bool {
-        self.layout.inner > 1
+    /// How many rows lie beside each other, class by class.
+    pub fn rows_beside(&self) -> usize {
+        self.layout.inner
     }
 
     /// How many elements of room copies of a row take; of no rows, none.
@@ -174,9 +174,9 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
         self.src.layout.classes
     }
 
-    /// Whether rows lie beside each other, class by class.
-    pub fn has_rows_beside(&self) -> bool {
-        self.src.has_rows_beside()
+    /// How many rows lie beside each other, class by class.
+    pub fn rows_beside(&self) -> usize {
+        self.src.rows_beside()
     }
 
     /// How many elements of room copies of a row take; of no rows, none.

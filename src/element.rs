@@ -169,7 +169,8 @@ pub(crate) mod sealed {
         const NO_COEFFICIENTS: Self::Coefficients;
         /// Coefficients of `(atanh(s) / s - 1) / s^2` in `s^2` up to 1/9, highest power first.
         const ATANH: &'static [Self];
-        /// Less than this, subtracted from the largest number, leaves that number. Factors down to its inverse can be had in two parts.
+        /// Less than this, subtracted from the largest number, leaves that number. (The backward passes take its inverse as the smallest factor of which
+        /// two elements hold enough.)
         const LARGE: f64;
 
         fn to_f64(self) -> f64;

@@ -36,7 +36,7 @@
 //! or 16-bit floats ([`Element`]). Every operation
 //! returns a `Result`, checks lengths before it writes, and allocates nothing (the first call reads the
 //! environment; a batch that is spread over threads allocates a little to call them; so do long rows that have to be copied, of which those along an axis are long
-//! from 1024 classes on; and `LinearCrossEntropy` has a budget).
+//! beyond 1024 classes ([`Shape`]); and `LinearCrossEntropy` has a budget).
 //!
 //! # The mathematics
 //!

@@ -45,7 +45,12 @@ where
     K: Operation<D::Dense, Output: Merge + Send> + Sync,
 {
     let (elements, rows) = (data.elements() / K::LIGHTNESS, data.rows());
-    let part = rows_of_a_part(rows, elements, threads);
+    let mut part = rows_of_a_part(rows, elements, threads);
+    let together = tile::together(&data);
+    if rows / together >= threads {
+        // Both are powers of two.
+        part = part.max(together);
+    }
     let parts = rows.div_ceil(part);
     if threads < 2 || parts < 2 {
         return tile::run(backend, kernel, data);

@@ -258,10 +258,10 @@ impl<'a, T: Real> Softmax<'a, T> {
     /// gradient `dy` with respect to them: `dx_i = s y_i (dy_i - sum_j y_j dy_j)`, and 0 where class `i` takes no part, whatever `dy` holds
     /// there. (A sink changes nothing in that formula: it is in `y`.)
     ///
-    /// Without a scale, errors are those of [`softmax_backward`](crate::softmax_backward), of the classes that take part. With one, the error is at most 1.5 ULP of the larger of `s y_i
-    /// dy_i` and `s y_i sum_j y_j dy_j` (3.5 below 2^-122). It is 1 ULP, since all is taken in `f64` and rounded once, where the scale is above 1 or below 2^-100, the sum 2^100 or larger, or
-    /// multiply-add not fused. Where the terms of the sum cancel, it has an error of `2^-29` of an ULP of their magnitudes for every 16 classes. Special values are as there, but that a class
-    /// which takes no part has gradient 0 in rows of NaN too.
+    /// Without a scale, errors are those of [`softmax_backward`](crate::softmax_backward), of the classes that take part. With one from 2^-100 (2^-960 of `f64`) to 1, where
+    /// multiply-add is fused, the error is at most 1.5 ULP of the larger of `s y_i dy_i` and `s y_i sum_j y_j dy_j` (3.5 below 2^-118);
+    /// in all other cases, and where that sum is 2^100 (2^960) or more, it is 1 ULP, since all is taken in `f64` and rounded once. Where the terms of the sum cancel, it has an error of
+    /// `2^-29` of an ULP of their magnitudes for every 16 classes. Special values are as there, but that a class which takes no part has gradient 0 in rows of NaN too.
     ///
     /// # Errors
     /// As [`probs`](Self::probs), and [`Error::Length`] if the lengths differ. `dx` is untouched then.

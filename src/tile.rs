@@ -21,11 +21,7 @@ const ROOM: usize = 64 << 10;
 /// Elements that are copied together, if their rows are short: half of a first-level cache. (A power of two.)
 const TILE: usize = 4096;
 
-/// Rows that lie beside each other and are copied together, if there are as many: they share lines of the cache.
-#[cfg(feature = "alloc")]
-const BESIDE: usize = 16;
-
-/// Bytes that are allocated for them at most, unless a row alone needs more.
+/// Bytes that are allocated for rows that lie beside each other at most, unless one alone needs more.
 #[cfg(feature = "alloc")]
 const ALLOCATED: usize = 16 << 20;
 
@@ -45,9 +41,9 @@ pub trait Tiled<R: Real>: Split {
     fn has_dense_rows(&self) -> bool;
     /// The data, which [is dense](Self::is_dense).
     fn into_dense(self) -> Self::Dense;
-    /// Whether rows lie beside each other: then many are copied at a time, as far as there is room.
-    fn has_rows_beside(&self) -> bool {
-        false
+    /// How many rows lie beside each other, class by class: then sixteen are copied at a time.
+    fn rows_beside(&self) -> usize {
+        1
     }
     /// How many elements of room a row takes.
     fn room_of_a_row(&self) -> usize;
@@ -75,6 +71,12 @@ where
     in_tiles(backend, kernel, data)
 }
 
+/// How many rows are best copied together, a power of two: those that share lines of the cache.
+#[cfg(feature = "alloc")]
+pub fn together<R: Real>(data: &impl Tiled<R>) -> usize {
+    1 << data.rows_beside().clamp(1, 16).ilog2()
+}
+
 /// Checks that there is room for a row.
 ///
 /// # Errors
@@ -98,7 +100,7 @@ where
     #[expect(clippy::large_stack_arrays, reason = "nothing is allocated for copies")]
     let mut stack = [MaybeUninit::<u64>::uninit(); ROOM / size_of::<u64>()];
     let room = cast_room(&mut stack);
-    let most = if data.has_rows_beside() {
+    let most = if data.rows_beside() > 1 {
         room.len()
     } else {
         TILE
@@ -110,12 +112,8 @@ where
     };
     #[cfg(feature = "alloc")]
     if !data.has_dense_rows() {
-        let wanted = if data.has_rows_beside() {
-            let most = (ALLOCATED / size_of::<R>() / row).clamp(1, BESIDE);
-            1 << data.rows().clamp(1, most).ilog2()
-        } else {
-            1
-        };
+        let most = (ALLOCATED / size_of::<R>() / row).clamp(1, together(&data));
+        let wanted = 1 << data.rows().clamp(1, most).ilog2();
         if wanted * row > room.len() {
             let mut heap = Vec::with_capacity(wanted * row);
             return tiles(backend, kernel, data, wanted, heap.spare_capacity_mut());
@@ -176,8 +174,8 @@ impl<'a, E: Element, const N: usize> Tiled<E::Real> for Batch<'a, E, N> {
     fn into_dense(self) -> Self::Dense {
         self.into_dense()
     }
-    fn has_rows_beside(&self) -> bool {
-        self.has_rows_beside()
+    fn rows_beside(&self) -> usize {
+        self.rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.room_of_a_row()
@@ -205,8 +203,8 @@ where
     fn into_dense(self) -> Self::Dense {
         self.into_dense()
     }
-    fn has_rows_beside(&self) -> bool {
-        self.has_rows_beside()
+    fn rows_beside(&self) -> usize {
+        self.rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.room_of_a_row()
@@ -328,8 +326,8 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>> Tiled<R> for (A, B) {
     fn into_dense(self) -> Self::Dense {
         (self.0.into_dense(), self.1.into_dense())
     }
-    fn has_rows_beside(&self) -> bool {
-        self.0.has_rows_beside()
+    fn rows_beside(&self) -> usize {
+        self.0.rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.0.room_of_a_row() + self.1.room_of_a_row()
@@ -366,8 +364,8 @@ impl<R: Real, A: Tiled<R>, B: Tiled<R>, C: Tiled<R>> Tiled<R> for (A, B, C) {
             self.2.into_dense(),
         )
     }
-    fn has_rows_beside(&self) -> bool {
-        self.0.has_rows_beside()
+    fn rows_beside(&self) -> usize {
+        self.0.rows_beside()
     }
     fn room_of_a_row(&self) -> usize {
         self.0.room_of_a_row() + self.1.room_of_a_row() + self.2.room_of_a_row()

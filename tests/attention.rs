@@ -201,12 +201,12 @@ const BACKWARD: Bound = Bound {
     fused: 1.6,
     unfused: 1.1,
 };
-/// Of products below this, 2^-122.
+/// Of products below this, 2^-118.
 const SMALL_BACKWARD: Bound = Bound {
     fused: 3.6,
     unfused: 1.1,
 };
-const SMALL: f64 = 16.0 * f32::MIN_POSITIVE as f64;
+const SMALL: f64 = 256.0 * f32::MIN_POSITIVE as f64;
 /// With a scale that is above 1, or below 2^-100.
 const WIDE_BACKWARD: f64 = 1.1;
 const LOG_BACKWARD: Bound = Bound {

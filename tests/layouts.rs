@@ -40,6 +40,8 @@ const SIZES: &[(usize, usize)] = &[
     // Rows that lie beside each other, of which lines of the cache are half a page apart: with room on the stack, and without.
     (20, 512),
     (20, 1536),
+    // And of which they are not.
+    (20, 1027),
 ];
 
 /// Whether it has the divisor of a mean over distributions, which is added up in another order.
@@ -342,7 +344,6 @@ fn options_go_by_the_number_of_a_row() {
     }
 }
 
-/// What follows the last row may be left out.
 /// Longer than the distance that vectors have of their rows, and than what is allocated for sixteen.
 #[test]
 fn very_long_rows_along_an_axis() {
@@ -353,15 +354,20 @@ fn very_long_rows_along_an_axis() {
             let of_class = |k: usize| (0..rows).map(move |row| x[row * classes + k].to_bits());
             (0..classes).flat_map(of_class).collect()
         };
-        let mut p = vec![0.0; x.len()];
-        softlane::softmax(&x, classes, &mut p).unwrap();
-        let mut along: Vec<f32> = turned(&x).into_iter().map(f32::from_bits).collect();
-        softlane::softmax_in_place(&mut along, Shape::axis(classes, rows)).unwrap();
-        let is_same = along.iter().map(|p| p.to_bits()).eq(turned(&p));
-        assert!(is_same, "{rows} x {classes}");
+        // On one thread sixteen rows are together, or eight; threads may take less.
+        for exec in [Exec::new().serial(), Exec::new()] {
+            let mut p = vec![0.0; x.len()];
+            exec.softmax(&x, classes, &mut p).unwrap();
+            let mut along: Vec<f32> = turned(&x).into_iter().map(f32::from_bits).collect();
+            exec.softmax_in_place(&mut along, Shape::axis(classes, rows))
+                .unwrap();
+            let is_same = along.iter().map(|p| p.to_bits()).eq(turned(&p));
+            assert!(is_same, "{rows} x {classes}, {exec:?}");
+        }
     }
 }
 
+/// What follows the last row may be left out.
 #[test]
 fn the_last_gap_is_optional() {
     let mut y = [9.0_f32; 7];

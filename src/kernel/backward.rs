@@ -15,7 +15,7 @@
 //! `2^-124`: 2.75. Log-softmax: the exponential is off by 1.7 u (1.2 ULP), its product by 0.5: 3.7 (4.4).
 //!
 //! With a factor `s` of the logits, from `2^-100` to 1, softmax has `a = y (s dy)` with the product in brackets in two parts, of which the second goes to
-//! the small part of `b`: 1.5 again. Below `2^-122`, the two steps of that part, the small part of `s sum y dy` and their product with `y`, which is at most 1, are
+//! the small part of `b`: 1.5 again. Below `2^-118`, the two steps of that part, the small part of `s sum y dy` and their product with `y`, which is at most 1, are
 //! rounded as subnormal numbers, by half of the least one each: 2 more.
 //!
 //! Everything else ([`wide_results`]) is taken in wide numbers, but for the exponential, and rounded once, which is worth 1: totals that are not
@@ -290,8 +290,8 @@ fn gradient<V: Vector, const LOG: bool>(simd: V::Simd, [y, dy]: [V; 2], less: &F
     canonical(simd, dx)
 }
 
-/// `e^y`, and where `y` is so low that it is 0, which it is not here: the exponential would be a subnormal number on the way, which takes as long as all
-/// the rest.
+/// `e^y`, and where it is 0 since `y` is below the range. There it is `e^0` instead, not to be used: as a subnormal number on the way to 0, it
+/// would take as long as all the rest.
 #[inline(always)]
 fn probabilities<V: Vector>(simd: V::Simd, y: V) -> (V, V::Mask) {
     let [lowest, _] = V::Elem::EXP.range;

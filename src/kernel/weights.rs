@@ -386,7 +386,7 @@ impl<V: Vector> Factor<V> {
         [product, more]
     }
 
-    /// This less something small.
+    /// This less something that is small beside it: of the order of its second part.
     #[inline(always)]
     pub fn less(&self, small: V) -> Self {
         Self {
