@@ -192,7 +192,7 @@ fn total<V: Vector, const LOG: bool>(
     simd: V::Simd,
     row: Row<'_, V::Elem, 2>,
     without_zeros: bool,
-    lanes: impl Fn(usize) -> Option<V::Mask>,
+    lanes: impl Fn(usize) -> Option<V::Mask> + Copy,
 ) -> Wide<V::Elem> {
     let zero = V::splat(simd, V::Elem::ZERO);
     tree::sum(
@@ -227,12 +227,12 @@ fn total<V: Vector, const LOG: bool>(
 pub fn settled_total<V: Vector, const LOG: bool>(
     simd: V::Simd,
     row: Row<'_, V::Elem, 2>,
-    lanes: impl Fn(usize) -> Option<V::Mask>,
+    lanes: impl Fn(usize) -> Option<V::Mask> + Copy,
 ) -> Wide<V::Elem> {
     let mut without_zeros = false;
     // One place where it is summed: of more, the compiler leaves loads out of line.
     loop {
-        let total = total::<V, LOG>(simd, row, without_zeros, &lanes);
+        let total = total::<V, LOG>(simd, row, without_zeros, lanes);
         if without_zeros || is_settled::<_, LOG>(total) {
             return total;
         }
@@ -247,7 +247,7 @@ pub fn results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
     part: &mut P,
     total: Wide<V::Elem>,
     scale: Option<f64>,
-    lanes: impl Fn(usize) -> Option<V::Mask>,
+    lanes: impl Fn(usize) -> Option<V::Mask> + Copy,
 ) {
     let is_moderate = total.abs() < Wide::<V::Elem>::of(V::Elem::LARGE);
     let is_simple = scale.is_none_or(
@@ -322,7 +322,7 @@ fn wide_results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
     part: &mut P,
     total: Wide<V::Elem>,
     scale: f64,
-    lanes: impl Fn(usize) -> Option<V::Mask>,
+    lanes: impl Fn(usize) -> Option<V::Mask> + Copy,
 ) {
     let (nothing, scale) = (V::sum_zero(simd), Wide::<V::Elem>::of(scale));
     let (is_finite, is_nan) = (total.is_finite(), total.is_nan());

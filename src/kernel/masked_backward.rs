@@ -66,9 +66,9 @@ impl<const LOG: bool> MaskedBackward<'_, LOG> {
         &self,
         simd: V::Simd,
         row: &mut P,
-        lanes: impl Fn(usize) -> Option<V::Mask>,
+        lanes: impl Fn(usize) -> Option<V::Mask> + Copy,
     ) {
-        let total = settled_total::<V, LOG>(simd, row.source(), &lanes);
+        let total = settled_total::<V, LOG>(simd, row.source(), lanes);
         results::<V, P, LOG>(simd, row, total, self.scale, lanes);
     }
 }
