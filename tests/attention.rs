@@ -240,6 +240,17 @@ type InPlace<'a> = fn(Softmax<'a>, &mut [f32], usize) -> Result<(), Error>;
 type Backward<'a> = fn(Softmax<'a>, &[f32], &[f32], usize, &mut [f32]) -> Result<(), Error>;
 type BackwardInPlace<'a> = fn(Softmax<'a>, &[f32], &mut [f32], usize) -> Result<(), Error>;
 
+/// Of softmax, and of log-softmax.
+fn backward_calls<'a>() -> [(Backward<'a>, BackwardInPlace<'a>); 2] {
+    [
+        (Softmax::probs_backward, Softmax::probs_backward_in_place),
+        (
+            Softmax::log_probs_backward,
+            Softmax::log_probs_backward_in_place,
+        ),
+    ]
+}
+
 impl<'a> Case<'a> {
     fn builder(&self) -> Softmax<'a> {
         let exec = Exec::new().serial().backend(self.backend);
@@ -367,13 +378,7 @@ impl<'a> Case<'a> {
                 .collect()
         };
         let (p, log_p) = (poisoned(p), poisoned(log_p));
-        let calls: [(Backward<'a>, BackwardInPlace<'a>); 2] = [
-            (Softmax::probs_backward, Softmax::probs_backward_in_place),
-            (
-                Softmax::log_probs_backward,
-                Softmax::log_probs_backward_in_place,
-            ),
-        ];
+        let calls = backward_calls();
         for (is_log, y) in [(false, &p), (true, &log_p)] {
             let (call, in_place) = calls[usize::from(is_log)];
             let dx = self.run_backward((y, &dy), call, in_place);
@@ -1204,13 +1209,7 @@ fn gradients_at_the_ends_of_the_range() {
                     x: &x,
                     classes,
                 };
-                let calls: [(Backward<'_>, BackwardInPlace<'_>); 2] = [
-                    (Softmax::probs_backward, Softmax::probs_backward_in_place),
-                    (
-                        Softmax::log_probs_backward,
-                        Softmax::log_probs_backward_in_place,
-                    ),
-                ];
+                let calls = backward_calls();
                 for (is_log, y) in [(false, &p), (true, &log_p)] {
                     let (call, in_place) = calls[usize::from(is_log)];
                     let dx = case.run_backward((y, &dy), call, in_place);
