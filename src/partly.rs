@@ -80,6 +80,24 @@ impl<T: Copy, const N: usize, const C: usize> Partly<T, N, C> {
     }
 }
 
+impl<T: Copy, const N: usize> Partly<T, N> {
+    /// So many elements instead of those that there are, each as `f` makes it.
+    ///
+    /// # Panics
+    /// If there is no room for them.
+    #[inline(always)]
+    pub fn refill_with(&mut self, len: usize, mut f: impl FnMut(usize) -> T) -> &mut [T] {
+        assert!(len <= N, "more elements than there is room for");
+        for i in 0..len {
+            // SAFETY: it is element `i < N` of the array.
+            unsafe { self.first(0).add(i).write(f(i)) };
+        }
+        // At the end, so that it is not read for each of them.
+        self.len = len;
+        self
+    }
+}
+
 impl<T: Copy, const N: usize> Deref for Partly<T, N> {
     type Target = [T];
 

@@ -52,15 +52,18 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
     const LEAST: usize = 12;
     /// (Measured with AVX2 and SSE2, where 32 classes take as long either way, and 64 by columns 1.2 to 1.35 times as long.)
     const LONGEST: usize = 2 * ROWS - 1;
+    /// All that is found: there is nothing to wait for.
+    type Read = Option<[Wide<V::Elem>; ROWS]>;
+    type Left = ();
     type Prepared = [Wide<V::Elem>; ROWS];
 
     #[inline(always)]
-    fn prepare(
+    fn read(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, 2>,
         rows: &RowsMut<'a, V::Elem, 2>,
-    ) -> Option<[Wide<V::Elem>; ROWS]> {
+    ) -> Self::Read {
         block.read(simd, rows);
         let totals = block.fold(
             simd,
@@ -68,6 +71,16 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
             |sum, _, sources| add::<V, LOG>(sum, sources),
         );
         ordinary::<V>(&totals).then_some(totals)
+    }
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        _: V::Simd,
+        _: &mut Block<V, 2>,
+        totals: Self::Read,
+    ) -> Option<[Wide<V::Elem>; ROWS]> {
+        totals
     }
 
     #[inline(always)]
@@ -93,11 +106,14 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
         mut row: RowMut<'a, V::Elem, 2>,
         _: Option<V>,
         _: Row<'_, V::Elem, 2>,
-    ) -> Option<V> {
+    ) -> (Option<()>, Option<V>) {
         let total = settled_total::<V, LOG>(simd, row.source(), all::<V>);
         results::<V, _, LOG>(simd, &mut row, total, None, all::<V>);
-        None
+        (None, None)
     }
+
+    #[inline(always)]
+    fn finish_row(&mut self, _: V::Simd, (): ()) {}
 }
 
 /// A step of a row.

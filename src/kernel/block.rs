@@ -6,7 +6,7 @@
 
 use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
-use super::total::Total;
+use super::total::{FEW_VECTORS, Total};
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
@@ -19,6 +19,10 @@ pub const ROWS: usize = 16;
 
 /// Half of them.
 const HALF: usize = ROWS / 2;
+
+/// Columns that there is room for: more than there ever are, so that those of two blocks or sources are not a multiple of 4096 bytes apart. Of
+/// two such, processors take one for the other at first, and what is read waits for what was written.
+const ROOM: usize = FEW + ROWS;
 
 /// How many rows are worth a block, of which the other lanes are idle: some that are as much work as what is done for a block at a
 /// time, and more if they are longer. (Measured; with few registers, rows one by one are slower than sixteen at once by more.)
@@ -57,19 +61,24 @@ pub trait Work<
     const LEAST: usize;
     /// Longer rows are faster one by one. At most [`FEW`].
     const LONGEST: usize = FEW;
-    /// What is known of a block before its rows are finished.
+    /// What is known of a block that is read.
+    type Read;
+    /// What is known of it before its rows are finished.
     type Prepared;
-    /// Reads the first sixteen rows, or as many as there are. `None`: they will be done one by one. Either way, the next call is for
-    /// the next ones.
+    /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
+    fn read(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: &R) -> Self::Read;
+    /// Prepares the rows that were read last. `None`: they will be done one by one.
     fn prepare(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, C>,
-        rows: &R,
+        read: Self::Read,
     ) -> Option<Self::Prepared>;
     /// Finishes the rows of an earlier `prepare`. Blocks and rows are finished in the order of the batch.
     fn finish(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: R, prepared: Self::Prepared);
-    /// Does one row. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
+    /// What is left to be done with one row.
+    type Left;
+    /// Does one row, but for what is left. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
     /// the next row returned; it comes back as `max` with that row.
     fn row(
         &mut self,
@@ -77,19 +86,22 @@ pub trait Work<
         row: R::Item,
         max: Option<V>,
         ahead: Row<'_, V::Elem, N>,
-    ) -> Option<V>;
+    ) -> (Option<Self::Left>, Option<V>);
+    /// Does what is left.
+    fn finish_row(&mut self, simd: V::Simd, left: Self::Left);
 }
 
 /// What the work on a block does between its reading and its writing.
 pub trait OfBlock<T: Real> {
     /// What is known of a block before its rows are finished.
     type Prepared<V: Vector<Elem = T>>;
-    /// Weighs the elements of a block, of whose columns each counts in the sums as `counted` says. `None`: its rows are to be done one by
-    /// one.
+    /// Weighs the elements of a block with these shifts, of whose columns each counts in the sums as `counted` says. `None`: its rows are to
+    /// be done one by one.
     fn weigh_block<V: Vector<Elem = T>, const C: usize>(
         &self,
         simd: V::Simd,
         block: &mut Block<V, C>,
+        shifts: Shifts<V>,
         counted: impl Fn(usize, Weights<V>) -> Weights<V>,
     ) -> Option<Self::Prepared<V>>;
     /// Puts the results in the place of the elements.
@@ -103,8 +115,8 @@ pub trait OfBlock<T: Real> {
 
 /// Does the work on all rows of a batch, in order.
 ///
-/// A block is finished after the next one is prepared, so that the processor has other work than to wait for the
-/// sums of the rows.
+/// A block is finished between the reading of the next one and its weights: each of these is some hundred cycles of waiting for one result
+/// after the other, and the processor sees no further than about one of them ahead, so what stands beside each should be of another block.
 #[inline(always)]
 pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     simd: V::Simd,
@@ -113,7 +125,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    const { assert!(V::LANES == ROWS && W::LONGEST <= FEW) };
+    const { assert!(V::LANES == ROWS && W::LONGEST <= FEW && FEW <= FEW_VECTORS * ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
     if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
         let classes = rows.classes();
@@ -124,31 +136,33 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         let (mut turn, mut waiting) = (0, None);
         // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
         while waiting.is_some() || rows.rows() >= enough {
-            let (mut prepared, mut alone) = (None, None);
+            let mut next = None;
             if rows.rows() >= enough {
                 // Where the rows after these can be seen: the last columns of very short ones reach into them.
-                let block = work.prepare(simd, &mut blocks[turn], &rows);
+                let read = work.read(simd, &mut blocks[turn], &rows);
                 let (first, rest) = rows.split_at(ROWS);
                 rows = rest;
-                match block {
-                    Some(block) => prepared = Some((first, block)),
-                    None => alone = Some(first),
+                next = Some((first, read));
+            }
+            if let Some((first, prepared)) = waiting.take() {
+                work.finish(simd, &mut blocks[1 - turn], first, prepared);
+            }
+            if let Some((first, read)) = next {
+                match work.prepare(simd, &mut blocks[turn], read) {
+                    Some(prepared) => waiting = Some((first, prepared)),
+                    None => one_by_one(simd, first, work),
                 }
             }
             turn = 1 - turn;
-            if let Some((first, prepared)) = waiting {
-                work.finish(simd, &mut blocks[turn], first, prepared);
-            }
-            if let Some(rows) = alone {
-                one_by_one(simd, rows, work);
-            }
-            waiting = prepared;
         }
     }
     one_by_one(simd, rows, work);
 }
 
 /// Does the work on all rows, one after the other.
+///
+/// What is left of a short row is done after the next one, beside whose weights its sum has time to become a factor. Long rows would have left the
+/// cache by then, and wait little beside what they take.
 #[inline(always)]
 fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
     simd: V::Simd,
@@ -158,13 +172,32 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
     let looks_ahead = looks_ahead::<V>(&rows);
-    let mut max = None;
-    while let Some(row) = rows.next() {
-        let left = rows.peek();
-        let ahead = if looks_ahead { left } else { left.first(0) };
-        max = work.row(simd, row, max, ahead);
+    let lags = rows.classes() <= LAG;
+    let (mut max, mut waiting) = (None, None);
+    loop {
+        let row = rows.next();
+        let is_last = row.is_none();
+        let mut left = None;
+        if let Some(row) = row {
+            let next = rows.peek();
+            let ahead = if looks_ahead { next } else { next.first(0) };
+            (left, max) = work.row(simd, row, max, ahead);
+        }
+        // One place where rows are finished.
+        if lags {
+            core::mem::swap(&mut left, &mut waiting);
+        }
+        if let Some(left) = left {
+            work.finish_row(simd, left);
+        }
+        if is_last {
+            return;
+        }
     }
 }
+
+/// The longest row that is finished after the next one is weighed.
+const LAG: usize = 8192;
 
 /// Whether the maximum of a row is found while the row before is weighed.
 ///
@@ -187,6 +220,23 @@ pub fn column<V: Vector>(simd: V::Simd, k: usize) -> V {
     V::constant(simd, f64::from(k as u32))
 }
 
+/// The maxima of columns, which may drop a NaN: of every fourth column by itself, as what comes next waits for them.
+#[inline(always)]
+pub fn max_of<V: Vector>(simd: V::Simd, columns: &[V]) -> V {
+    let (fours, rest) = columns.as_chunks::<4>();
+    let mut max = [V::splat(simd, V::Elem::NEG_INFINITY); 4];
+    for four in fours {
+        for i in 0..4 {
+            max[i] = four[i].max(max[i]);
+        }
+    }
+    for i in 0..rest.len() {
+        max[i] = rest[i].max(max[i]);
+    }
+    let [a, b, c, d] = max;
+    a.max(b).max(c.max(d))
+}
+
 /// Column `k` of each.
 #[inline(always)]
 fn column_of<V: Vector, const C: usize>(columns: &[&mut [V]; C], k: usize) -> [V; C] {
@@ -199,10 +249,8 @@ fn column_of<V: Vector, const C: usize>(columns: &[&mut [V]; C], k: usize) -> [V
 /// Sixteen rows by columns: of each source, or of each and of what goes with it.
 #[derive(Debug)]
 pub struct Block<V: Vector, const C: usize = 1> {
-    columns: Partly<V, FEW, C>,
+    columns: Partly<V, ROOM, C>,
     classes: usize,
-    /// The sums of pairs of lanes.
-    sums: Partly<V::Sum, HALF>,
 }
 
 impl<V: Vector, const C: usize> Block<V, C> {
@@ -212,7 +260,6 @@ impl<V: Vector, const C: usize> Block<V, C> {
         Self {
             columns: Partly::none(),
             classes: 0,
-            sums: Partly::none(),
         }
     }
 
@@ -222,7 +269,6 @@ impl<V: Vector, const C: usize> Block<V, C> {
         // They are read four at a time.
         let zero = V::splat(simd, V::Elem::ZERO);
         self.columns.refill(zero, classes.max(4));
-        self.sums.refill(V::sum_zero(simd), classes.min(HALF));
         self.classes = classes;
     }
 
@@ -284,7 +330,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
         simd: V::Simd,
         mut add: impl FnMut(V::Sum, usize, [V; C]) -> V::Sum,
     ) -> [Wide<V::Elem>; ROWS] {
-        self.sum_lanes(
+        V::sum_lanes(self.sum_lanes(
             #[inline(always)]
             |columns, lane, end| {
                 let (mut sum, mut k) = (V::sum_zero(simd), lane);
@@ -294,43 +340,49 @@ impl<V: Vector, const C: usize> Block<V, C> {
                 }
                 sum
             },
-        )
+            #[inline(always)]
+            |a, b| V::sum_merge(a, b),
+        ))
     }
 
     /// The sums of the rows from those of what would be one lane of each, given the lane's first column and where they end:
-    /// added up in the order in which the lanes of one row are, halves first.
+    /// merged in the order in which the lanes of one row are, halves first.
     #[inline(always)]
-    fn sum_lanes(
+    fn sum_lanes<L: Copy>(
         &mut self,
-        mut lane_sum: impl FnMut(&mut [&mut [V]; C], usize, usize) -> V::Sum,
-    ) -> [Wide<V::Elem>; ROWS] {
+        mut lane_sum: impl FnMut(&mut [&mut [V]; C], usize, usize) -> L,
+        merge: impl Fn(L, L) -> L,
+    ) -> L {
         let classes = self.classes;
-        let (columns, sums) = (&mut self.columns.firsts_mut(classes), &mut *self.sums);
+        let columns = &mut self.columns.firsts_mut(classes);
         // A lane beyond the row adds nothing, neither here nor to the row alone.
-        let mut left = sums.len();
-        // With one column in each lane, there are no loops over them.
-        if classes <= V::LANES {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                let mut both = lane_sum(columns, lane, lane + 1);
+        let mut left = classes.min(HALF);
+        let mut sums = Partly::<L, HALF>::none();
+        let sums = sums.refill_with(
+            left,
+            #[inline(always)]
+            |lane| {
                 let other = lane + HALF;
-                if other < classes {
-                    both = V::sum_merge(both, lane_sum(columns, other, other + 1));
+                // With one column in each lane, there are no loops over them.
+                if classes > V::LANES {
+                    let one = lane_sum(columns, lane, classes);
+                    return merge(one, lane_sum(columns, other, classes));
                 }
-                *sum = both;
-            }
-        } else {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                let one = lane_sum(columns, lane, classes);
-                *sum = V::sum_merge(one, lane_sum(columns, lane + HALF, classes));
-            }
-        }
+                let one = lane_sum(columns, lane, lane + 1);
+                if other < classes {
+                    merge(one, lane_sum(columns, other, other + 1))
+                } else {
+                    one
+                }
+            },
+        );
         for half in [4, 2, 1] {
             for i in half..left {
-                sums[i - half] = V::sum_merge(sums[i - half], sums[i]);
+                sums[i - half] = merge(sums[i - half], sums[i]);
             }
             left = left.min(half);
         }
-        V::sum_lanes(sums[0])
+        sums[0]
     }
 }
 
@@ -351,11 +403,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
     /// elements besides: their row's sum is NaN.
     #[inline(always)]
     pub fn shifts(&mut self, simd: V::Simd, scale: &Scale<V::Elem>) -> Option<Shifts<V>> {
-        let columns = self.columns();
-        let mut max = columns[0];
-        for &x in &columns[1..] {
-            max = x.max(max);
-        }
+        let max = max_of(simd, self.columns());
         Shifts::new(simd, max, scale)
     }
 
@@ -382,17 +430,22 @@ impl<V: Vector, const C: usize> Block<V, C> {
         let sums = self.sum_lanes(
             #[inline(always)]
             |columns, lane, end| {
-                let mut total = Total::<V>::new(simd);
-                let (mut i, mut k) = (0, lane);
+                let x = &mut columns[0][lane];
+                let weights = weigh.weights(simd, *x);
+                let mut total = Total::of(simd, leaf(lane, x, weights));
+                let (mut i, mut k) = (1, lane + V::LANES);
                 while k < end {
                     let x = &mut columns[0][k];
                     let weights = weigh.weights(simd, *x);
-                    total.add(i, leaf(k, x, weights));
+                    total.add(simd, i, leaf(k, x, weights));
                     (i, k) = (i + 1, k + V::LANES);
                 }
-                total.lanes()
+                total
             },
+            #[inline(always)]
+            |a, b| Total::merge(a, b),
         );
+        let sums = sums.lanes();
         let mut nan = false;
         for sum in sums {
             nan |= sum.is_nan();

@@ -318,10 +318,13 @@ where
 {
     const OF_F64: bool = PLAIN;
     const LEAST: usize = 6;
+    /// And the targets.
+    type Read = Option<(Shifts<V>, V)>;
+    type Left = ();
     type Prepared = Prepared<V>;
 
     #[inline(always)]
-    fn prepare(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Option<Prepared<V>> {
+    fn read(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Self::Read {
         let mut target = [Wide::<V::Elem>::ZERO; ROWS];
         for (target, class) in target.iter_mut().zip(self.upcoming) {
             *target = Wide::<V::Elem>::of(f64::from(class));
@@ -333,7 +336,18 @@ where
             return None;
         }
         let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
-        self.prepare_columns(simd, block, shifts, &target)
+        Some((shifts, V::narrow(simd, &target)))
+    }
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        read: Self::Read,
+    ) -> Option<Prepared<V>> {
+        let (shifts, target) = read?;
+        self.prepare_columns(simd, block, shifts, target)
     }
 
     #[inline(always)]
@@ -352,7 +366,7 @@ where
         mut row: R::Item,
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
+    ) -> (Option<()>, Option<V>) {
         let i = self.done;
         let wanted = self.wanted;
         let (loss, next_max) = if let Some(work) =
@@ -376,8 +390,11 @@ where
         }
         self.sum.push(loss);
         self.done += 1;
-        next_max
+        (None, next_max)
     }
+
+    #[inline(always)]
+    fn finish_row(&mut self, _: V::Simd, (): ()) {}
 }
 
 /// What is done with sixteen rows between reading and writing them: with options out of line, once for rows that have a destination and for those
@@ -389,7 +406,7 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         simd: V::Simd,
         block: &mut Block<V>,
         shifts: Shifts<V>,
-        target: &[Wide<T>; ROWS],
+        target: V,
     ) -> Option<Prepared<V>> {
         if PLAIN {
             return self.prepare_here(simd, block, shifts, target);
@@ -424,9 +441,8 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         simd: V::Simd,
         block: &mut Block<V>,
         shifts: Shifts<V>,
-        target: &[Wide<T>; ROWS],
+        target: V,
     ) -> Option<Prepared<V>> {
-        let target = V::narrow(simd, target);
         let known = if PLAIN {
             None
         } else {

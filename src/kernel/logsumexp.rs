@@ -33,16 +33,28 @@ struct Results<'a, T>(slice::IterMut<'a, T>);
 impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
     const OF_F64: bool = true;
     const LEAST: usize = 4;
+    type Read = Option<Shifts<V>>;
+    type Left = ();
     type Prepared = (Shifts<V>, [Wide<V::Elem>; ROWS]);
+
+    #[inline(always)]
+    fn read(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: &Rows<'a, V::Elem, 1>,
+    ) -> Option<Shifts<V>> {
+        block.read_shifts(simd, rows, &Scale::one())
+    }
 
     #[inline(always)]
     fn prepare(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V>,
-        rows: &Rows<'a, V::Elem, 1>,
+        shifts: Option<Shifts<V>>,
     ) -> Option<Self::Prepared> {
-        let shifts = block.read_shifts(simd, rows, &Scale::one())?;
+        let shifts = shifts?;
         let sums = block.sum_weights(
             simd,
             &shifts,
@@ -77,13 +89,16 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         mut row: Row<'a, V::Elem, 1>,
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
+    ) -> (Option<()>, Option<V>) {
         let (outcome, next_max) = row::row(simd, &mut row, &LogSumExp, max, ahead);
         if let Some(result) = self.0.next() {
             *result = LogSumExp::of::<V>(&outcome);
         }
-        next_max
+        (None, next_max)
     }
+
+    #[inline(always)]
+    fn finish_row(&mut self, _: V::Simd, (): ()) {}
 }
 
 impl LogSumExp {

@@ -14,12 +14,12 @@
 //! normal numbers. So the weights are measured from the sink if that is larger than every logit. In log-softmax, the sink is among
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
-use super::block::{self, Block, OfBlock, ROWS, Work, column, looks_ahead};
+use super::block::{self, Block, OfBlock, ROWS, Work, column, looks_ahead, max_of};
 use super::log_softmax::LogSoftmax;
 use super::masks::{Flags, Masks, of_row, sixteen, starts_of_rows};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::{LogitScale, Scale};
-use super::shift::Shift;
+use super::shift::{Shift, Shifts};
 use super::softmax::Softmax;
 use super::weights::Extent;
 use super::wide::{Wide, WideFloat as _};
@@ -169,16 +169,19 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
     /// (Measured with AVX2, of which a causal batch that sees half of its elements is the exception: 1.1 times the time at 49. With
     /// SSE2, all short rows are as fast or faster.)
     const LONGEST: usize = FEW * 7 / 8;
+    /// And how many classes each row sees.
+    type Read = (Option<Shifts<V>>, Option<V::Mask>, V);
+    type Left = ();
     /// And the rows that have no class, if some have none.
     type Prepared = (W::Prepared<V>, Option<V::Mask>);
 
     #[inline(always)]
-    fn prepare(
+    fn read(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V, 2>,
         rows: &RowsMut<'a, V::Elem, 1>,
-    ) -> Option<Self::Prepared> {
+    ) -> Self::Read {
         let (index, classes) = (self.read, rows.classes());
         self.read += rows.rows().min(ROWS);
         block.read_first(simd, rows);
@@ -198,9 +201,21 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
             }
         }
         let masked = masked_rows(simd, block.columns());
+        let shifts = block.shifts(simd, &self.masked.work.scale());
+        (shifts, masked, seen)
+    }
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        (shifts, masked, seen): Self::Read,
+    ) -> Option<Self::Prepared> {
         let prepared = self.masked.work.weigh_block(
             simd,
             block,
+            shifts?,
             #[inline(always)]
             |k, weights| weights.without(simd, is_beyond(simd, seen, k)),
         )?;
@@ -237,7 +252,7 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
         row: RowMut<'a, V::Elem, 1>,
         _: Option<V>,
         _: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
+    ) -> (Option<()>, Option<V>) {
         let (masked, index) = (self.masked, self.done);
         self.done += 1;
         simd.out_of_line(
@@ -247,8 +262,11 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
                 masked.row::<V>(simd, row, (index, seen), None, Row::empty());
             },
         );
-        None
+        (None, None)
     }
+
+    #[inline(always)]
+    fn finish_row(&mut self, _: V::Simd, (): ()) {}
 }
 
 /// The rows of a block that have neither a class that takes part nor NaN, of which there are some where a batch is padded; `None` for none. They become
@@ -256,10 +274,7 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
 #[inline(always)]
 fn masked_rows<V: Vector>(simd: V::Simd, columns: &mut [V]) -> Option<V::Mask> {
     let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
-    let mut max = lowest;
-    for &x in &*columns {
-        max = x.max(max);
-    }
+    let mut max = max_of(simd, columns);
     if V::bits(max.eq(lowest)) == 0 {
         return None;
     }

@@ -288,6 +288,17 @@ pub enum Outcome<T: Float> {
     Special(Extent<T>, Top),
 }
 
+impl<T: Float> Outcome<T> {
+    /// If it is weighed.
+    #[inline(always)]
+    pub fn ordinary(self) -> Option<Ordinary<T>> {
+        match self {
+            Self::Ordinary(weighed) => Some(weighed),
+            Self::Special(..) => None,
+        }
+    }
+}
+
 /// Where the first of the largest elements is, of which NaN is one, if that was asked for.
 pub type Top = usize;
 
@@ -357,6 +368,22 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     max: Option<V>,
     ahead: Row<'_, V::Elem, 1>,
 ) -> (Outcome<V::Elem>, Option<V>) {
+    let (outcome, next_max) = weighed_row(simd, row, work, max, ahead);
+    if let Outcome::Ordinary(ordinary) = &outcome {
+        work.write_results::<V, P>(simd, row, 0, ordinary);
+    }
+    (outcome, next_max)
+}
+
+/// The same, but that the results of an ordinary row are left to be [written](RowWork::write_results).
+#[inline(always)]
+pub fn weighed_row<V: Vector, P: Pass<V::Elem, 1>>(
+    simd: V::Simd,
+    row: &mut P,
+    work: &impl RowWork<V::Elem>,
+    max: Option<V>,
+    ahead: Row<'_, V::Elem, 1>,
+) -> (Outcome<V::Elem>, Option<V>) {
     let max = match extent::<V>(simd, row.source(), max) {
         Extent::Finite(max) => max,
         extent => {
@@ -400,7 +427,6 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
         heaviest,
         apart,
     };
-    work.write_results::<V, P>(simd, row, 0, &ordinary);
     (Outcome::Ordinary(ordinary), next_max)
 }
 

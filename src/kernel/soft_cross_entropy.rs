@@ -336,10 +336,13 @@ where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
     const LEAST: usize = 6;
+    /// And the first row.
+    type Read = Option<(Shifts<V>, usize)>;
+    type Left = ();
     type Prepared = Prepared<V>;
 
     #[inline(always)]
-    fn prepare(&mut self, simd: V::Simd, block: &mut Block<V, 2>, rows: &R) -> Option<Prepared<V>> {
+    fn read(&mut self, simd: V::Simd, block: &mut Block<V, 2>, rows: &R) -> Self::Read {
         let first = self.prepared;
         self.prepared += ROWS;
         let kernel = self.kernel;
@@ -349,7 +352,19 @@ where
         let shifts = block.read_shifts(simd, rows, &kernel.0.scale)?;
         let targets = Rows::of(self.answers.targets.from(first), rows.classes());
         block.read_beside(simd, &targets);
-        self.prepare_columns(simd, block, shifts, rows.classes(), first)
+        Some((shifts, first))
+    }
+
+    #[inline(always)]
+    fn prepare(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V, 2>,
+        read: Self::Read,
+    ) -> Option<Prepared<V>> {
+        let (shifts, first) = read?;
+        let classes = block.columns().len();
+        self.prepare_columns(simd, block, shifts, classes, first)
     }
 
     #[inline(always)]
@@ -374,7 +389,7 @@ where
         mut row: R::Item,
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
+    ) -> (Option<()>, Option<V>) {
         let i = self.done;
         let wanted = self.wanted;
         let (loss, next_max) = if let Some(work) = self.kernel.toward(&self.answers, i, wanted) {
@@ -393,8 +408,11 @@ where
         }
         self.sum.push(loss);
         self.done += 1;
-        next_max
+        (None, next_max)
     }
+
+    #[inline(always)]
+    fn finish_row(&mut self, _: V::Simd, (): ()) {}
 }
 
 /// What is done with sixteen rows between reading and writing them: out of line, once for rows that have a destination and for those that have none.

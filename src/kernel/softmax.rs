@@ -31,19 +31,31 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for Softmax<S> {
     const OF_F64: bool = S::NONE;
     const LEAST: usize = 5;
+    type Read = Option<Shifts<V>>;
+    type Left = (RowMut<'a, V::Elem, 1>, Ordinary<V::Elem>);
     type Prepared = <Self as OfBlock<V::Elem>>::Prepared<V>;
+
+    #[inline(always)]
+    fn read(
+        &mut self,
+        simd: V::Simd,
+        block: &mut Block<V>,
+        rows: &RowsMut<'a, V::Elem, 1>,
+    ) -> Option<Shifts<V>> {
+        block.read_shifts(simd, rows, &self.scale.scale())
+    }
 
     #[inline(always)]
     fn prepare(
         &mut self,
         simd: V::Simd,
         block: &mut Block<V>,
-        rows: &RowsMut<'a, V::Elem, 1>,
+        shifts: Option<Shifts<V>>,
     ) -> Option<Self::Prepared> {
-        block.read(simd, rows);
         self.weigh_block(
             simd,
             block,
+            shifts?,
             #[inline(always)]
             |_, weights| weights,
         )
@@ -68,8 +80,20 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         mut row: RowMut<'a, V::Elem, 1>,
         max: Option<V>,
         ahead: Row<'_, V::Elem, 1>,
-    ) -> Option<V> {
-        row::row(simd, &mut row, self, max, ahead).1
+    ) -> (Option<Self::Left>, Option<V>) {
+        let (outcome, next_max) = row::weighed_row(simd, &mut row, self, max, ahead);
+        (
+            outcome.ordinary().map(
+                #[inline(always)]
+                |weighed| (row, weighed),
+            ),
+            next_max,
+        )
+    }
+
+    #[inline(always)]
+    fn finish_row(&mut self, simd: V::Simd, (mut row, weighed): Self::Left) {
+        self.write_results::<V, _>(simd, &mut row, 0, &weighed);
     }
 }
 
@@ -81,9 +105,9 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for Softmax<S> {
         &self,
         simd: V::Simd,
         block: &mut Block<V, C>,
+        shifts: Shifts<V>,
         counted: impl Fn(usize, Weights<V>) -> Weights<V>,
     ) -> Option<Self::Prepared<V>> {
-        let shifts = block.shifts(simd, &self.scale.scale())?;
         let sums = block.sum_weights(
             simd,
             &shifts,

@@ -241,11 +241,11 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                     if i == whole {
                         counted = counted.without(simd, V::lanes_from(simd, rest));
                     }
-                    total.add(i, counted);
+                    total.add(simd, i, counted);
                     weights.rounded
                 },
             );
-            total.finish()
+            total.finish(part.len().div_ceil(V::LANES))
         },
     );
     let [tail] = next.load_tail::<V>(simd, [lowest]);

@@ -101,21 +101,22 @@ mod op {
         _mm256_set_m128i, _mm256_srli_epi32, _mm256_storeu_si256,
     };
     use core::arch::x86_64::{
-        __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_sd,
-        _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps, _mm_loadu_si128, _mm_max_ps,
-        _mm_max_ss, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_store_ss, _mm_storel_epi64,
-        _mm_storeu_ps, _mm_unpackhi_epi64, _mm_unpackhi_pd, _mm256_add_epi32, _mm256_add_pd,
-        _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps, _mm256_castpd_ps,
-        _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps128_ps256,
-        _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32,
-        _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvtpd_ps, _mm256_cvtps_pd,
-        _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd, _mm256_extractf128_ps,
-        _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_insertf128_ps, _mm256_loadu_pd,
-        _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
-        _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32,
-        _mm256_set1_pd, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_si256,
-        _mm256_slli_epi32, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps,
-        _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+        __m256, __m256d, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd, _mm_add_ps,
+        _mm_add_sd, _mm_add_ss, _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps,
+        _mm_loadu_si128, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps,
+        _mm_store_ss, _mm_storel_epi64, _mm_storeu_ps, _mm_unpackhi_epi64, _mm_unpackhi_pd,
+        _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps,
+        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
+        _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvtpd_ps,
+        _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd,
+        _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+        _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps,
+        _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
+        _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps,
+        _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_si256, _mm256_slli_epi32,
+        _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd,
+        _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
 
     use super::{Avx2, F32x16, Mask, Sum, Table};
@@ -367,8 +368,23 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn reduce_sum(x: F32x16) -> f32 {
+        let x = _mm256_add_ps(x.0, x.1);
+        let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn sum_zero(_: Avx2) -> Sum {
         Sum([_mm256_setzero_pd(); 4])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn sum_of(_: Avx2, x: F32x16) -> Sum {
+        Sum(quarters(x))
     }
 
     #[inline]

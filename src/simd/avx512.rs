@@ -97,15 +97,17 @@ mod op {
     };
     use core::arch::x86_64::{
         __m512, __m512d, __mmask16, _CMP_EQ_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_pd,
-        _mm_add_sd, _mm_cvtsd_f64, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
-        _mm_unpackhi_pd, _mm256_add_pd, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
-        _mm256_castps_si256, _mm256_extractf128_pd, _mm256_loadu_ps, _mm512_abs_ps,
-        _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps,
-        _mm512_castpd256_pd512, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512,
-        _mm512_castps128_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-        _mm512_cvtepu8_epi32, _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps,
-        _mm512_extractf32x4_ps, _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps,
-        _mm512_fnmadd_ps, _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
+        _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps,
+        _mm_loadu_si128, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
+        _mm_unpackhi_pd, _mm256_add_pd, _mm256_add_ps, _mm256_castpd_ps, _mm256_castpd256_pd128,
+        _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_extractf128_pd,
+        _mm256_extractf128_ps, _mm256_loadu_ps, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_pd,
+        _mm512_add_ps, _mm512_broadcast_i64x4, _mm512_castpd_ps, _mm512_castpd256_pd512,
+        _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps128_ps512,
+        _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepu8_epi32,
+        _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
+        _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+        _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
         _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
         _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutexvar_epi32,
         _mm512_reduce_max_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
@@ -276,8 +278,25 @@ mod op {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    pub(super) fn reduce_sum(x: F32x16) -> f32 {
+        let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0));
+        let x = _mm256_add_ps(_mm512_castps512_ps256(x.0), _mm256_castpd_ps(upper));
+        let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     pub(super) fn sum_zero(_: Avx512) -> Sum {
         Sum(_mm512_setzero_pd(), _mm512_setzero_pd())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_of(_: Avx512, x: F32x16) -> Sum {
+        let (lo, hi) = halves(x);
+        Sum(lo, hi)
     }
 
     #[inline]

@@ -59,6 +59,25 @@ pub fn sum_zero<V: Double>(simd: V::Simd) -> Sum<V> {
 }
 
 #[inline(always)]
+pub fn sum_of<V: Double>(simd: V::Simd, x: V) -> Sum<V> {
+    let lo = V::splat(simd, 0.0);
+    Sum { hi: x, lo, simd }
+}
+
+/// As [`sum_total`] adds.
+#[inline(always)]
+pub fn reduce_sum<V: Double>(x: V) -> f64 {
+    let mut lanes = [0.0; 16];
+    x.store(&mut lanes);
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
+}
+
+#[inline(always)]
 pub fn sum_add<V: Double>(sum: Sum<V>, x: V) -> Sum<V> {
     let (hi, rest) = two_sum(sum.hi, x);
     let lo = sum.lo + rest;

@@ -172,8 +172,13 @@ pub trait Vector:
     /// The largest lane, if none is NaN.
     fn reduce_max(self) -> Self::Elem;
 
+    /// The sum of the lanes, rounded at each addition, halves first, as in [`sum_total`](Self::sum_total).
+    fn reduce_sum(self) -> Self::Elem;
+
     /// A sum of nothing.
     fn sum_zero(simd: Self::Simd) -> Self::Sum;
+    /// A sum of `x` alone, lane by lane: nothing is added.
+    fn sum_of(simd: Self::Simd, x: Self) -> Self::Sum;
     /// Adds every lane of `x`, widened, to its lane of `sum`.
     fn sum_add(sum: Self::Sum, x: Self) -> Self::Sum;
     /// Adds `a * b`, taken in wide numbers where it is exact, lane by lane.
@@ -237,7 +242,9 @@ macro_rules! impl_vector {
                 fn bits(mask: $mask) -> u32;
                 fn first(self: Self) -> $elem;
                 fn reduce_max(self: Self) -> $elem;
+                fn reduce_sum(self: Self) -> $elem;
                 fn sum_zero(simd: $simd) -> $sum;
+                fn sum_of(simd: $simd, x: Self) -> $sum;
                 fn sum_add(sum: $sum, x: Self) -> $sum;
                 fn sum_add_product(sum: $sum, a: Self, b: Self) -> $sum;
                 fn sum_merge(a: $sum, b: $sum) -> $sum;

@@ -251,8 +251,25 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn reduce_sum(x: F32x16) -> f32 {
+        let mut lanes = x.0.to_array();
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
     pub(super) fn sum_zero(_: Portable) -> Sum {
         Sum(f64x8::splat(0.0), f64x8::splat(0.0))
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_of(_: Portable, x: F32x16) -> Sum {
+        let (lo, hi) = halves(x);
+        Sum(lo, hi)
     }
 
     /// `wide` has no conversion from `f32` to `f64`; of this the compiler makes vector code.

@@ -38,8 +38,8 @@ mod op {
 
     use super::{__m256d, Avx2, F64x16, Mask, Table};
     pub(super) use crate::simd::double::{
-        load_columns, narrow, store_columns, sum_add, sum_add_product, sum_lanes, sum_merge,
-        sum_narrow, sum_scale, sum_total, sum_zero, widen,
+        load_columns, narrow, reduce_sum, store_columns, sum_add, sum_add_product, sum_lanes,
+        sum_merge, sum_narrow, sum_of, sum_scale, sum_total, sum_zero, widen,
     };
 
     /// The quarters, through one intrinsic.

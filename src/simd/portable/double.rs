@@ -28,7 +28,9 @@ mod op {
     use super::{F64x16, Mask, Portable, Sum, Table, f64x8};
     use crate::kernel::pair::Pair;
     use crate::simd::double;
-    pub(super) use double::{narrow, sum_lanes, sum_narrow, sum_scale, sum_zero, widen};
+    pub(super) use double::{
+        narrow, reduce_sum, sum_lanes, sum_narrow, sum_of, sum_scale, sum_zero, widen,
+    };
 
     // Additions to sums, the total, tails and columns are out of line: a vector is eight registers of SSE2, half of all, so what
     // they work on is in memory anyway, and the code of each is long. (Targets with more registers pay too; they were not measured.)
