@@ -151,6 +151,17 @@ mod tests {
         one.refill(1, 3);
         one[2] = 5;
         assert_eq!(*one, [1, 1, 5]);
+        for len in [4, 0, 2] {
+            let made: Vec<usize> = (0..len).map(|i| 10 + i).collect();
+            assert_eq!(one.refill_with(len, |i| 10 + i), &made[..]);
+            assert_eq!(*one, made[..]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "than there is room for")]
+    fn no_more_are_made_than_there_is_room_for() {
+        Partly::<_, 4>::none().refill_with(5, |i| i);
     }
 
     #[test]

@@ -756,13 +756,23 @@ fn the_same_bits() {
 #[test]
 fn committed_bits() {
     const HASHES: [(bool, u64); 2] = [
-        (true, 0x06a4_a946_c158_666e),
-        (false, 0x98a6_83e9_a80c_120d),
+        (true, 0x6dbc_ee06_95bf_d0e6),
+        (false, 0x96ce_dd64_6448_fd6f),
     ];
     for backend in vector_backends() {
         let mut rng = Rng::new(16);
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for (rows, n) in [(3, 1), (40, 10), (20, 17), (3, 1000), (2, 4097)] {
+        for (rows, n) in [
+            (3, 1),
+            (40, 10),
+            (20, 17),
+            (20, 33),
+            (20, 64),
+            (3, 65),
+            (3, 1000),
+            (2, 4097),
+            (2, 4130),
+        ] {
             let x: Vec<f64> = (0..rows * n).map(|_| rng.between(-20.0, 20.0)).collect();
             for result in results(Exec::new().backend(backend).serial(), &x, n) {
                 for byte in result.to_bits().to_le_bytes() {

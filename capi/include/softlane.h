@@ -9,7 +9,8 @@
  * is SOFTLANE_ERROR_OVERLAP. What outputs hold before does not matter.
  *
  * Logits, masks and distributions are data, and follow the rules of IEEE 754. A row's results have the same bits whatever the number of threads, the batch that it
- * is in and the instruction set, if that fuses multiply-add. Errors are stated in units in the last place (ULP) of the exact result.
+ * is in and the instruction set, if that fuses multiply-add. Errors are stated in units in the last place (ULP) of the exact result. Rows of 16-bit floats are
+ * computed as rows of float of the same numbers, and what replaces elements is rounded once more: to within 0.501 ULP of 16-bit floats, where an error is counted in ULP of the result.
  *
  * All functions may be called from several threads at once. The floating-point environment must be the default one (no -ffast-math).
  *
@@ -21,6 +22,21 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/**
+ * The version of this header, as in 0.1.0: MAJOR.MINOR.PATCH. softlane_version() tells that of the library.
+ */
+#define SOFTLANE_VERSION_MAJOR 0
+
+/**
+ * Before 1.0, another one may break callers.
+ */
+#define SOFTLANE_VERSION_MINOR 1
+
+/**
+ * The last number.
+ */
+#define SOFTLANE_VERSION_PATCH 0
 
 /**
  * The mean of the losses.

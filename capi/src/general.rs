@@ -11,6 +11,13 @@ use super::call;
 use super::status::{MESSAGES, softlane_status};
 use super::threads;
 
+/// The version of this header, as in 0.1.0: MAJOR.MINOR.PATCH. softlane_version() tells that of the library.
+pub const SOFTLANE_VERSION_MAJOR: i32 = 0;
+/// Before 1.0, another one may break callers.
+pub const SOFTLANE_VERSION_MINOR: i32 = 1;
+/// The last number.
+pub const SOFTLANE_VERSION_PATCH: i32 = 0;
+
 /// The version of this library, as "0.1.0".
 #[unsafe(no_mangle)]
 pub extern "C" fn softlane_version() -> *const c_char {

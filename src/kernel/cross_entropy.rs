@@ -94,7 +94,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
             answers,
             outputs,
             sum: tree::Sum::new(),
-            prepared: 0,
+            read: 0,
             done: 0,
         };
         block::each::<V, R, _, 1, 1>(simd, rows, &mut batch);
@@ -244,14 +244,14 @@ pub fn is_moderate(x: f64) -> bool {
 struct Batch<'a, T: Float, O, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
     answers: Answers<'a, T>,
-    /// The targets of the next sixteen rows to prepare. Had just before they are used, they would be waited for: they are written one
+    /// The targets of the next sixteen rows to read. Had just before they are used, they would be waited for: they are written one
     /// by one, and read as vectors.
     upcoming: [i32; ROWS],
     outputs: O,
     wanted: Wanted,
     sum: tree::Sum<Wide<T>>,
-    /// Rows that are prepared, and those that are finished.
-    prepared: usize,
+    /// Rows that are read in blocks, and those that are finished.
+    read: usize,
     done: usize,
 }
 
@@ -295,14 +295,14 @@ impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         [class_weights, g]
     }
 
-    /// Whether the gradients of a block of rows, the next to be prepared, are moderate.
+    /// Whether the gradients of a block of rows, the next to be read, are moderate.
     #[inline(always)]
     fn are_moderate(&self, targets: &[Wide<T>; ROWS]) -> bool {
         let options = self.options;
         if PLAIN || options.class_weights.is_none() && self.answers.upstream.is_none() {
             return options.is_moderate(options.grad(), options.hard(Wide::<T>::ONE));
         }
-        let [class_weights, g] = self.marks(targets, self.prepared);
+        let [class_weights, g] = self.marks(targets, self.read);
         let mut are_moderate = true;
         for (weight, g) in class_weights.into_iter().zip(g) {
             are_moderate &= options.is_moderate(g, options.hard(weight));
@@ -330,8 +330,8 @@ where
             *target = Wide::<V::Elem>::of(f64::from(class));
         }
         let are_moderate = self.are_moderate(&target);
-        self.prepared += ROWS;
-        self.upcoming = self.answers.targets.sixteen(self.prepared);
+        self.read += ROWS;
+        self.upcoming = self.answers.targets.sixteen(self.read);
         if !are_moderate {
             return None;
         }

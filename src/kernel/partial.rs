@@ -20,7 +20,8 @@
 //! What has no weight beside one maximum, `-inf` above all, has the lightest one, and its growth beside that is what is rounded of the least element: of either sign. So
 //! beside another maximum it may be added to the sum of growths with the other sign, and decide how the next product in the same lane is rounded,
 //! if that ends in one half: `T` has 24 bits, so the growth of such a product has few. Of all logits between -28 and 28, two are known with which that
-//! happens, `1.5865577` and `-4.6719308` (`a_tie_beside_nothing` in `tests/row_state.rs`). The sum then differs by one rounding of its growths, `2^-29`.
+//! happens, `1.5865577` and `-4.6719308` (`a_tie_beside_nothing` in `tests/row_state.rs`). The sum then differs by one rounding of its growths, `2^-29`, or, in a chunk of at most
+//! 64 elements, by one more in each of the four additions of lanes, which may turn out the other way.
 //!
 //! The lightest weight is `2^-125`, and products below `2^-126` are rounded to multiples of `2^-149`. So the sum of a chunk may be off by up to
 //! `4096 (2^-124 + 2^-149) < 2^-111`, of what is `2^63` at least for the row. A sum of this size shows no such difference (but

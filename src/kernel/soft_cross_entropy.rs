@@ -82,7 +82,7 @@ impl<T: Real> SoftCrossEntropy<'_, T> {
             answers,
             outputs,
             sum: tree::Sum::new(),
-            prepared: 0,
+            read: 0,
             done: 0,
         };
         block::each::<V, R, _, 1, 2>(simd, rows, &mut batch);
@@ -288,8 +288,8 @@ struct Batch<'a, T: Float> {
     outputs: RowOutputs<'a, T>,
     wanted: Wanted,
     sum: tree::Sum<Wide<T>>,
-    /// Rows that are prepared, and those that are finished.
-    prepared: usize,
+    /// Rows that are read in blocks, and those that are finished.
+    read: usize,
     done: usize,
 }
 
@@ -343,8 +343,8 @@ where
 
     #[inline(always)]
     fn read(&mut self, simd: V::Simd, block: &mut Block<V, 2>, rows: &R) -> Self::Read {
-        let first = self.prepared;
-        self.prepared += ROWS;
+        let first = self.read;
+        self.read += ROWS;
         let kernel = self.kernel;
         if kernel.sums_twice(self.wanted) {
             return None;
@@ -363,8 +363,7 @@ where
         read: Self::Read,
     ) -> Option<Prepared<V>> {
         let (shifts, first) = read?;
-        let classes = block.columns().len();
-        self.prepare_columns(simd, block, shifts, classes, first)
+        self.prepare_columns(simd, block, shifts, first)
     }
 
     #[inline(always)]
@@ -423,12 +422,11 @@ impl<T: Real> Batch<'_, T> {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         shifts: Shifts<V>,
-        classes: usize,
         first: usize,
     ) -> Option<Prepared<V>> {
         simd.out_of_line(
             #[inline(always)]
-            move || self.prepare_here(simd, block, shifts, classes, first),
+            move || self.prepare_here(simd, block, shifts, first),
         )
     }
 
@@ -453,7 +451,6 @@ impl<T: Real> Batch<'_, T> {
         simd: V::Simd,
         block: &mut Block<V, 2>,
         shifts: Shifts<V>,
-        classes: usize,
         first: usize,
     ) -> Option<Prepared<V>> {
         let kernel = self.kernel;
@@ -498,7 +495,7 @@ impl<T: Real> Batch<'_, T> {
             );
         }
         let (mut top_share, mut top_weight, mut largest) = (zero, one, zero);
-        for k in 0..classes {
+        for k in 0..block.columns().len() {
             let ([_, target], weight) = (block.column(k), self.weight(simd, k));
             let is_top = column::<V>(simd, k).eq(top);
             top_share = V::select(is_top, weighted(target, weight), top_share);

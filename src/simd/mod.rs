@@ -403,6 +403,14 @@ mod tests {
         }
         let thrice = V::sum_total(V::sum_add(twice, x));
         assert_eq!(tree[0].to_bits(), thrice.to_bits());
+        assert_eq!(V::sum_lanes(V::sum_of(simd, x)), V::sum_lanes(once));
+        let mut tree = lanes(x);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                tree[i] += tree[i + half];
+            }
+        }
+        assert_eq!(x.reduce_sum().to_bits(), tree[0].to_bits());
 
         let scaled = V::sum_scale(twice, 0.7);
         let want = V::sum_lanes(twice).map(|x| x * 0.7);
@@ -574,6 +582,18 @@ mod tests {
             );
             let total = want.into_iter().fold(Pair::ZERO, |a, b| a + b);
             assert!(close(V::sum_total(sum), total));
+            let once = V::sum_add(V::sum_zero(simd), x);
+            assert_eq!(
+                V::sum_lanes(V::sum_of(simd, x)).map(Pair::nearest),
+                V::sum_lanes(once).map(Pair::nearest)
+            );
+            let mut tree = lanes_of(x);
+            for half in [8, 4, 2, 1] {
+                for i in 0..half {
+                    tree[i] += tree[i + half];
+                }
+            }
+            assert_eq!(x.reduce_sum().to_bits(), tree[0].to_bits());
             let factor = Pair::ONE / Pair::of(-7.0);
             let scaled = V::sum_scale(V::sum_merge(sum, sum), factor);
             let twice = want.map(|x| x * Pair::of(2.0) * factor);

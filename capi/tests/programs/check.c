@@ -207,7 +207,9 @@ int main(int argc, char **argv) {
         no_backend();
         return 0;
     }
-    CHECK(strlen(softlane_version()) >= 5 && softlane_backend() != NULL);
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", SOFTLANE_VERSION_MAJOR, SOFTLANE_VERSION_MINOR, SOFTLANE_VERSION_PATCH);
+    CHECK(strcmp(softlane_version(), version) == 0 && softlane_backend() != NULL);
     CHECK(strcmp(softlane_status_message(SOFTLANE_OK), "success") == 0);
     CHECK(strcmp(softlane_last_error(), "") == 0);
     slices();
