@@ -22,7 +22,8 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use library::general::{
-    softlane_backend, softlane_last_error, softlane_status_message, softlane_version,
+    SOFTLANE_VERSION_MAJOR, SOFTLANE_VERSION_MINOR, SOFTLANE_VERSION_PATCH, softlane_backend,
+    softlane_last_error, softlane_status_message, softlane_version,
 };
 use library::status::*;
 use table::{Arena, Case, Data, Number, SLOTS, Slot, bytes, cases};
@@ -318,6 +319,13 @@ fn messages() {
     }
     let version = unsafe { CStr::from_ptr(softlane_version()) };
     assert_eq!(version.to_str().unwrap(), env!("CARGO_PKG_VERSION"));
+    let numbers = [
+        SOFTLANE_VERSION_MAJOR,
+        SOFTLANE_VERSION_MINOR,
+        SOFTLANE_VERSION_PATCH,
+    ];
+    let of_the_header = numbers.map(|number| number.to_string()).join(".");
+    assert_eq!(version.to_str().unwrap(), of_the_header);
 }
 
 #[test]
