@@ -563,6 +563,7 @@ mod tests {
         }
 
         /// As pairs add: to the last bits.
+        #[expect(clippy::float_cmp, reason = "nothing is rounded")]
         pub fn sums<V: Vector<Elem = f64>>(simd: V::Simd) {
             let x: [f64; 16] = core::array::from_fn(|i| 0.1 + i as f64);
             let (x, y) = (V::load_or(simd, &x[..15], 1e-20), V::splat(simd, 1.0 / 3.0));
