@@ -172,7 +172,8 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
     let looks_ahead = looks_ahead::<V>(&rows);
-    let lags = size_of::<V::Elem>() == size_of::<f32>() && rows.classes() <= LAG;
+    let lags =
+        V::REGISTERS >= 8 && size_of::<V::Elem>() == size_of::<f32>() && rows.classes() <= LAG;
     let (mut max, mut waiting) = (None, None);
     loop {
         let row = rows.next();
@@ -198,7 +199,7 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
 
 /// The longest row of `f32` that is finished after the next one is weighed. What is read and written for two rows, and looked at of a third, is to be in
 /// the first-level cache: rows of 4096 take up to 1.08 times as long that way, of 2048 0.96 to 1.04. (Of rows of `f64` there is more to keep meanwhile: 1.02 to 1.09
-/// times as long for 128 classes.)
+/// times as long for 128 classes. With few registers, single rows of 10 classes took 1.09 times as long, for 0.91 to 0.98 at 128 to 512.)
 const LAG: usize = 1536;
 
 /// Whether the maximum of a row is found while the row before is weighed.
