@@ -161,7 +161,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 
 /// Does the work on all rows, one after the other.
 ///
-/// What is left of a short row is done after the next one, beside whose weights its sum has time to become a factor. Long rows would have left the
+/// What is left of a short row ([`LAG`]) is done after the next one, beside whose weights its sum has time to become a factor. Long rows would have left the
 /// cache by then, and wait little beside what they take.
 #[inline(always)]
 fn one_by_one<V: Vector, R, const N: usize, const C: usize>(

@@ -182,6 +182,7 @@ mod tests {
     }
 
     /// Short rows, whose growths are added up in elements: with growths of one sign as large as they come, and of both.
+    /// (Of 0.36 u that are derived, 0.10 are found.)
     #[test]
     fn little_is_lost_between_the_lanes() {
         const ROWS: usize = 2000;
