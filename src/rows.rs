@@ -892,7 +892,7 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
 
     /// Elements `start..end`.
     #[inline(always)]
-    fn range(&self, start: usize, end: usize) -> Self {
+    pub fn range(&self, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= self.len, "range beyond the row");
         Self {
             src: self.src.map(

@@ -436,12 +436,12 @@ impl<V: Vector, const C: usize> Block<V, C> {
                 let x = &mut columns[0][lane];
                 let weights = weigh.weights(simd, *x);
                 let mut total = Total::of(simd, leaf(lane, x, weights));
-                let (mut i, mut k) = (1, lane + V::LANES);
+                let mut k = lane + V::LANES;
                 while k < end {
                     let x = &mut columns[0][k];
                     let weights = weigh.weights(simd, *x);
-                    total.add(simd, i, leaf(k, x, weights));
-                    (i, k) = (i + 1, k + V::LANES);
+                    total.add(leaf(k, x, weights));
+                    k += V::LANES;
                 }
                 total.of_lanes()
             },

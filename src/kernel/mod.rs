@@ -10,6 +10,7 @@ pub mod log;
 #[cfg(feature = "f64")]
 pub mod pair;
 pub mod row;
+mod running;
 pub mod scale;
 pub mod shift;
 #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]

@@ -18,16 +18,18 @@
 //!   Its weight may then differ by its rounding, within the bounds.
 //!
 //! What has no weight beside one maximum, `-inf` above all, has the lightest one, and its growth beside that is what is rounded of the least element: of either sign. So
-//! beside another maximum it may be added to the sum of growths with the other sign, and decide how the next product in the same lane is rounded,
+//! in a chunk of at most 64 elements, beside another maximum, it may be added to the sum of growths with the other sign, and decide how the next product in the same lane is rounded,
 //! if that ends in one half: `T` has 24 bits, so the growth of such a product has few. Of all logits between -28 and 28, two are known with which that
-//! happens, `1.5865577` and `-4.6719308` (`a_tie_beside_nothing` in `tests/row_state.rs`). The sum then differs by one rounding of its growths, `2^-29`, or, in a chunk of at most
-//! 64 elements, by one more in each of the four additions of lanes, which may turn out the other way.
+//! happens, `1.5865577` and `-4.6719308` (`a_tie_beside_nothing` in `tests/row_state.rs`). The sum then differs by one rounding of its growths, `2^-29`, and
+//! by one more in each of the four additions of lanes, which may turn out the other way. (In a longer chunk the weight itself is added to what is
+//! [rounded off](super::running), and the first of these that counts leaves nothing of it.)
 //!
 //! The lightest weight is `2^-125`, and products below `2^-126` are rounded to multiples of `2^-149`. So the sum of a chunk may be off by up to
 //! `4096 (2^-124 + 2^-149) < 2^-111`, of what is `2^63` at least for the row. A sum of this size shows no such difference (but
 //! for one that lies as near to half way between two numbers), and so do those of the chunks that matter to its 53 bits. It shows where
 //! the row's maximum is left out, as the target, and all the others together have less than `2^(53 - 111 - 63) < 2^-120` of its weight for each
-//! chunk: in a loss below `2^-120` times the number of chunks.
+//! chunk: in a loss below `2^-120` times the number of chunks. (The [ceiling](Shift::ceiling) of a sum is no multiple of its weights where all of a chunk are within 25 octaves of
+//! the lightest. In that sum they are less than `2^-151` of the row's maximum: there is no such loss.)
 //!
 //! With the maximum of the row given beforehand, every chunk is weighed as in the whole row, and there are no such limits.
 
@@ -39,7 +41,7 @@ use super::scale::{One, Scale};
 use super::shift::Shift;
 use super::softmax::Softmax;
 use super::tree::Merge;
-use super::weights::{Extent, NONE, extent, has_nan, weigh};
+use super::weights::{Counted, Extent, NONE, extent, has_nan, weigh};
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
@@ -302,7 +304,8 @@ impl<T: Real> PartSums<T> {
         target: usize,
         scale: &Scale<T>,
     ) -> Node<T> {
-        let extent = extent::<V>(simd, chunk, None);
+        let maxima = chunk.max::<V>(simd);
+        let extent = extent::<V>(simd, chunk, Some(maxima));
         let Some(max) = self.reference(extent) else {
             // What is given is not the maximum, if it is that of a row without weights. A NaN would show in the sum of these only.
             let is_hidden = matches!(extent, Extent::Finite(_)) && has_nan::<V>(simd, chunk);
@@ -320,7 +323,10 @@ impl<T: Real> PartSums<T> {
                 simd,
                 &mut chunk,
                 &shift,
-                left_out,
+                Counted {
+                    left_out,
+                    maxima: Some(maxima),
+                },
                 Row::empty(),
                 #[inline(always)]
                 |_, _| {},
@@ -421,7 +427,12 @@ impl<T: Real> Whole<T> {
         let apart = Apart::new::<V>(&shift, target, logit);
         for mut chunk in rows {
             let ahead = Row::empty();
-            let (weighed, _) = work.weigh::<V, _>(simd, &mut chunk, start, &shift, NONE, ahead);
+            // The sum is known, of all parts.
+            let counted = Counted {
+                left_out: NONE,
+                maxima: Some(V::splat(simd, max)),
+            };
+            let (weighed, _) = work.weigh::<V, _>(simd, &mut chunk, start, &shift, counted, ahead);
             let row = Ordinary {
                 shift,
                 sum,
@@ -495,10 +506,9 @@ mod tests {
         Arithmetic, CHUNK, Extent, MAX_CHUNKS, MAX_NODES, NONE, Node, Nodes, PartSums, count,
     };
     use crate::backend::Backend;
-    use crate::kernel::scale::Scale;
-    use crate::kernel::shift::Shift;
+    use crate::kernel::row::LeftOut;
+    use crate::kernel::row::tests::Summing;
     use crate::kernel::tree;
-    use crate::kernel::weights::{extent, weigh};
     use crate::rows::{Row, Rows};
     use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd};
@@ -571,19 +581,25 @@ mod tests {
         assert_eq!(count(1, MAX_CHUNKS - 1), MAX_NODES);
     }
 
-    /// The sum of the weights of a row that is whole, in `f64`.
-    struct Sum(usize);
+    /// The sum of the weights of a row that is whole, in `f64`, but for one.
+    struct Sum(Summing);
+
+    impl Sum {
+        fn without(x: &[f32], left_out: usize) -> Self {
+            Self(Summing(if left_out == NONE {
+                LeftOut::Nothing
+            } else {
+                LeftOut::Real(left_out, x[left_out])
+            }))
+        }
+    }
 
     impl Kernel<Row<'_, f32, 1>> for Sum {
         type Output = f64;
 
         #[inline(always)]
-        fn simd<S: Simd>(&self, simd: S, mut row: Row<'_, f32, 1>) -> f64 {
-            let Extent::Finite(max) = extent::<S::F32>(simd, row, None) else {
-                unreachable!("these rows have weights");
-            };
-            let shift = Shift::new::<S::F32>(max, &Scale::one());
-            weigh::<S::F32, _>(simd, &mut row, &shift, self.0, Row::empty(), |_, _| {}).sum
+        fn simd<S: Simd>(&self, simd: S, row: Row<'_, f32, 1>) -> f64 {
+            self.0.row::<S::F32>(simd, row).sum
         }
     }
 
@@ -621,7 +637,7 @@ mod tests {
                 let [all, others] = backend.run(&sums, (Rows::flat(&x), flat)).total().sums;
                 let whole = |left_out| {
                     let row = Rows::new([&x[..]], x.len()).unwrap().next().unwrap();
-                    backend.run(&Sum(left_out), row)
+                    backend.run(&Sum::without(&x, left_out), row)
                 };
                 assert_eq!(all.to_bits(), whole(NONE).to_bits(), "{backend:?}, {depth}");
                 let difference = (others - whole(0)).abs();
@@ -645,7 +661,7 @@ mod tests {
             for (spread, center) in [(0.0, 0.0), (3.0, 20.0), (40.0, -300.0), (70.0, 3.0)] {
                 for len in [1, 100, 4095, 4096, 4097, 3 * CHUNK + 17, 23 * CHUNK + 5] {
                     let mut offset = 0.0;
-                    let x: Vec<f32> = (0..len)
+                    let mut x: Vec<f32> = (0..len)
                         .map(|i| {
                             if i % CHUNK == 0 {
                                 offset = center + spread * uniform();
@@ -654,6 +670,8 @@ mod tests {
                         })
                         .collect();
                     let target = len / 3;
+                    // Often the largest, and sometimes by far.
+                    x[target] += (40.0 * uniform() * uniform()) as f32;
                     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                     for given in [None, Some(max)] {
                         let sums = PartSums { target, given };
@@ -667,7 +685,7 @@ mod tests {
                         assert_eq!(total.extent, Extent::Finite(max));
                         for (left_out, sum) in [NONE, target].into_iter().zip(total.sums) {
                             let row = Rows::new([&x[..]], len).unwrap().next().unwrap();
-                            let whole = backend.run(&Sum(left_out), row);
+                            let whole = backend.run(&Sum::without(&x, left_out), row);
                             assert_eq!(
                                 sum.to_bits(),
                                 whole.to_bits(),

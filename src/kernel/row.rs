@@ -4,11 +4,11 @@ use super::scale::Scale;
 use super::shift::Shift;
 use super::tree;
 use super::tree::Merge;
-use super::weights::{Extent, Heaviest, NONE, Weighed, extent, weigh};
+use super::weights::{Counted, Extent, Heaviest, NONE, Weighed, extent, weigh};
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
-use crate::rows::{Pass, Row};
+use crate::rows::{CHUNK, Pass, Row};
 use crate::simd::{Simd as _, Vector};
 
 /// What an operation makes of a row.
@@ -44,7 +44,7 @@ pub trait RowWork<T: Real> {
         false
     }
 
-    /// Sums the weights of a row, or of a part of it from element `start` on, but for one element.
+    /// Sums the weights of a row, or of a part of it from element `start` on, that are counted.
     #[inline(always)]
     fn weigh<V: Vector<Elem = T>, P: Pass<T, 1>>(
         &self,
@@ -52,7 +52,7 @@ pub trait RowWork<T: Real> {
         part: &mut P,
         start: usize,
         shift: &Shift<T>,
-        left_out: usize,
+        counted: Counted<V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
         if Self::OUT_OF_LINE {
@@ -61,10 +61,10 @@ pub trait RowWork<T: Real> {
             let mut part = part.part(0, len);
             return simd.out_of_line(
                 #[inline(always)]
-                move || self.weigh_here::<V, _>(simd, &mut part, start, shift, left_out, ahead),
+                move || self.weigh_here::<V, _>(simd, &mut part, start, shift, counted, ahead),
             );
         }
-        self.weigh_here::<V, P>(simd, part, start, shift, left_out, ahead)
+        self.weigh_here::<V, P>(simd, part, start, shift, counted, ahead)
     }
 
     /// The same, inline.
@@ -75,15 +75,16 @@ pub trait RowWork<T: Real> {
         part: &mut P,
         start: usize,
         shift: &Shift<T>,
-        left_out: usize,
+        counted: Counted<V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
         let mut sums = (Sums::new(), Sums::new());
-        let before = sum_beside::<T, V, Self>(simd, self, start, shift, left_out, &mut sums);
+        let before =
+            sum_beside::<T, V, Self>(simd, self, start, shift, counted.left_out, &mut sums);
         let weighed = if Self::KEEPS_WEIGHTS {
-            weigh::<V, _>(simd, part, shift, left_out, ahead, before)
+            weigh::<V, _>(simd, part, shift, counted, ahead, before)
         } else {
-            weigh::<V, _>(simd, &mut part.source(), shift, left_out, ahead, before)
+            weigh::<V, _>(simd, &mut part.source(), shift, counted, ahead, before)
         };
         let mut beside = Beside::new();
         if Self::SUMS_BESIDE {
@@ -384,7 +385,11 @@ pub fn weighed_row<V: Vector, P: Pass<V::Elem, 1>>(
     max: Option<V>,
     ahead: Row<'_, V::Elem, 1>,
 ) -> (Outcome<V::Elem>, Option<V>) {
-    let max = match extent::<V>(simd, row.source(), max) {
+    let maxima = match max {
+        Some(max) => max,
+        None => row.source().max::<V>(simd),
+    };
+    let max = match extent::<V>(simd, row.source(), Some(maxima)) {
         Extent::Finite(max) => max,
         extent => {
             let top = top_of(work, row.source(), extent);
@@ -406,7 +411,11 @@ pub fn weighed_row<V: Vector, P: Pass<V::Elem, 1>>(
     };
     // Before the other weights, which then hide how long it takes.
     let apart = Apart::new::<V>(&shift, index, x);
-    let (weighed, beside) = work.weigh::<V, P>(simd, row, 0, &shift, index, ahead);
+    let counted = Counted {
+        left_out: index,
+        maxima: (row.len() <= CHUNK).then_some(maxima),
+    };
+    let (weighed, beside) = work.weigh::<V, P>(simd, row, 0, &shift, counted, ahead);
     let Weighed {
         sum,
         heaviest,
@@ -449,4 +458,52 @@ pub fn first_of_special<T: Real>(row: Row<'_, T, 1>, extent: Extent<T>) -> Optio
         _ => x == T::INFINITY,
     };
     (0..row.len()).find(|&i| is_top(row.get(0, i)))
+}
+
+#[cfg(all(test, feature = "std"))]
+pub mod tests {
+    use super::{LeftOut, Ordinary, RowWork, weighed_row};
+    use crate::kernel::weights::Extent;
+    use crate::rows::{Pass, Row};
+    use crate::simd::Vector;
+
+    /// Sums the weights of rows, but for one each, and makes nothing of them.
+    #[derive(Clone, Copy)]
+    pub struct Summing(pub LeftOut<f32>);
+
+    impl Summing {
+        /// What is found of a row that has weights.
+        pub fn row<V: Vector<Elem = f32>>(
+            &self,
+            simd: V::Simd,
+            mut row: Row<'_, f32, 1>,
+        ) -> Ordinary<f32> {
+            let (outcome, _) = weighed_row::<V, _>(simd, &mut row, self, None, Row::empty());
+            match outcome.ordinary() {
+                Some(ordinary) => ordinary,
+                None => unreachable!("these rows have weights"),
+            }
+        }
+    }
+
+    impl RowWork<f32> for Summing {
+        const KEEPS_WEIGHTS: bool = false;
+
+        fn left_out(&self) -> LeftOut<f32> {
+            self.0
+        }
+
+        fn results<V: Vector<Elem = f32>, P: Pass<f32, 1>>(
+            &self,
+            _: V::Simd,
+            _: &mut P,
+            _: usize,
+            _: &Ordinary<f32>,
+        ) {
+        }
+
+        fn special<P: Pass<f32, 1>>(&self, _: &mut P, _: usize, extent: Extent<f32>) {
+            unreachable!("these rows have weights, and not {extent:?}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ pub struct Shift<T: Float> {
     reference: T,
     /// The largest element.
     max: T,
+    /// Its [octaves](Self::octaves).
+    highest: T,
     /// Whether elements must be changed first.
     is_far: bool,
     scale: Scale<T>,
@@ -55,12 +57,12 @@ impl<T: Real> Shift<T> {
         let max64 = max.to_f64();
         let is_within = -reach <= max64 && max64 <= reach;
         // Any integer near it will do.
-        let round = T::EXP.round;
-        let reference = (max * scale.first * scale.log2_e + round) - round;
+        let reference = reference(max, scale);
         Self {
             offset: if is_within { T::ZERO } else { max },
             reference: if is_within { reference } else { T::ZERO },
             max,
+            highest: T::ZERO,
             is_far: !is_within || scale.first != T::ONE,
             scale: *scale,
         }
@@ -77,8 +79,32 @@ impl<T: Real> Shift<T> {
         let octaves = (T::from_f64(octaves) + round) - round;
         Self {
             reference: self.reference + octaves,
+            highest: self.highest - octaves,
             ..self
         }
+    }
+
+    /// Octaves from the weight of the reference to that of an element, rounded.
+    #[inline(always)]
+    pub fn octaves(&self, x: T) -> T {
+        if x == self.max {
+            // At once.
+            return self.highest;
+        }
+        reference(x - self.offset, &self.scale) - self.reference
+    }
+
+    /// A power of two above the weights of elements up to `largest`, by half an octave to one and a half; by more above the lightest.
+    ///
+    /// It is the same multiple of these weights whatever `N` is, so that what is [summed](super::running::RunningTotal) below it does not depend on `N`. (Where
+    /// the lightest weights are, they are nothing beside the row's largest.)
+    #[inline(always)]
+    pub fn ceiling(&self, largest: T) -> T {
+        let octaves = self.octaves(largest).to_f64();
+        let least = T::EXP.lightest.to_f64() + ABOVE_LIGHTEST;
+        // Of `-inf` and NaN too.
+        let octaves = if octaves > least { octaves } else { least };
+        T::from_f64(two_to(T::EXP.lift.to_f64() + octaves + 1.0))
     }
 
     /// The largest element.
@@ -147,6 +173,24 @@ impl<T: Real> Shift<T> {
     pub fn accurate_weight_of(&self, x: T, fused: bool) -> Wide<T> {
         (self.logit(x) - self.ln_unit_of(fused)).exp()
     }
+}
+
+/// An integer near `s x log2 e`.
+#[inline(always)]
+fn reference<T: Real>(x: T, scale: &Scale<T>) -> T {
+    let round = T::EXP.round;
+    (x * scale.first * scale.log2_e + round) - round
+}
+
+/// Octaves from the lightest weight, `2^-125`, to the lowest [ceiling](Shift::ceiling): so many that it is less than half of what is rounded off there, and no difference of
+/// it is subnormal, which would be slow.
+const ABOVE_LIGHTEST: f64 = 25.0;
+
+/// `2^exponent`, of an integer that is the exponent of a normal number.
+#[inline(always)]
+#[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
+pub fn two_to(exponent: f64) -> f64 {
+    f64::from_bits(((exponent + 1023.0) as u64) << 52)
 }
 
 /// [`Shift::ln_unit`] of a row with this `N`.
@@ -420,6 +464,65 @@ mod tests {
             let share = 38.5_f64.exp2() * f64::from(lightest) / f64::from(heaviest);
             assert!(lightest.is_normal(), "{backend:?}: {lightest:e}");
             assert!(share < (-150_f64).exp2(), "{backend:?}: {share:e}");
+        }
+    }
+
+    /// The least and largest ratios of the ceiling of an element to its weight, beside this maximum.
+    struct Ceilings(f32, Scale<f32>);
+
+    impl Kernel<Rows<'_, f32, 1>> for Ceilings {
+        type Output = [f32; 2];
+
+        fn simd<S: Simd>(&self, simd: S, rows: Rows<'_, f32, 1>) -> [f32; 2] {
+            let shift = Shift::new::<S::F32>(self.0, &self.1);
+            let near = Weigh::<S::F32, false>::new(simd, &shift);
+            let far = Weigh::<S::F32, true>::new(simd, &shift);
+            let mut range = [f32::INFINITY, 0.0_f32];
+            for row in rows {
+                for i in 0..row.len() {
+                    let x = S::F32::splat(simd, row.get(0, i));
+                    let weights = if shift.is_far() {
+                        far.weights(simd, x)
+                    } else {
+                        near.weights(simd, x)
+                    };
+                    let ceiling = shift.ceiling(row.get(0, i));
+                    assert_eq!(ceiling.to_bits() & 0x007f_ffff, 0, "no power of two");
+                    let ratio = ceiling / weights.rounded.first();
+                    range = [range[0].min(ratio), range[1].max(ratio)];
+                }
+            }
+            range
+        }
+    }
+
+    impl Scalar<Rows<'_, f32, 1>> for Ceilings {
+        fn scalar(&self, _: Rows<'_, f32, 1>) -> [f32; 2] {
+            unreachable!("the scalar path has no weights")
+        }
+    }
+
+    #[test]
+    fn ceilings_are_above_their_weights() {
+        for backend in vector_backends() {
+            for factor in [1.0, 0.37, 1e-9, 3e7, 1e38] {
+                let scale = Scale::new(factor);
+                for max in [0.0, 30.1, -700.7, 4000.0, -65_000.0, 1e5, -3e7] {
+                    let max = (max / factor) as f32;
+                    let below = (0..20_000).map(|i| max - (f64::from(i) / 180.0 / factor) as f32);
+                    let x: Vec<f32> = below.filter(|x| x.is_finite()).collect();
+                    let [least, most] = backend.run(&Ceilings(max, scale), Rows::flat(&x));
+                    assert!(
+                        1.4 < least && most < 2.9,
+                        "{backend:?}, {factor:e} times what is below {max:e}: {least} to {most}"
+                    );
+                    // Above the lightest as well.
+                    for x in [f32::NEG_INFINITY, f32::MIN] {
+                        let [least, _] = backend.run(&Ceilings(max, scale), Rows::flat(&[x]));
+                        assert!(least > 1e7, "{backend:?}, {factor:e}, {max:e}: {least}");
+                    }
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::row::{Apart, Beside, LeftOut, Ordinary, Outcome, RowWork, Top, first_
 use super::scale::Scale;
 use super::shift::Shift;
 use super::tree::Merge;
-use super::weights::{Extent, Heaviest, NONE, extent, has_nan};
+use super::weights::{Counted, Extent, Heaviest, NONE, extent, has_nan};
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float;
@@ -263,11 +263,11 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
             Step::Top(extent) => Found::at(start, first_of_special(part.source(), extent)),
             Step::Weights(max, (left_out, _), _) => {
                 let shift = Shift::new::<V>(max, &self.0.scale());
-                let left_out = left_out.wrapping_sub(start);
+                let counted = Counted::without(left_out.wrapping_sub(start));
                 let ahead = Row::empty();
                 let (weighed, beside) = self
                     .0
-                    .weigh::<V, _>(simd, &mut part, start, &shift, left_out, ahead);
+                    .weigh::<V, _>(simd, &mut part, start, &shift, counted, ahead);
                 Found::Weights(weighed.sum, beside, weighed.heaviest)
             }
             Step::Results(..) | Step::Special(..) => {

@@ -1,24 +1,19 @@
-//! The sum of weights, from what they are before they are rounded.
+//! The sum of the weights of few vectors, from what they are before they are rounded.
 //!
 //! A weight is `T + T g`. In `f64`, the sum of `T` has next to no error. The other part, at most 0.0444 of
-//! that, is summed in `f32` by one multiply-add a vector, and moved to the `f64` sum before it has
-//! gathered much: eight additions in a row leave an error of at most `8 * 0.0444 u`, 0.36 u of the
+//! that, is summed in `f32` by one multiply-add a vector, of at most four, and the lanes are added up in `f32` too, by four additions: eight in a row leave an error of at most `8 * 0.0444 u`, 0.36 u of the
 //! sum, where `u = 2^-24`. So the sum of rounded weights would be off by their 1.1 u, this one by 0.36 u
-//! and the errors of `T + T g`, 0.18 u.
+//! and the errors of `T + T g`, 0.18 u. (Rows of `f64` have no conversions to save, and a sum of the other part as good as the first.)
 //!
-//! Of at most four vectors, the lanes of the other part are added up in `f32` too, by four additions: eight in all. That saves short rows half of
-//! the conversions to `f64`. (Rows of `f64` need none, and gain nothing.)
+//! Of more vectors, `running.rs` has fewer operations.
 
 use super::shift::Weights;
 use super::wide::Wide;
 use crate::element::sealed::Float as _;
 use crate::simd::Vector;
 
-/// Vectors between two moves: the most additions in a row.
-const MOVE: usize = 8;
-
-/// The most vectors whose other part is added up in elements: four additions are those of the lanes.
-pub const FEW_VECTORS: usize = MOVE - 4;
+/// The most vectors that are summed this way.
+pub const FEW_VECTORS: usize = 4;
 
 /// A sum of weights, vector by vector.
 #[derive(Clone, Copy, Debug)]
@@ -87,25 +82,20 @@ impl<V: Vector> Total<V> {
         lanes
     }
 
-    /// Adds the weights of vector `i`, counted from the first one.
     #[inline(always)]
-    pub fn add(&mut self, simd: V::Simd, i: usize, weights: Weights<V>) {
+    pub fn add(&mut self, weights: Weights<V>) {
         self.sum = V::sum_add(self.sum, weights.base);
         if Self::IN_PARTS {
             self.rest = weights.base.mul_add(weights.growth, self.rest);
-            if i % MOVE == MOVE - 1 {
-                self.sum = V::sum_add(self.sum, self.rest);
-                self.rest = V::splat(simd, V::Elem::ZERO);
-            }
         }
     }
 
-    /// The sum of all lanes of so many vectors.
+    /// The sum of all lanes.
     #[inline(always)]
-    pub fn finish(self, vectors: usize) -> Wide<V::Elem> {
+    pub fn finish(self) -> Wide<V::Elem> {
         if !Self::IN_PARTS {
             V::sum_total(self.sum)
-        } else if Self::IN_ELEMENTS && vectors <= FEW_VECTORS {
+        } else if Self::IN_ELEMENTS {
             V::sum_total(self.sum) + self.rest.reduce_sum().to_wide()
         } else {
             V::sum_total(V::sum_add(self.sum, self.rest))
@@ -119,7 +109,7 @@ mod tests {
     use crate::backend::Backend;
     use crate::kernel::scale::Scale;
     use crate::kernel::shift::{Shift, Weigh};
-    use crate::rows::{CHUNK, Pass as _, Rows};
+    use crate::rows::{Pass as _, Rows};
     use crate::scalar::Scalar;
     use crate::simd::{Kernel, Simd, Vector};
 
@@ -136,9 +126,9 @@ mod tests {
             let mut worst = 0.0_f64;
             for mut row in rows {
                 let (mut total, mut exact) = (Total::new(simd), 0.0);
-                row.map(simd, [0.0], |i, [x]: [S::F32; 1]| {
+                row.map(simd, [0.0], |_, [x]: [S::F32; 1]| {
                     let weights = weigh.weights(simd, x);
-                    total.add(simd, i, weights);
+                    total.add(weights);
                     let (mut base, mut growth) = ([0.0; 16], [0.0; 16]);
                     weights.base.store_prefix(&mut base);
                     weights.growth.store_prefix(&mut growth);
@@ -147,8 +137,7 @@ mod tests {
                     }
                     x
                 });
-                let vectors = row.len().div_ceil(16);
-                let error = (total.finish(vectors) / exact - 1.0) * f64::from(1 << 24);
+                let error = (total.finish() / exact - 1.0) * f64::from(1 << 24);
                 worst = worst.max(error.abs());
             }
             worst
@@ -170,15 +159,6 @@ mod tests {
                 println!("{backend:?}, {name}, {len}: {error:.3} u");
                 error
             })
-    }
-
-    /// Rows of equal elements, where many additions err to the same side: the bound of the head of this file
-    /// is that of all.
-    #[test]
-    fn little_is_lost_between_two_moves() {
-        let elements = (0..200).map(|i| i as f32 / -100.0);
-        let x: Vec<f32> = elements.flat_map(|x| [x; CHUNK]).collect();
-        assert!(errors("equal", &x, CHUNK).all(|error| error < 0.1));
     }
 
     /// Short rows, whose growths are added up in elements: with growths of one sign as large as they come, and of both.

@@ -1,7 +1,8 @@
 //! What every softmax-like kernel begins with: the extent of a row, its weights and their sum.
 
-use super::shift::{Shift, Shifts, Weigh};
-use super::total::Total;
+use super::running::RunningTotal;
+use super::shift::{Shift, Shifts, Weigh, Weights, two_to};
+use super::total::{FEW_VECTORS, Total};
 use super::tree::{self, Merge};
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
@@ -139,11 +140,8 @@ fn near_power_of_two<T: Real>(x: f64) -> bool {
 
 /// A little more than the lightest weight: the next one is an eighth of an octave above.
 #[inline(always)]
-#[expect(clippy::cast_sign_loss, reason = "a biased exponent is positive")]
 pub fn lightest<T: Real>() -> f64 {
-    // A power of two, whose exponent is an integer of few bits.
-    let exponent = T::EXP.lift.to_f64() + T::EXP.lightest.to_f64();
-    1.04 * f64::from_bits(((exponent + 1023.0) as u64) << 52)
+    1.04 * two_to(T::EXP.lift.to_f64() + T::EXP.lightest.to_f64())
 }
 
 /// The largest weight of a row.
@@ -159,6 +157,26 @@ pub struct Heaviest<T: Float> {
 /// 16 kilobytes.
 const AHEAD: usize = 512;
 
+/// What of a row, or of a part of it, is summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<V> {
+    /// The element that is not, or [`NONE`].
+    pub left_out: usize,
+    /// The maximum of each lane, that element included, if it is known and all is one chunk.
+    pub maxima: Option<V>,
+}
+
+impl<V> Counted<V> {
+    /// All but this element.
+    #[inline(always)]
+    pub fn without(left_out: usize) -> Self {
+        Self {
+            left_out,
+            maxima: None,
+        }
+    }
+}
+
 /// What [`weigh`] finds of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Weighed<V: Vector> {
@@ -169,8 +187,7 @@ pub struct Weighed<V: Vector> {
     pub next_max: Option<V>,
 }
 
-/// Turns the elements of a row into their weights, and returns the sum of all but the element
-/// `left_out`. Only where the row has a destination are the weights written.
+/// Turns the elements of a row into their weights, and returns the sum of those that are `counted`. Only where the row has a destination are the weights written.
 ///
 /// Meanwhile it finds the maximum of the next row of the same length, if there is one `ahead`: the exponentials leave
 /// room for it beside them.
@@ -184,16 +201,16 @@ pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
     simd: V::Simd,
     row: &mut P,
     shift: &Shift<V::Elem>,
-    left_out: usize,
+    counted: Counted<V>,
     ahead: Row<'_, V::Elem, 1>,
     before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
     if shift.is_far() {
         let weigh = Weigh::<V, true>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, left_out, ahead, before)
+        weigh_chunks(simd, row, shift, &weigh, counted, ahead, before)
     } else {
         let weigh = Weigh::<V, false>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, left_out, ahead, before)
+        weigh_chunks(simd, row, shift, &weigh, counted, ahead, before)
     }
 }
 
@@ -203,57 +220,153 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     row: &mut P,
     shift: &Shift<V::Elem>,
     weigh: &Weigh<V, FAR>,
-    left_out: usize,
+    counted: Counted<V>,
     ahead: Row<'_, V::Elem, 1>,
     mut before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
-    let lowest = V::Elem::NEG_INFINITY;
-    let mut next_max = V::splat(simd, lowest);
     let len = row.len();
-    let next = ahead.first(len);
+    let mut ahead = Ahead::<V>::new(simd, ahead, len);
     let sum = tree::sum(
         len.div_ceil(CHUNK),
         #[inline(always)]
         |chunk| {
             let start = chunk * CHUNK;
             let mut part = row.part(start, len.min(start + CHUNK));
-            let left_out = left_out.wrapping_sub(start);
-            let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
-            let (whole, rest) = (part.len() / V::LANES, part.len() % V::LANES);
+            let left_out = counted.left_out.wrapping_sub(start);
             before(part.source(), start);
-            let mut total = Total::<V>::new(simd);
-            part.map(
+            if part.len() <= FEW_VECTORS * V::LANES {
+                let mut total = Total::<V>::new(simd);
+                weigh_chunk(
+                    simd,
+                    &mut part,
+                    weigh,
+                    left_out,
+                    (start, &mut ahead),
+                    #[inline(always)]
+                    |weights| total.add(weights),
+                );
+                return total.finish();
+            }
+            let maxima = match counted.maxima {
+                Some(maxima) => maxima,
+                None => part.source().max::<V>(simd),
+            };
+            let ceiling = ceiling::<V>(simd, part.source(), maxima, left_out, shift);
+            let mut total = RunningTotal::<V>::new(simd, ceiling);
+            weigh_chunk(
                 simd,
-                [V::Elem::NEG_INFINITY],
+                &mut part,
+                weigh,
+                left_out,
+                (start, &mut ahead),
                 #[inline(always)]
-                |i, [x]: [V; 1]| {
-                    let at = start + i * V::LANES;
-                    ahead.prefetch::<V>(simd, at + AHEAD);
-                    if let Some([x]) = next.vector::<V>(simd, at / V::LANES) {
-                        next_max = x.max(next_max);
-                    }
-                    let weights = weigh.weights(simd, x);
-                    let mut counted = weights;
-                    if i == block {
-                        counted = counted.without(simd, V::lane(simd, lane));
-                    }
-                    // The lightest weight is little, but not nothing beside others that are as light.
-                    if i == whole {
-                        counted = counted.without(simd, V::lanes_from(simd, rest));
-                    }
-                    total.add(simd, i, counted);
-                    weights.rounded
-                },
+                |weights| total.add(weights),
             );
-            total.finish(part.len().div_ceil(V::LANES))
+            total.finish(simd)
         },
     );
-    let [tail] = next.load_tail::<V>(simd, [lowest]);
     Weighed {
         sum,
         heaviest: heaviest(simd, weigh, shift),
-        next_max: (next.len() > 0).then_some(tail.max(next_max)),
+        next_max: ahead.next_max(simd),
     }
+}
+
+/// What is ahead of a row, looked at while that is weighed.
+struct Ahead<'a, V: Vector> {
+    /// All of it.
+    all: Row<'a, V::Elem, 1>,
+    /// The next row, if there is one.
+    next: Row<'a, V::Elem, 1>,
+    /// The largest in each lane of the whole vectors of that.
+    max: V,
+}
+
+impl<'a, V: Vector> Ahead<'a, V> {
+    #[inline(always)]
+    fn new(simd: V::Simd, all: Row<'a, V::Elem, 1>, len: usize) -> Self {
+        Self {
+            all,
+            next: all.first(len),
+            max: V::splat(simd, V::Elem::NEG_INFINITY),
+        }
+    }
+
+    /// Looks at what lies ahead of this element of the row.
+    #[inline(always)]
+    fn look(&mut self, simd: V::Simd, at: usize) {
+        self.all.prefetch::<V>(simd, at + AHEAD);
+        if let Some([x]) = self.next.vector::<V>(simd, at / V::LANES) {
+            self.max = x.max(self.max);
+        }
+    }
+
+    /// The maximum of each lane of the next row, after a look from every vector of the row.
+    #[inline(always)]
+    fn next_max(&self, simd: V::Simd) -> Option<V> {
+        let [tail] = self.next.load_tail::<V>(simd, [V::Elem::NEG_INFINITY]);
+        (self.next.len() > 0).then_some(tail.max(self.max))
+    }
+}
+
+/// Turns the elements of a chunk into their weights, which `add` is given, with 0 for the element that is left out. Looks `ahead` of where the chunk
+/// begins.
+#[inline(always)]
+fn weigh_chunk<V: Vector, const FAR: bool>(
+    simd: V::Simd,
+    chunk: &mut impl Pass<V::Elem, 1>,
+    weigh: &Weigh<V, FAR>,
+    left_out: usize,
+    (start, ahead): (usize, &mut Ahead<'_, V>),
+    mut add: impl FnMut(Weights<V>),
+) {
+    let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
+    let (whole, rest) = (chunk.len() / V::LANES, chunk.len() % V::LANES);
+    chunk.map(
+        simd,
+        [V::Elem::NEG_INFINITY],
+        #[inline(always)]
+        |i, [x]: [V; 1]| {
+            ahead.look(simd, start + i * V::LANES);
+            let weights = weigh.weights(simd, x);
+            let mut counted = weights;
+            if i == block {
+                counted = counted.without(simd, V::lane(simd, lane));
+            }
+            // The lightest weight is little, but not nothing beside others that are as light.
+            if i == whole {
+                counted = counted.without(simd, V::lanes_from(simd, rest));
+            }
+            add(counted);
+            weights.rounded
+        },
+    );
+}
+
+/// What the weights of a chunk are [summed](RunningTotal) below, given the maxima of its lanes and the element that is left out: depends on the elements alone.
+#[inline(always)]
+fn ceiling<V: Vector>(
+    simd: V::Simd,
+    chunk: Row<'_, V::Elem, 1>,
+    maxima: V,
+    left_out: usize,
+    shift: &Shift<V::Elem>,
+) -> V::Elem {
+    let max = maxima.reduce_max();
+    if left_out >= chunk.len() || chunk.get(0, left_out) < max {
+        return shift.ceiling(max);
+    }
+    // It is the largest. Of the others, those of another lane are counted, at least.
+    let lane = V::bits(maxima.eq(V::splat(simd, max))).trailing_zeros() as usize;
+    let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+    let other = V::select(V::lane(simd, lane), lowest, maxima).reduce_max();
+    let room = RunningTotal::<V>::room(chunk.len().div_ceil(V::LANES));
+    if (shift.octaves(max) - shift.octaves(other)).to_f64() <= f64::from(room) {
+        return shift.ceiling(max);
+    }
+    let before = chunk.range(0, left_out).max::<V>(simd);
+    let after = chunk.range(left_out + 1, chunk.len()).max::<V>(simd);
+    shift.ceiling(after.max(before).reduce_max())
 }
 
 #[inline(always)]
