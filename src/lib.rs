@@ -114,7 +114,7 @@
 //! | --- | --- | --- |
 //! | its weight, against those in the sum | 1.24 | all arguments, `all_weights_are_accurate` in `kernel/shift.rs` |
 //! | the addition of the weights, of up to 64 classes | 0.37 | derived in `kernel/total.rs` |
-//! | of more | 0.19 | derived in `kernel/running.rs` |
+//! | the addition of the weights, of more than 64 classes | 0.19 | derived in `kernel/running.rs` |
 //! | the last rounding | 0.5 | |
 //! | together, in almost every row of finite logits | 2.2 | |
 //! | a correction, if the largest probability is near a power of two | 0.71 | derived in `kernel/weights.rs` |
@@ -165,7 +165,7 @@
 //!
 //! A call goes straight down. Six files lead `softmax` from its public function to the instruction:
 //! `softmax.rs` (arguments), `kernel/softmax.rs` and `kernel/row.rs` (the passes over a row), `kernel/weights.rs`
-//! with `kernel/shift.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
+//! with `kernel/shift.rs`, `kernel/running.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
 //! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `batch.rs` checks shapes, `operations.rs` lists the kernels,
 //! `exec.rs`, `parallel.rs` (rows), `shared.rs` (one row) and `helpers.rs` choose threads, `tile.rs` copies rows that are not dense `f32` ones (by `lines.rs`) to
 //! where they are, `backend.rs` enters the instruction set.

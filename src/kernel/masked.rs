@@ -4,9 +4,8 @@
 //! Short rows without sinks go sixteen at a time, as those without masks, and masks by columns as well. Of other rows, one after the other, the logits are written to the destination first, and the row is done in place there. (To
 //! make them of the elements twice, for the maximum and for the weights, takes as long or longer.) Without
 //! a mask, the factor is in the constants of the exponential. Of a causal row only the prefix that it
-//! sees is read. The other classes would have added the lightest weight each, `2^-189` of the largest, which the `f64` sum of a
-//! softmax does not show: the bits are those of the whole row with `-inf` there. (In a block they are left out of the sums, so that log-softmax, whose sums may
-//! be as light, has the bits of the prefix as well.)
+//! sees is read: the bits are those of a row that ends there, in blocks as well. (Those of the whole row with `-inf` in the other classes are the same, or differ by one rounding: how a sum is taken
+//! depends on how many there are.)
 //!
 //! The weight of the sink is `e^(sink - s offset)` in `f64`, within `2^-36` of itself, added to an `f64` sum: it adds nothing to the error of a sum,
 //! and the bounds of probabilities and log-probabilities are those without. (Of a row beyond the reach with a factor `s` that is not 1, `s offset`
@@ -329,7 +328,8 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         }
         let logits = self.logits(index, classes, seen);
         let max = if let Some((max, known)) = known {
-            let rest = row.part(known, seen);
+            // From a whole vector on, so that each lane keeps its maximum.
+            let rest = row.part(known - known % V::LANES, seen);
             rest.source().max::<V>(simd).max(max)
         } else {
             logits.write::<V, _>(simd, &mut row.part(0, seen))

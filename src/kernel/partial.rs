@@ -28,8 +28,7 @@
 //! `4096 (2^-124 + 2^-149) < 2^-111`, of what is `2^63` at least for the row. A sum of this size shows no such difference (but
 //! for one that lies as near to half way between two numbers), and so do those of the chunks that matter to its 53 bits. It shows where
 //! the row's maximum is left out, as the target, and all the others together have less than `2^(53 - 111 - 63) < 2^-120` of its weight for each
-//! chunk: in a loss below `2^-120` times the number of chunks. (The [ceiling](Shift::ceiling) of a sum is no multiple of its weights where all of a chunk are within 25 octaves of
-//! the lightest. In that sum they are less than `2^-151` of the row's maximum: there is no such loss.)
+//! chunk: in a loss below `2^-120` times the number of chunks.
 //!
 //! With the maximum of the row given beforehand, every chunk is weighed as in the whole row, and there are no such limits.
 
@@ -427,7 +426,7 @@ impl<T: Real> Whole<T> {
         let apart = Apart::new::<V>(&shift, target, logit);
         for mut chunk in rows {
             let ahead = Row::empty();
-            // The sum is known, of all parts.
+            // The sum of all parts is known, so that this one is not used, whatever it is summed below.
             let counted = Counted {
                 left_out: NONE,
                 maxima: Some(V::splat(simd, max)),

@@ -4,15 +4,15 @@
 //! `w - (s' - s)`. So each lane begins at a power of two above all weights, the *ceiling*, which is subtracted in the end, and what is rounded off
 //! has a sum of its own. Where multiply-add is fused, it is that of the weight `T + T g` before it was rounded to `w`: `(T - (s' - s)) + T g`.
 //!
-//! **Error**, with `u = 2^-24` and `v` vectors, at most 256 ([`CHUNK`]). What is rounded off one weight is at most `u s`, of `i` weights `i u s`; each is
-//! rounded once, and each of their sums, so that a lane is off by at most `u (1 + ... + v + v) u s`, `0.506 (v u)^2 s`. Here `s` is the ceiling and the weights of the lane. Let the ceiling be at most 2.9 times `r` times the largest
-//! weight: then all 16 lanes are off by at most `0.506 (v u)^2 (16 * 2.9 r + 1)` of the sum. Of 256 vectors that is 0.10 u if that weight gave the ceiling (`r = 1`).
-//! If it was another one, that is not summed, `r` may be up to [`room`](RunningTotal::room): 0.19 u. (Far below the ceiling, only the sum of what is rounded off would have them.)
+//! **Error**, with `u = 2^-24` and `v` vectors, at most 256 ([`CHUNK`](crate::rows::CHUNK)). Let `s` be the ceiling and the weights of a lane. What is rounded off one weight is at most `u s`, and the
+//! rounding of that weight; of `i` weights it is at most `(i + 1) u s`. Two roundings of each, and one of each of their sums, leave a lane off by at most
+//! `u (2 + ... + (v + 1) + 2 v) u s < (v + 3.5)^2 / 2 u^2 s`. Let the ceiling be at most 2.9 times `r` times the largest
+//! weight: then all 16 lanes are off by at most `(v + 3.5)^2 / 2 u^2 (16 * 2.9 r + 1)` of the sum. With `r = 1`, where that weight gave the ceiling, this is 0.10 u of 256 vectors, and less of fewer.
+//! If another one gave it, which is not summed, `r` may be up to [`room`](RunningTotal::room): 0.19 u. (Far below the ceiling, only the sum of what is rounded off would have them.)
 
 use super::shift::Weights;
 use super::wide::Wide;
 use crate::element::sealed::Float as _;
-use crate::rows::CHUNK;
 use crate::simd::Vector;
 
 /// A sum of weights, vector by vector.
@@ -27,10 +27,11 @@ pub struct RunningTotal<V> {
 }
 
 impl<V: Vector> RunningTotal<V> {
-    /// `log2` of the largest `r`, of so many vectors: with half as many, it may be four times as large.
+    /// `log2` of the largest `r` above, of so many vectors, at most 256: 1 of 256, and more of fewer as the square.
     #[inline(always)]
     pub fn room(vectors: usize) -> u32 {
-        1 + 2 * (CHUNK / V::LANES / vectors).ilog2()
+        const MOST: usize = 256 + 4;
+        1 + (MOST * MOST / ((vectors + 4) * (vectors + 4))).ilog2()
     }
 
     /// The sum of nothing, to which weights below the ceiling can be added. It is a power of two.
@@ -69,12 +70,14 @@ impl<V: Vector> RunningTotal<V> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
+    use super::RunningTotal;
     use crate::backend::Backend;
     use crate::kernel::row::tests::Summing;
     use crate::kernel::row::{LeftOut, Ordinary};
     use crate::kernel::shift::Weigh;
     use crate::rows::{CHUNK, Pass as _, Rows};
     use crate::scalar::Scalar;
+    use crate::simd::portable::Portable;
     use crate::simd::{Kernel, Simd, Vector};
 
     /// The largest relative error of the sum of a row, in units of `2^-24`.
@@ -130,6 +133,20 @@ mod tests {
             worst = worst.max(error);
         }
         worst
+    }
+
+    /// The bounds at the head of this file.
+    #[test]
+    fn there_is_room_within_the_bound() {
+        for vectors in 1..=CHUNK / 16 {
+            let bound = |r: f64| {
+                let v = vectors as f64;
+                (v + 3.5) * (v + 3.5) / 2.0 * (16.0 * 2.9 * r + 1.0) / f64::from(1 << 24)
+            };
+            let room = RunningTotal::<<Portable as Simd>::F32>::room(vectors);
+            assert!(bound(1.0) <= 0.10 && bound(f64::from(1 << room)) <= 0.19);
+            assert!(0.19 < bound(f64::from(4 << room)), "more than is needed");
+        }
     }
 
     /// Rows of equal elements, where many additions err to the same side, and of any. (Of 0.10 u that are derived, 0.0001 are found.)

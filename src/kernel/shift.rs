@@ -94,16 +94,19 @@ impl<T: Real> Shift<T> {
         reference(x - self.offset, &self.scale) - self.reference
     }
 
-    /// A power of two above the weights of elements up to `largest`, by half an octave to one and a half; by more above the lightest.
+    /// A power of two above the weights of elements up to `largest`, by half an octave to one and a half. (By more above the lightest weight, which is that of elements without one.)
     ///
-    /// It is the same multiple of these weights whatever `N` is, so that what is [summed](super::running::RunningTotal) below it does not depend on `N`. (Where
-    /// the lightest weights are, they are nothing beside the row's largest.)
+    /// It is the same multiple of these weights whatever `N` is, if the offset is the same, so that what is [summed](super::running::RunningTotal) below it does not depend on `N`.
     #[inline(always)]
     pub fn ceiling(&self, largest: T) -> T {
         let octaves = self.octaves(largest).to_f64();
-        let least = T::EXP.lightest.to_f64() + ABOVE_LIGHTEST;
+        let lightest = T::EXP.lightest.to_f64();
         // Of `-inf` and NaN too.
-        let octaves = if octaves > least { octaves } else { least };
+        let octaves = if octaves > lightest {
+            octaves
+        } else {
+            lightest + ABOVE_LIGHTEST
+        };
         T::from_f64(two_to(T::EXP.lift.to_f64() + octaves + 1.0))
     }
 
@@ -182,8 +185,7 @@ fn reference<T: Real>(x: T, scale: &Scale<T>) -> T {
     (x * scale.first * scale.log2_e + round) - round
 }
 
-/// Octaves from the lightest weight, `2^-125`, to the lowest [ceiling](Shift::ceiling): so many that it is less than half of what is rounded off there, and no difference of
-/// it is subnormal, which would be slow.
+/// Octaves between the lightest weight and the ceiling of a sum that has no other: so many that, of `f32`, all of it is rounded off there, and no difference is subnormal, which would be slow.
 const ABOVE_LIGHTEST: f64 = 25.0;
 
 /// `2^exponent`, of an integer that is the exponent of a normal number.
@@ -509,14 +511,14 @@ mod tests {
                 let scale = Scale::new(factor);
                 for max in [0.0, 30.1, -700.7, 4000.0, -65_000.0, 1e5, -3e7] {
                     let max = (max / factor) as f32;
-                    let below = (0..20_000).map(|i| max - (f64::from(i) / 180.0 / factor) as f32);
+                    let below = (0..20_000).map(|i| max - (f64::from(i) / 155.0 / factor) as f32);
                     let x: Vec<f32> = below.filter(|x| x.is_finite()).collect();
                     let [least, most] = backend.run(&Ceilings(max, scale), Rows::flat(&x));
                     assert!(
                         1.4 < least && most < 2.9,
                         "{backend:?}, {factor:e} times what is below {max:e}: {least} to {most}"
                     );
-                    // Above the lightest as well.
+                    // Of what has no weight.
                     for x in [f32::NEG_INFINITY, f32::MIN] {
                         let [least, _] = backend.run(&Ceilings(max, scale), Rows::flat(&[x]));
                         assert!(least > 1e7, "{backend:?}, {factor:e}, {max:e}: {least}");

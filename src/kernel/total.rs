@@ -18,16 +18,16 @@ pub const FEW_VECTORS: usize = 4;
 /// A sum of weights, vector by vector.
 #[derive(Clone, Copy, Debug)]
 pub struct Total<V: Vector> {
-    /// Of `T`, and of what was moved. Of rounded weights, where multiply-add is not fused.
+    /// Of `T`. Of rounded weights, where multiply-add is not fused.
     sum: V::Sum,
-    /// Of `T g` since the last move.
+    /// Of `T g`.
     rest: V,
 }
 
 impl<V: Vector> Total<V> {
     /// Whether there is another part.
     const IN_PARTS: bool = V::FUSED;
-    /// Whether that of few vectors is added up in elements.
+    /// Whether the lanes of that are added up in elements.
     const IN_ELEMENTS: bool = Self::IN_PARTS && size_of::<V::Elem>() == size_of::<f32>();
 
     /// The sum of nothing.
@@ -82,6 +82,7 @@ impl<V: Vector> Total<V> {
         lanes
     }
 
+    /// Adds the weights of one vector more, of [`FEW_VECTORS`] in all.
     #[inline(always)]
     pub fn add(&mut self, weights: Weights<V>) {
         self.sum = V::sum_add(self.sum, weights.base);

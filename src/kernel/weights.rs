@@ -61,9 +61,11 @@ pub fn extent<V: Vector>(
     let lowest = V::Elem::NEG_INFINITY;
     let max = match max {
         Some(max) => {
+            // Each lane's: see `ceiling`.
             debug_assert!(
-                max.reduce_max() == row.max::<V>(simd).reduce_max() || has_nan::<V>(simd, row),
-                "the maximum of another row"
+                V::bits(max.eq(row.max::<V>(simd))) == (1 << V::LANES) - 1
+                    || has_nan::<V>(simd, row),
+                "the maxima of another row"
             );
             max
         }
@@ -225,6 +227,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     mut before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
     let len = row.len();
+    debug_assert!(counted.maxima.is_none() || len <= CHUNK, "of one chunk");
     let mut ahead = Ahead::<V>::new(simd, ahead, len);
     let sum = tree::sum(
         len.div_ceil(CHUNK),
@@ -343,7 +346,8 @@ fn weigh_chunk<V: Vector, const FAR: bool>(
     );
 }
 
-/// What the weights of a chunk are [summed](RunningTotal) below, given the maxima of its lanes and the element that is left out: depends on the elements alone.
+/// What the weights of a chunk are [summed](RunningTotal) below, given the maxima of its lanes and the element that is left out. It depends on the elements of the chunk alone,
+/// not on `N`, nor on what the chunk is a part of.
 #[inline(always)]
 fn ceiling<V: Vector>(
     simd: V::Simd,
@@ -356,10 +360,10 @@ fn ceiling<V: Vector>(
     if left_out >= chunk.len() || chunk.get(0, left_out) < max {
         return shift.ceiling(max);
     }
-    // It is the largest. Of the others, those of another lane are counted, at least.
-    let lane = V::bits(maxima.eq(V::splat(simd, max))).trailing_zeros() as usize;
+    // It is the largest. Of the others, those of other lanes are known.
     let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
-    let other = V::select(V::lane(simd, lane), lowest, maxima).reduce_max();
+    let lane = V::lane(simd, left_out % V::LANES);
+    let other = V::select(lane, lowest, maxima).reduce_max();
     let room = RunningTotal::<V>::room(chunk.len().div_ceil(V::LANES));
     if (shift.octaves(max) - shift.octaves(other)).to_f64() <= f64::from(room) {
         return shift.ceiling(max);
@@ -524,5 +528,101 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn product_added_to(&self, x: V, y: V) -> V {
         x.mul_add(self.hi, x.mul_add(self.lo, y))
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{NONE, ceiling};
+    use crate::backend::Backend;
+    use crate::kernel::running::RunningTotal;
+    use crate::kernel::scale::Scale;
+    use crate::kernel::shift::Shift;
+    use crate::rows::{CHUNK, Row, Rows};
+    use crate::scalar::Scalar;
+    use crate::simd::portable::Portable;
+    use crate::simd::{Kernel, Simd};
+
+    /// Octaves that the ceiling of the sum of a chunk is above that of the largest element that is counted, which is given.
+    struct Above {
+        left_out: usize,
+        largest: f32,
+        /// Beside which the chunk is weighed.
+        max: f32,
+    }
+
+    impl Kernel<Row<'_, f32, 1>> for Above {
+        type Output = i32;
+
+        fn simd<S: Simd>(&self, simd: S, row: Row<'_, f32, 1>) -> i32 {
+            let shift = Shift::new::<S::F32>(self.max, &Scale::one());
+            let maxima = row.max::<S::F32>(simd);
+            let found = ceiling::<S::F32>(simd, row, maxima, self.left_out, &shift);
+            let exponent = |x: f32| x.to_bits().cast_signed() >> 23;
+            exponent(found) - exponent(shift.ceiling(self.largest))
+        }
+    }
+
+    impl Scalar<Row<'_, f32, 1>> for Above {
+        fn scalar(&self, _: Row<'_, f32, 1>) -> i32 {
+            unreachable!("the scalar path has no weights")
+        }
+    }
+
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn above(x: &[f32], left_out: usize, max: f32) -> i32 {
+        let others = (0..x.len()).filter(|&i| i != left_out).map(|i| x[i]);
+        let largest = others.fold(f32::NEG_INFINITY, f32::max);
+        let all = Backend::available().filter(|backend| backend.name() != "scalar");
+        let mut all = all.map(|backend| {
+            let row = Rows::new([x], x.len()).unwrap().next().unwrap();
+            let work = Above {
+                left_out,
+                largest,
+                max,
+            };
+            backend.run(&work, row)
+        });
+        let first = all.next().unwrap();
+        assert!(all.all(|other| other == first), "backends differ");
+        first
+    }
+
+    #[test]
+    fn the_ceiling_is_near_what_is_counted() {
+        const INF: f32 = f32::INFINITY;
+        let octave = std::f32::consts::LN_2;
+        for len in [65, 100, 128, 1000, CHUNK - 3, CHUNK] {
+            let room =
+                RunningTotal::<<Portable as Simd>::F32>::room(len.div_ceil(16)).cast_signed();
+            for top in [0, 17, 63, len - 1] {
+                // In another lane, and in the same.
+                for second in [(top + 1) % len, (top + 16) % len] {
+                    let same_lane = top % 16 == second % 16;
+                    for gap in 0..20_i16 {
+                        let mut x = vec![-40.0 * octave; len];
+                        x[top] = 0.0;
+                        x[second] = f32::from(gap) * -octave;
+                        let (gap, far) = (i32::from(gap), 40);
+                        for max in [0.0, 3.0, 70.0] {
+                            assert_eq!(above(&x, NONE, max), 0);
+                            // The largest in plain sight: of all but one that is not the largest.
+                            assert_eq!(above(&x, (top + 2) % len, max), 0);
+                            let bound = if same_lane { far } else { gap };
+                            let want = if bound <= room { gap } else { 0 };
+                            assert_eq!(above(&x, top, max), want, "{len}, {top}, {second}, {gap}");
+                        }
+                    }
+                }
+                // Two of the largest; nothing else that is finite; nothing at all.
+                let mut x = vec![-INF; len];
+                assert_eq!(above(&x, top, 0.0), 0);
+                x[top] = 0.0;
+                assert_eq!(above(&x, top, 0.0), 0);
+                assert_eq!(above(&x, NONE, 0.0), 0);
+                x[(top + 5) % len] = 0.0;
+                assert_eq!(above(&x, top, 0.0), 0);
+            }
+        }
     }
 }
