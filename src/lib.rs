@@ -129,7 +129,7 @@
 //!
 //! **The bounds that this documentation states are those of the backends whose multiply-add is
 //! fused** ([`Backend::is_fused`]). Without, a weight is good to 1.8 units and the sum is one of
-//! rounded weights, so a probability is good to 4.6 (5.1 below 2^-122); the README has the measured
+//! rounded weights, so a probability is good to 4.7 (5.2 below 2^-122); the README has the measured
 //! errors. The scalar path has the errors of the usual formula.
 //!
 //! What is near 1 is computed from what is missing to 1: the loss of a confident row is `ln(1 +

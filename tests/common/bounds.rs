@@ -38,7 +38,7 @@ pub struct Bounds {
     pub corpus: Bound,
     /// For every input. Fused: what the documentation states. Not fused: what is derived here, in
     /// `u = 2^-24`, which is an ULP where a mantissa is near 2. An exponential is off by up to 1.7 u there, a
-    /// weight and a sum of weights by 1.8, and each rounding by 0.5 ULP, or, if a factor follows, which may
+    /// weight by 1.8 and a sum of weights by 1.9, or 2.0 if the largest is left out (its additions: `src/kernel/running.rs`), and each rounding by 0.5 ULP, or, if a factor follows, which may
     /// move the mantissa from 1 to 2, by 1.
     pub derived: Bound,
 }
@@ -65,12 +65,12 @@ pub const SUM: Bounds = bounds(bound(0.51, 0.51), bound(0.51, 0.51));
 /// In ULP of the result, of all arguments (`elements.rs`).
 pub const SIGMOID: Bounds = bounds(bound(1.5, 2.1), bound(1.5, 2.1));
 
-/// A probability, or a multiple of one, which a gradient is, in ULP of the result; not fused: two weights of
-/// 1.8, and each of two products with the factor 0.5. Derived for all but [small ones](SMALL_PROBABILITY).
-pub const PROBABILITY: Bounds = bounds(bound(2.0, 3.5), bound(2.9, 4.6));
+/// A probability, or a multiple of one, which a gradient is, in ULP of the result; not fused: a weight 1.8,
+/// the sum of all 1.9, and each of two products with the factor 0.5. Derived for all but [small ones](SMALL_PROBABILITY).
+pub const PROBABILITY: Bounds = bounds(bound(2.0, 3.5), bound(2.9, 4.7));
 
 /// The same below 2^-122, where the low part of the factor gives a subnormal number.
-pub const SMALL_PROBABILITY: Bound = bound(3.4, 5.1);
+pub const SMALL_PROBABILITY: Bound = bound(3.4, 5.2);
 
 /// What is derived for a result of this size.
 pub fn probability(p: f64) -> Bound {
@@ -82,12 +82,12 @@ pub fn probability(p: f64) -> Bound {
     }
 }
 
-/// In ULP of the result; not fused: the sum 1.8 (the result is at least ln 2, or `ln(1 + others)`), two
+/// In ULP of the result; not fused: the sum 2.0 (the result is at least ln 2, or `ln(1 + others)`), two
 /// subtractions 1.
-pub const LOG_PROBABILITY: Bounds = bounds(bound(1.6, 1.75), bound(1.6, 2.8));
+pub const LOG_PROBABILITY: Bounds = bounds(bound(1.6, 1.75), bound(1.6, 3.0));
 
-/// In ULP of the larger of the result and 1; not fused: the sum 0.9, the result 0.5.
-pub const LOG_SUM_EXP: Bounds = bounds(bound(0.8, 1.25), bound(0.8, 1.4));
+/// In ULP of the larger of the result and 1; not fused: the sum 0.95, the result 0.5.
+pub const LOG_SUM_EXP: Bounds = bounds(bound(0.8, 1.25), bound(0.8, 1.45));
 
 /// In ULP of the larger operand: derived in `src/kernel/backward.rs`.
 pub const SOFTMAX_BACKWARD: Bounds = bounds(bound(2.0, 2.75), bound(2.0, 2.75));
@@ -95,8 +95,8 @@ pub const SOFTMAX_BACKWARD: Bounds = bounds(bound(2.0, 2.75), bound(2.0, 2.75));
 /// In ULP of the larger operand: derived there, subnormal exponentials included.
 pub const LOG_SOFTMAX_BACKWARD: Bounds = bounds(bound(2.5, 3.25), bound(3.3, 4.4));
 
-/// Of a row, in ULP of the result; not fused: the sum 1.8, the result 0.5.
-pub const LOSS: Bounds = bounds(bound(1.1, 1.5), bound(1.1, 2.3));
+/// Of a row, in ULP of the result; not fused: the sum 2.0, the result 0.5.
+pub const LOSS: Bounds = bounds(bound(1.1, 1.5), bound(1.1, 2.5));
 
 /// Of a batch: the losses are not rounded before they are summed.
 pub const REDUCED_LOSS: Bounds = bounds(bound(1.1, 1.5), LOSS.derived);
@@ -106,11 +106,11 @@ pub const TARGET_GRADIENT: Bound = LOSS.derived;
 
 /// Of a distribution that is not negative, a row or a batch: derived in `src/kernel/soft_cross_entropy.rs`. The corpus has rows beyond `2^16`, which have one
 /// rounding more.
-pub const SOFT_LOSS: Bounds = bounds(bound(1.5, 1.75), bound(2.1, 3.3));
+pub const SOFT_LOSS: Bounds = bounds(bound(1.5, 1.75), bound(2.1, 3.5));
 
 /// Of a distribution that is not negative, in ULP of the larger of what is subtracted: derived in `src/kernel/soft_cross_entropy.rs`. Without fused multiply-add, a
-/// weight and the sum are off by 1.8 each, and products are rounded.
-pub const SOFT_GRADIENT: Bounds = bounds(bound(2.5, 4.0), bound(3.2, 6.1));
+/// weight is off by 1.8 and the sum by 2.0, and products are rounded.
+pub const SOFT_GRADIENT: Bounds = bounds(bound(2.5, 4.0), bound(3.2, 6.3));
 
 /// In ULP of the result, of labels from 0 to 1: derived in `src/kernel/binary_cross_entropy.rs`.
 pub const BINARY_LOSS: Bounds = bounds(bound(2.5, 3.25), bound(2.6, 4.4));
