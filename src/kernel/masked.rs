@@ -4,8 +4,8 @@
 //! Short rows without sinks go sixteen at a time, as those without masks, and masks by columns as well. Of other rows, one after the other, the logits are written to the destination first, and the row is done in place there. (To
 //! make them of the elements twice, for the maximum and for the weights, takes as long or longer.) Without
 //! a mask, the factor is in the constants of the exponential. Of a causal row only the prefix that it
-//! sees is read: the bits are those of a row that ends there, in blocks as well. (Those of the whole row with `-inf` in the other classes are the same, or differ by one rounding: how a sum is taken
-//! depends on how many there are.)
+//! sees is read: the bits are those of a row that ends there, in blocks as well. (Those of the whole row with `-inf` in the other classes are the same, or differ in the last place: how a sum is taken
+//! depends on how many classes there are.)
 //!
 //! The weight of the sink is `e^(sink - s offset)` in `f64`, within `2^-36` of itself, added to an `f64` sum: it adds nothing to the error of a sum,
 //! and the bounds of probabilities and log-probabilities are those without. (Of a row beyond the reach with a factor `s` that is not 1, `s offset`

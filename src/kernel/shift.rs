@@ -94,7 +94,7 @@ impl<T: Real> Shift<T> {
         reference(x - self.offset, &self.scale) - self.reference
     }
 
-    /// A power of two above the weights of elements up to `largest`, by half an octave to one and a half. (By more above the lightest weight, which is that of elements without one.)
+    /// A power of two above the weights of elements up to `largest`, by about half an octave to one and a half. (By more above the lightest weight, which is that of elements without one.)
     ///
     /// It is the same multiple of these weights whatever `N` is, if the offset is the same, so that what is [summed](super::running::RunningTotal) below it does not depend on `N`.
     #[inline(always)]
