@@ -81,6 +81,26 @@ impl<T: Copy, const N: usize, const C: usize> Partly<T, N, C> {
 }
 
 impl<T: Copy, const N: usize> Partly<T, N> {
+    /// One element more.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    #[inline(always)]
+    pub fn push(&mut self, x: T) {
+        assert!(self.len < N, "more elements than there is room for");
+        // SAFETY: it is element `len < N` of the array.
+        unsafe { self.first(0).add(self.len).write(x) };
+        self.len += 1;
+    }
+
+    /// Takes the last element away, if there is one.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.last().copied()?;
+        self.len -= 1;
+        Some(last)
+    }
+
     /// So many elements instead of those that there are, each as `f` makes it.
     ///
     /// # Panics
@@ -148,9 +168,16 @@ mod tests {
             );
         }
         let mut one = Partly::<_, 4>::none();
+        assert_eq!(one.pop(), None);
         one.refill(1, 3);
         one[2] = 5;
         assert_eq!(*one, [1, 1, 5]);
+        one.push(6);
+        assert_eq!(*one, [1, 1, 5, 6]);
+        assert_eq!(
+            (one.pop(), one.pop(), &*one),
+            (Some(6), Some(5), &[1, 1][..])
+        );
         for len in [4, 0, 2] {
             let made: Vec<usize> = (0..len).map(|i| 10 + i).collect();
             assert_eq!(one.refill_with(len, |i| 10 + i), &made[..]);
@@ -168,6 +195,14 @@ mod tests {
     #[should_panic(expected = "than there is room for")]
     fn no_more_than_there_is_room_for() {
         Partly::<_, 4>::none().refill(7, 5);
+    }
+
+    #[test]
+    #[should_panic(expected = "than there is room for")]
+    fn none_is_pushed_where_there_is_no_room() {
+        let mut full = Partly::<_, 2>::none();
+        full.refill(7, 2);
+        full.push(8);
     }
 
     #[test]

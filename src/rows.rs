@@ -70,6 +70,11 @@ pub trait Columns<T: Real>: Split {
     const WRITES: bool;
     /// Elements in a row.
     fn classes(&self) -> usize;
+    /// All rows that are left; none are then.
+    ///
+    /// A batch that goes out of line is taken there. Moved into a closure, it would be copied by vectors from where it was just written number by number, for which
+    /// processors wait until that is in the cache: about 20 ns.
+    fn take_all(&mut self) -> Self;
     /// Reads the columns of the first sixteen rows of a source, as many as rows have elements and as there is room for, which is at least
     /// four: lane `r` of vector `k` is element `k` of row `r`, or 0 if there are fewer rows. What is in further columns is not said.
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]);
@@ -624,6 +629,13 @@ impl<T: Real, const N: usize> Columns<T> for Rows<'_, T, N> {
     }
 
     #[inline(always)]
+    fn take_all(&mut self) -> Self {
+        let all = Self { ..*self };
+        (self.len, self.count) = (0, 0);
+        all
+    }
+
+    #[inline(always)]
     fn read<V: Vector<Elem = T>>(&self, simd: V::Simd, source: usize, columns: &mut [V]) {
         let classes = self.classes;
         if classes == 1 && self.count >= 16 {
@@ -654,6 +666,12 @@ impl<T: Real, const N: usize> Columns<T> for RowsMut<'_, T, N> {
     #[inline(always)]
     fn classes(&self) -> usize {
         self.src.classes
+    }
+
+    #[inline(always)]
+    fn take_all(&mut self) -> Self {
+        let src = Columns::<T>::take_all(&mut self.src);
+        Self { src, ..*self }
     }
 
     #[inline(always)]

@@ -98,7 +98,14 @@ const PORTABLE: [&str; 1] = ["8Portable3run"];
 
 /// What several kernels call, of each instruction set; and what of that has the loops which the kernels then have not.
 const OUT_OF_LINE: &str = "4Simd11out_of_line";
-const SWEEPS: [&str; 4] = ["E5weigh", "15prepare_columns", "7entropy5parts", "E4dots"];
+const SWEEPS: [&str; 6] = [
+    "5alone",
+    "5block4each",
+    "E5weigh",
+    "15prepare_columns",
+    "7entropy5parts",
+    "E4dots",
+];
 
 /// What portable loops over `f64` call, whose vectors are eight registers of SSE2 (`src/simd/portable/double.rs`): by name, or by a
 /// register, if their address is read before. They copy sums, too.
@@ -114,8 +121,8 @@ const OF_DOUBLE: [&str; 8] = [
     "13store_columns",
 ];
 
-/// Portable functions that work on `f64`, by their types: its vectors, rows of it with a number of sources, lines.
-const OF_F64: [&str; 4] = ["F64x16", "dKj", "5LinesdE", "8LinesMutdE"];
+/// Portable functions that work on `f64`, by their types: its vectors, rows of it with a number of sources, lines, masks.
+const OF_F64: [&str; 5] = ["F64x16", "dKj", "5LinesdE", "8LinesMutdE", "6MaskeddI"];
 
 /// What works on single pairs of `f64`, once a chunk: of its loops nothing is asked.
 const SINGLE: &str = "5NodesdE4push";

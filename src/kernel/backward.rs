@@ -43,8 +43,8 @@ impl<T: Real, const LOG: bool> Kernel<RowsMut<'_, T, 2>> for Backward<LOG> {
     type Output = ();
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
-        block::each::<T::Vector<S>, _, _, 2, 2>(simd, rows, &mut { *self });
+    fn simd<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 2>) {
+        block::each::<T::Vector<S>, _, _, 2, 2>(simd, &mut rows, &mut { *self });
     }
 }
 

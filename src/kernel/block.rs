@@ -12,7 +12,7 @@ use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Peek, Row};
-use crate::simd::Vector;
+use crate::simd::{Simd as _, Vector};
 
 /// Rows in a block.
 pub const ROWS: usize = 16;
@@ -65,6 +65,9 @@ pub trait Work<
     type Read;
     /// What is known of it before its rows are finished.
     type Prepared;
+    /// Before the first block is read.
+    #[inline(always)]
+    fn begin(&mut self) {}
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
     fn read(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: &R) -> Self::Read;
     /// Prepares the rows that were read last. `None`: they will be done one by one.
@@ -114,13 +117,10 @@ pub trait OfBlock<T: Real> {
 }
 
 /// Does the work on all rows of a batch, in order.
-///
-/// A block is finished between the reading of the next one and its weights: each of these is some hundred cycles of waiting for one result
-/// after the other, and the processor sees no further than about one of them ahead, so what stands beside each should be of another block.
 #[inline(always)]
 pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     simd: V::Simd,
-    mut rows: R,
+    rows: &mut R,
     work: &mut W,
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
@@ -128,35 +128,72 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     const { assert!(V::LANES == ROWS && W::LONGEST <= FEW && FEW <= FEW_VECTORS * ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
     if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
-        let classes = rows.classes();
-        let mut blocks = [Block::none(), Block::none()];
-        for block in &mut blocks {
-            block.clear(simd, classes);
-        }
-        let (mut turn, mut waiting) = (0, None);
-        // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
-        while waiting.is_some() || rows.rows() >= enough {
-            let mut next = None;
-            if rows.rows() >= enough {
-                // Where the rows after these can be seen: the last columns of very short ones reach into them.
-                let read = work.read(simd, &mut blocks[turn], &rows);
-                let (first, rest) = rows.split_at(ROWS);
-                rows = rest;
-                next = Some((first, read));
-            }
-            if let Some((first, prepared)) = waiting.take() {
-                work.finish(simd, &mut blocks[1 - turn], first, prepared);
-            }
-            if let Some((first, read)) = next {
-                match work.prepare(simd, &mut blocks[turn], read) {
-                    Some(prepared) => waiting = Some((first, prepared)),
-                    None => one_by_one(simd, first, work),
-                }
-            }
-            turn = 1 - turn;
-        }
+        simd.out_of_line(
+            #[inline(always)]
+            || in_blocks(simd, rows, work, enough),
+        );
     }
-    one_by_one(simd, rows, work);
+    alone(simd, rows, work);
+}
+
+/// [`one_by_one`], out of line: code that stands once.
+#[inline(always)]
+fn alone<V: Vector, R, const N: usize, const C: usize>(
+    simd: V::Simd,
+    rows: &mut R,
+    work: &mut impl Work<V, R, N, C>,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
+    simd.out_of_line(
+        #[inline(always)]
+        || one_by_one(simd, rows.take_all(), work),
+    );
+}
+
+/// Does the work on blocks while there are `enough` rows, and leaves the others.
+///
+/// A block is finished between the reading of the next one and its weights: each of these is some hundred cycles of waiting for one result
+/// after the other, and the processor sees no further than about one of them ahead, so what stands beside each should be of another block.
+#[inline(always)]
+fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
+    simd: V::Simd,
+    left: &mut R,
+    work: &mut W,
+    enough: usize,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
+    let mut rows = left.take_all();
+    let classes = rows.classes();
+    let mut blocks = [Block::none(), Block::none()];
+    for block in &mut blocks {
+        block.clear(simd, classes);
+    }
+    work.begin();
+    let (mut turn, mut waiting) = (0, None);
+    // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
+    while waiting.is_some() || rows.rows() >= enough {
+        let mut next = None;
+        if rows.rows() >= enough {
+            // Where the rows after these can be seen: the last columns of very short ones reach into them.
+            let read = work.read(simd, &mut blocks[turn], &rows);
+            let (first, rest) = rows.split_at(ROWS);
+            rows = rest;
+            next = Some((first, read));
+        }
+        if let Some((first, prepared)) = waiting.take() {
+            work.finish(simd, &mut blocks[1 - turn], first, prepared);
+        }
+        if let Some((mut first, read)) = next {
+            match work.prepare(simd, &mut blocks[turn], read) {
+                Some(prepared) => waiting = Some((first, prepared)),
+                None => alone(simd, &mut first, work),
+            }
+        }
+        turn = 1 - turn;
+    }
+    *left = rows;
 }
 
 /// Does the work on all rows, one after the other.

@@ -82,14 +82,15 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
     fn batch<V: Vector<Elem = T>, R, O: Outputs<T>>(
         &self,
         simd: V::Simd,
-        (rows, answers, outputs): Data<'_, R, T, O>,
+        mut data: Data<'_, R, T, O>,
     ) -> Wide<T>
     where
         R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
     {
+        let (rows, answers, outputs) = &mut data;
         let mut batch = Batch {
             options: self,
-            upcoming: answers.targets.sixteen(0),
+            upcoming: [0; ROWS],
             wanted: outputs.wanted(),
             answers,
             outputs,
@@ -243,11 +244,11 @@ pub fn is_moderate(x: f64) -> bool {
 /// What goes with the rows of a batch, and how many are done.
 struct Batch<'a, T: Float, O, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
-    answers: Answers<'a, T>,
+    answers: &'a Answers<'a, T>,
     /// The targets of the next sixteen rows to read. Had just before they are used, they would be waited for: they are written one
     /// by one, and read as vectors.
     upcoming: [i32; ROWS],
-    outputs: O,
+    outputs: &'a mut O,
     wanted: Wanted,
     sum: tree::Sum<Wide<T>>,
     /// Rows that are read in blocks, and those that are finished.
@@ -324,6 +325,11 @@ where
     type Prepared = Prepared<V>;
 
     #[inline(always)]
+    fn begin(&mut self) {
+        self.upcoming = self.answers.targets.sixteen(self.read);
+    }
+
+    #[inline(always)]
     fn read(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Self::Read {
         let mut target = [Wide::<V::Elem>::ZERO; ROWS];
         for (target, class) in target.iter_mut().zip(self.upcoming) {
@@ -371,7 +377,7 @@ where
         let wanted = self.wanted;
         let (loss, next_max) = if let Some(work) =
             self.options
-                .toward(&self.answers, i, wanted, |target| row.get(0, target))
+                .toward(self.answers, i, wanted, |target| row.get(0, target))
         {
             let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
             if !PLAIN && wanted.any {

@@ -22,7 +22,8 @@ impl<T: Real> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     type Output = ();
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, (rows, results): (Rows<'_, T, 1>, &mut [T])) {
+    fn simd<S: Simd>(&self, simd: S, mut data: (Rows<'_, T, 1>, &mut [T])) {
+        let (rows, results) = &mut data;
         block::each::<T::Vector<S>, _, _, 1, 1>(simd, rows, &mut Results(results.iter_mut()));
     }
 }

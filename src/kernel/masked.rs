@@ -25,7 +25,9 @@ use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
-use crate::rows::{FEW, FirstRow, Pass, Peek as _, Row, RowMut, Rows, RowsMut, Split as _};
+use crate::rows::{
+    Columns as _, FEW, FirstRow, Pass, Peek as _, Row, RowMut, Rows, RowsMut, Split as _,
+};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The work on each row, and the options of the rows.
@@ -111,8 +113,9 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
     type Output = ();
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, (mut rows, first): (RowsMut<'_, T, 1>, FirstRow)) {
-        let (classes, FirstRow(mut index)) = (rows.classes(), first);
+    fn simd<S: Simd>(&self, simd: S, mut data: (RowsMut<'_, T, 1>, FirstRow)) {
+        let (rows, FirstRow(index)) = &mut data;
+        let (classes, index) = (rows.classes(), *index);
         let enough =
             block::enough::<T::Vector<S>, 1, 2, RowsMut<'_, T, 1>, InOrder<'_, T, W>>(classes);
         // A block by itself is not worth it for the longest.
@@ -132,6 +135,23 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
             in_order.room.refill(T::ZERO, room);
             return block::each::<T::Vector<S>, _, _, 1, 2>(simd, rows, &mut in_order);
         }
+        self.alone(simd, rows, index);
+    }
+}
+
+impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
+    /// Does the work on all rows, one after the other, out of line; `index` is the number of the first.
+    #[inline(always)]
+    fn alone<S: Simd>(&self, simd: S, rows: &mut RowsMut<'_, T, 1>, index: usize) {
+        simd.out_of_line(
+            #[inline(always)]
+            || self.one_by_one(simd, rows.take_all(), index),
+        );
+    }
+
+    #[inline(always)]
+    fn one_by_one<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 1>, mut index: usize) {
+        let classes = rows.classes();
         let looks_ahead =
             looks_ahead::<T::Vector<S>>(&rows) && self.mask.is_none() && self.masks.flags.is_none();
         let mut max = None;
@@ -254,13 +274,8 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
     ) -> (Option<()>, Option<V>) {
         let (masked, index) = (self.masked, self.done);
         self.done += 1;
-        simd.out_of_line(
-            #[inline(always)]
-            move || {
-                let seen = masked.masks.seen(index, row.len());
-                masked.row::<V>(simd, row, (index, seen), None, Row::empty());
-            },
-        );
+        let seen = masked.masks.seen(index, row.len());
+        masked.row::<V>(simd, row, (index, seen), None, Row::empty());
         (None, None)
     }
 

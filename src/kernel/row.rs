@@ -56,12 +56,15 @@ pub trait RowWork<T: Real> {
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
         if Self::OUT_OF_LINE {
-            // A copy, as its loops are to have.
-            let len = part.len();
+            // Copies to refer to: the caller has what it works on in registers.
+            let (len, shift) = (part.len(), *shift);
             let mut part = part.part(0, len);
             return simd.out_of_line(
                 #[inline(always)]
-                move || self.weigh_here::<V, _>(simd, &mut part, start, shift, counted, ahead),
+                || {
+                    let mut part = part.part(0, len);
+                    self.weigh_here::<V, _>(simd, &mut part, start, &shift, counted, ahead)
+                },
             );
         }
         self.weigh_here::<V, P>(simd, part, start, shift, counted, ahead)
@@ -143,7 +146,10 @@ pub trait RowWork<T: Real> {
             let mut part = part.part(0, len);
             return simd.out_of_line(
                 #[inline(always)]
-                move || self.results::<V, _>(simd, &mut part, start, weighed),
+                || {
+                    let mut part = part.part(0, len);
+                    self.results::<V, _>(simd, &mut part, start, weighed);
+                },
             );
         }
         self.results::<V, P>(simd, part, start, weighed);
@@ -192,8 +198,8 @@ impl<T: Real> Merge for Beside<T> {
 }
 
 /// Some sums whose leaves come chunk by chunk.
-#[derive(Clone, Debug)]
-struct Sums<W, const N: usize> {
+#[derive(Debug)]
+struct Sums<W: WideFloat, const N: usize> {
     first: [W; N],
     /// From the second chunk on. (To clear them would cost a short row some time.)
     trees: Option<[tree::Sum<W>; N]>,

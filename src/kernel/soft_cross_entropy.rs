@@ -68,14 +68,11 @@ impl<T: Real> Kernel<SoftData<'_, RowsMut<'_, T, 1>, T>> for SoftCrossEntropy<'_
 
 impl<T: Real> SoftCrossEntropy<'_, T> {
     #[inline(always)]
-    fn batch<V: Vector<Elem = T>, R>(
-        &self,
-        simd: V::Simd,
-        (rows, answers, outputs): SoftData<'_, R, T>,
-    ) -> Wide<T>
+    fn batch<V: Vector<Elem = T>, R>(&self, simd: V::Simd, mut data: SoftData<'_, R, T>) -> Wide<T>
     where
         R: Columns<T> + Peek<T, 1, Item: Pass<T, 1>>,
     {
+        let (rows, answers, outputs) = &mut data;
         let mut batch = Batch {
             kernel: self,
             wanted: outputs.wanted(),
@@ -282,10 +279,10 @@ fn counted<V: Vector>(zero: V, share: V, x: V) -> V {
 }
 
 /// What goes with the rows of a batch, and how many are done.
-struct Batch<'a, T: Float> {
+struct Batch<'a, 'b, T: Float> {
     kernel: &'a SoftCrossEntropy<'a, T>,
-    answers: Answers<'a, T, Probs<'a, T>>,
-    outputs: RowOutputs<'a, T>,
+    answers: &'a Answers<'b, T, Probs<'b, T>>,
+    outputs: &'a mut RowOutputs<'b, T>,
     wanted: Wanted,
     sum: tree::Sum<Wide<T>>,
     /// Rows that are read in blocks, and those that are finished.
@@ -308,7 +305,7 @@ struct Prepared<V: Vector> {
     counts: [bool; ROWS],
 }
 
-impl<T: Real> Batch<'_, T> {
+impl<T: Real> Batch<'_, '_, T> {
     /// The weight of a class, in each lane.
     #[inline(always)]
     fn weight<V: Vector<Elem = T>>(&self, simd: V::Simd, class: usize) -> Option<V> {
@@ -331,7 +328,7 @@ impl<T: Real> Batch<'_, T> {
     }
 }
 
-impl<V: Vector, R> Work<V, R, 1, 2> for Batch<'_, V::Elem>
+impl<V: Vector, R> Work<V, R, 1, 2> for Batch<'_, '_, V::Elem>
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
 {
@@ -391,7 +388,7 @@ where
     ) -> (Option<()>, Option<V>) {
         let i = self.done;
         let wanted = self.wanted;
-        let (loss, next_max) = if let Some(work) = self.kernel.toward(&self.answers, i, wanted) {
+        let (loss, next_max) = if let Some(work) = self.kernel.toward(self.answers, i, wanted) {
             let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
             if wanted.any {
                 self.outputs.put(i, &work.found::<V>(&outcome));
@@ -415,7 +412,7 @@ where
 }
 
 /// What is done with sixteen rows between reading and writing them: out of line, once for rows that have a destination and for those that have none.
-impl<T: Real> Batch<'_, T> {
+impl<T: Real> Batch<'_, '_, T> {
     #[inline(always)]
     fn prepare_columns<V: Vector<Elem = T>>(
         &self,

@@ -23,8 +23,8 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
     type Output = ();
 
     #[inline(always)]
-    fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, _, 1, 1>(simd, rows, &mut { *self });
+    fn simd<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 1>) {
+        block::each::<T::Vector<S>, _, _, 1, 1>(simd, &mut rows, &mut { *self });
     }
 }
 

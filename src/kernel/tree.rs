@@ -6,6 +6,7 @@
 //! work that is cut at [`split_point`]s merges to the bits of the whole.
 
 use super::wide::WideFloat;
+use crate::partly::Partly;
 
 /// Results of two adjacent parts that combine. They borrow nothing of the parts.
 pub trait Merge: 'static {
@@ -41,11 +42,10 @@ pub fn split_point(leaves: usize) -> usize {
 }
 
 /// A sum along the tree whose leaves come one by one.
-#[derive(Clone, Debug)]
-pub struct Sum<W> {
+#[derive(Debug)]
+pub struct Sum<W: WideFloat> {
     /// Complete nodes, largest first: the binary digits of the number of leaves so far.
-    nodes: [W; usize::BITS as usize],
-    depth: usize,
+    nodes: Partly<W, { usize::BITS as usize }>,
     leaves: usize,
 }
 
@@ -54,8 +54,7 @@ impl<W: WideFloat> Sum<W> {
     #[inline(always)]
     pub fn new() -> Self {
         Self {
-            nodes: [W::ZERO; usize::BITS as usize],
-            depth: 0,
+            nodes: Partly::none(),
             leaves: 0,
         }
     }
@@ -92,18 +91,18 @@ impl<W: WideFloat> Sum<W> {
     #[inline(always)]
     fn push_node(&mut self, mut node: W, level: u32) {
         for _ in 0..(self.leaves >> level).trailing_ones() {
-            self.depth -= 1;
-            node += self.nodes[self.depth];
+            if let Some(last) = self.nodes.pop() {
+                node += last;
+            }
         }
-        self.nodes[self.depth] = node;
-        self.depth += 1;
+        self.nodes.push(node);
         self.leaves += 1 << level;
     }
 
     /// The sum of all leaves; 0 for none.
     #[inline(always)]
     pub fn total(&self) -> W {
-        let [rest @ .., last] = &self.nodes[..self.depth] else {
+        let [rest @ .., last] = &*self.nodes else {
             return W::ZERO;
         };
         let mut total = *last;
