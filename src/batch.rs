@@ -69,6 +69,7 @@ impl<'a, E, const N: usize> Batch<'a, E, N> {
     ///
     /// # Errors
     /// If there is another number of rows.
+    #[inline(always)]
     pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
         if self.layout.classes == 0 {
             self.layout.count = rows;
@@ -155,6 +156,7 @@ impl<'a, E, const N: usize, D> BatchMut<'a, E, N, D> {
     ///
     /// # Errors
     /// If there is another number of rows.
+    #[inline(always)]
     pub fn expect_rows(mut self, rows: usize) -> Result<Self, Error> {
         self.src = self.src.expect_rows(rows)?;
         Ok(self)

@@ -627,6 +627,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     /// The sum of the losses of rows whose targets have been checked. `scale` is what every gradient is multiplied by.
+    #[inline(always)]
     pub(crate) fn class_losses<E: Element<Real = T>, B: Form<E>>(
         self,
         rows: B,
@@ -711,7 +712,7 @@ impl<'a, T: Real> CrossEntropy<'a, T> {
     }
 
     fn kernel<const PLAIN: bool>(
-        self,
+        &self,
         classes: usize,
         grad_scale: Wide<T>,
     ) -> kernel::cross_entropy::CrossEntropy<'a, T, PLAIN> {
@@ -769,9 +770,11 @@ macro_rules! form {
             fn classes(&self) -> usize {
                 self.classes()
             }
+            #[inline(always)]
             fn expect_rows(self, rows: usize) -> Result<Self, Error> {
                 self.expect_rows(rows)
             }
+            #[inline(always)]
             fn losses(
                 exec: Exec,
                 kernel: Kernel<'_, E, true>,

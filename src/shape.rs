@@ -18,7 +18,7 @@
 /// Rows that are not contiguous are copied to 64 KiB of the stack and back, a few at a time; longer ones (than 16 384 classes, or 8192 where two slices are read; half as many of `f64`) with the
 /// feature `alloc` to memory that is allocated for them, and without it, they are an error. Rows along an axis are copied sixteen at a time, if there are as many, which takes as much
 /// room: beyond a sixteenth of those numbers it is allocated too, up to 16 MiB for each thread, or, without `alloc`, they are copied fewer at a time, which is slower. (Compiled without optimisation,
-/// the kernels themselves take up to 2.5 MiB of the stack, more than a thread of a test has.)
+/// kernels take up to 1.5 MiB of the stack, these copies included: `tests/stack.rs`.)
 ///
 /// ```
 /// use softlane::{Shape, softmax};

@@ -65,7 +65,7 @@ pub trait Work<
     type Read;
     /// What is known of it before its rows are finished.
     type Prepared;
-    /// Before the first block is read.
+    /// Some time before the first block is read.
     #[inline(always)]
     fn begin(&mut self) {}
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
@@ -116,7 +116,7 @@ pub trait OfBlock<T: Real> {
     );
 }
 
-/// Does the work on all rows of a batch, in order.
+/// Does the work on all rows of a batch, in order, and leaves none.
 #[inline(always)]
 pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     simd: V::Simd,
@@ -133,7 +133,9 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
             || in_blocks(simd, rows, work, enough),
         );
     }
-    alone(simd, rows, work);
+    if rows.rows() > 0 {
+        alone(simd, rows, work);
+    }
 }
 
 /// [`one_by_one`], out of line: code that stands once.
@@ -166,11 +168,11 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     let mut rows = left.take_all();
     let classes = rows.classes();
+    work.begin();
     let mut blocks = [Block::none(), Block::none()];
     for block in &mut blocks {
         block.clear(simd, classes);
     }
-    work.begin();
     let (mut turn, mut waiting) = (0, None);
     // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
     while waiting.is_some() || rows.rows() >= enough {

@@ -142,6 +142,7 @@ pub trait RowWork<T: Real> {
         weighed: &Ordinary<T>,
     ) {
         if Self::OUT_OF_LINE && P::WRITES {
+            // As above.
             let len = part.len();
             let mut part = part.part(0, len);
             return simd.out_of_line(
@@ -201,7 +202,7 @@ impl<T: Real> Merge for Beside<T> {
 #[derive(Debug)]
 struct Sums<W: WideFloat, const N: usize> {
     first: [W; N],
-    /// From the second chunk on. (To clear them would cost a short row some time.)
+    /// From the second chunk on.
     trees: Option<[tree::Sum<W>; N]>,
     chunks: usize,
 }

@@ -91,9 +91,9 @@ impl<W: WideFloat> Sum<W> {
     #[inline(always)]
     fn push_node(&mut self, mut node: W, level: u32) {
         for _ in 0..(self.leaves >> level).trailing_ones() {
-            if let Some(last) = self.nodes.pop() {
-                node += last;
-            }
+            let last = self.nodes.pop();
+            debug_assert!(last.is_some(), "a node for each binary digit");
+            node += last.unwrap_or(W::ZERO);
         }
         self.nodes.push(node);
         self.leaves += 1 << level;

@@ -43,7 +43,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// compiled for this instruction set: slow, not unsound.
     ///
     /// What loops in `f` use is best copied in `f`, number by number: through a reference, the compiler reads it again after every store. (And moved
-    /// into `f` it is copied by vectors, which wait for the numbers that were written just before, one by one, to be in the cache: some 20 ns.)
+    /// into `f` it is copied by vectors, which wait for the numbers that were written just before, one by one, to be in the cache.)
     fn out_of_line<R>(self, f: impl FnOnce() -> R) -> R;
 
     /// The bits of sixteen `f16` as `f32`, exactly.

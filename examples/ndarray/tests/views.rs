@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::thread;
-
 use half::{bf16, f16};
 use ndarray::{
     Array, Array2, Array3, ArrayD, ArrayRef, Axis, Dimension, Ix3, IxDyn, ShapeBuilder, array, s,
@@ -383,15 +381,8 @@ fn losses_of_images_go_by_pixel() {
     assert_eq!((loss, grad.permuted_axes([0, 2, 3, 1])), last);
 }
 
-/// Distributions that are not dense take softlane 2.5 MiB of the stack on the portable backend if it is compiled without optimisation, as for tests, whose threads have 2.
 #[test]
 fn losses_have_options_and_distributions() {
-    let thread = thread::Builder::new().stack_size(8 << 20);
-    let test = thread.spawn(options_and_distributions).unwrap();
-    test.join().unwrap();
-}
-
-fn options_and_distributions() {
     let x = array![[1.0_f32, 2.0, 3.0], [3.0, 0.0, -3.0]];
     let sum = CrossEntropy::new().reduction(Reduction::Sum);
     let (loss, grad) = cross_entropy(sum, &x, Axis(1), &array![0_i64, -100]).unwrap();
