@@ -1,4 +1,4 @@
-//! What is called takes no more of the calling thread's stack than it has, with room for the caller: in a program that is not optimised as well, where every value of a kernel
+//! What is called takes no more of a thread's stack than it has, with room for the caller: in a program that is not optimised as well, where every value of a kernel
 //! has a place of its own there (`cargo test --profile dev --features f64 --test stack`).
 
 #![cfg(not(target_family = "wasm"))]
@@ -12,7 +12,9 @@ use std::thread;
 
 use common::calls::{Destinations, Sources, Tested};
 use common::places::takes_shape;
-use softlane::{Backend, CrossEntropy, Exec, RowOutputs, RowState, Shape};
+use softlane::{
+    Backend, CrossEntropy, Exec, LinearCrossEntropy, LinearGrads, RowOutputs, RowState, Shape,
+};
 
 /// Threads have 2 MiB, of which a quarter is left to the caller.
 const MOST: usize = 3 << 19;
@@ -124,4 +126,48 @@ fn rows_in_parts() {
             state.grad(0, &x, 1.0, &mut out).unwrap();
         }
     });
+}
+
+#[test]
+fn layers() {
+    in_a_small_stack(|| {
+        let (x, w) = (logits::<f32>(20 * 30, 0.0), logits::<f32>(100 * 30, 0.0));
+        let targets: Vec<i64> = (0..20).collect();
+        let (mut dx, mut dw) = (x.clone(), w.clone());
+        for backend in Backend::available() {
+            let exec = Exec::new().backend(backend).serial();
+            let layer = LinearCrossEntropy::new(CrossEntropy::new().exec(exec));
+            let grads = LinearGrads::new().inputs(&mut dx[..]).weights(&mut dw[..]);
+            layer
+                .loss_and_grads(&x, &w, [100, 30], &targets, grads)
+                .unwrap();
+        }
+    });
+}
+
+/// Each of the threads has as little, and they share a batch, and a row.
+#[cfg(feature = "rayon")]
+#[test]
+fn on_threads() {
+    fn of<E: Tested>() {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .stack_size(MOST);
+        pool.build().unwrap().install(|| {
+            for backend in Backend::available() {
+                let exec = Exec::new().backend(backend);
+                for (rows, classes) in [(2000, 100), (1, 200_000)] {
+                    let x = logits::<E>(rows * classes, 0.0);
+                    let targets: Vec<i64> = (0..rows).map(|i| (i % classes) as i64).collect();
+                    let mut out = x.clone();
+                    println!("{backend:?}, {rows} x {classes}");
+                    exec.softmax(&x, classes, &mut out).unwrap();
+                    exec.log_softmax(&x, classes, &mut out).unwrap();
+                    let loss = CrossEntropy::new().exec(exec).label_smoothing(0.1);
+                    loss.loss_and_grad(&x, classes, &targets, &mut out).unwrap();
+                }
+            }
+        });
+    }
+    each_computed!(of());
 }
