@@ -98,9 +98,10 @@ const PORTABLE: [&str; 1] = ["8Portable3run"];
 
 /// What several kernels call, of each instruction set; and what of that has the loops which the kernels then have not.
 const OUT_OF_LINE: &str = "4Simd11out_of_line";
-const SWEEPS: [&str; 6] = [
+const SWEEPS: [&str; 7] = [
     ALONE,
     BLOCKS,
+    RANKS,
     "E5weigh",
     "15prepare_columns",
     "7entropy5parts",
@@ -121,9 +122,10 @@ const OF_DOUBLE: [&str; 8] = [
     "13store_columns",
 ];
 
-/// The rows of a batch one by one, and in blocks.
+/// The rows of a batch one by one, in blocks, and in blocks as they lie.
 const ALONE: &str = "5alone";
 const BLOCKS: &str = "5block4each";
+const RANKS: &str = "7abreast5ranks";
 
 /// Portable functions that work on `f64`, by their types: its vectors, rows of it with a number of sources, lines, masks.
 const OF_F64: [&str; 5] = ["F64x16", "dKj", "5LinesdE", "8LinesMutdE", "6MaskeddI"];
@@ -258,7 +260,8 @@ fn problems(function: &Function<'_>) -> Vec<String> {
         let calls_sweep = function.calls().iter().any(|callee| {
             let is_sweep = SWEEPS.iter().any(|part| callee.contains(part));
             // Blocks have loops of their own, beside those of the rows that are done one by one.
-            let is_other = !(name.contains(BLOCKS) && callee.contains(ALONE));
+            let has_blocks = [BLOCKS, RANKS].iter().any(|part| name.contains(part));
+            let is_other = !(has_blocks && callee.contains(ALONE));
             callee.contains(OUT_OF_LINE) && is_sweep && is_other
         });
         if loops.is_empty() && has_loops && !calls_sweep {

@@ -626,7 +626,7 @@ fn a_row_alone_and_in_a_batch() {
                 Some("near ties"),
                 Some("equal"),
             ];
-            let classes = (1..=20).chain([31, 32, 33, 63, 64, 65, 257, 4196]);
+            let classes = (1..=20).chain([31, 32, 33, 44, 48, 63, 64, 65, 257, 4196]);
             for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
                 let owned = Owned::new(ROWS, classes, kind);
                 let context = format_args!("{backend:?}, {}", owned.name);
@@ -661,9 +661,11 @@ fn a_row_alone_and_in_a_batch() {
 #[test]
 fn a_special_row_in_a_batch() {
     fn of<E: Computed>() {
-        const ROWS: usize = 31;
-        // In a block of rows, and in one that is not full.
-        const SPECIALS: [usize; 2] = [7, 20];
+        // In the first block of rows, in one after another, and in one that is not full; of longer rows, which are done one by one, among others and the last.
+        let places = |classes| match classes {
+            ..=64 => (37, &[7, 20, 35][..]),
+            _ => (5, &[2, 4][..]),
+        };
         // What is special: an element, at the target of the row or before it (if there is one), or every element.
         type Make<E> = fn(&mut [E], usize);
         let kinds: [(&str, Make<E>); 13] = [
@@ -701,12 +703,13 @@ fn a_special_row_in_a_batch() {
             }),
         ];
         for backend in Backend::available() {
-            for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 64, 65, 100, 4130] {
-                for ((name, make), special) in kinds
-                    .into_iter()
-                    .flat_map(|kind| SPECIALS.map(|special| (kind, special)))
+            for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 44, 48, 64, 65, 100, 4130] {
+                let (rows, specials) = places(classes);
+                for ((name, make), &special) in kinds
+                    .iter()
+                    .flat_map(|kind| specials.iter().map(move |special| (kind, special)))
                 {
-                    let mut owned = Owned::<E>::new(ROWS, classes, Some("normal 3"));
+                    let mut owned = Owned::<E>::new(rows, classes, Some("normal 3"));
                     let target = classes - 1;
                     owned.targets[special] = target as i64;
                     make(

@@ -7,7 +7,7 @@
 use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::{FEW_VECTORS, Total};
-use super::wide::{Wide, WideFloat as _};
+use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
@@ -140,7 +140,7 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 
 /// [`one_by_one`], out of line: code that stands once.
 #[inline(always)]
-fn alone<V: Vector, R, const N: usize, const C: usize>(
+pub fn alone<V: Vector, R, const N: usize, const C: usize>(
     simd: V::Simd,
     rows: &mut R,
     work: &mut impl Work<V, R, N, C>,
@@ -252,6 +252,16 @@ pub fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
     const CACHED: usize = 2 * 1024 * 1024;
     const LONG: usize = 8192;
     V::REGISTERS >= 32 && (rows.elements() <= CACHED || rows.classes() >= LONG)
+}
+
+/// Whether the sum of a row is NaN. (Of all of them, without a branch for each.)
+#[inline(always)]
+pub fn has_nan<W: WideFloat>(sums: &[W; ROWS]) -> bool {
+    let mut nan = false;
+    for sum in sums {
+        nan |= sum.is_nan();
+    }
+    nan
 }
 
 /// The number of a column, as it stands in the lanes of what says which column is special to a row.
@@ -488,11 +498,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
             |a, b| Total::merge(a, b),
         );
         let sums = sums.lanes();
-        let mut nan = false;
-        for sum in sums {
-            nan |= sum.is_nan();
-        }
-        (!nan).then_some(sums)
+        (!has_nan(&sums)).then_some(sums)
     }
 }
 

@@ -15,7 +15,8 @@
 //! weights: 1.1 ULP of the largest term, 1.8 with its square, where `lse - z_k` and `lse` count as 1 at least. Gradient with smoothing or z-loss, of the larger of the
 //! two that are subtracted: the weight 1.1, the sum 0.6, that of `lse` in the factor 0.6, `b_k` rounded 1, and the difference 0.5: 3.8.
 
-use super::block::{self, Block, ROWS, Work, column};
+use super::abreast::{self, Abreast, LeavesOut, Seen};
+use super::block::{Block, ROWS, Work, column, has_nan};
 use super::entropy::Known;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
@@ -98,7 +99,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
             read: 0,
             done: 0,
         };
-        block::each::<V, R, _, 1, 1>(simd, rows, &mut batch);
+        abreast::each::<V, R, _, 4>(simd, rows, &mut batch);
         batch.sum.total()
     }
 
@@ -296,6 +297,19 @@ impl<T: Real, O, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         [class_weights, g]
     }
 
+    /// The targets of the next sixteen rows, which count as read; `None`, unless their gradients are moderate.
+    #[inline(always)]
+    fn next_targets(&mut self) -> Option<[Wide<T>; ROWS]> {
+        let mut targets = [Wide::<T>::ZERO; ROWS];
+        for (target, class) in targets.iter_mut().zip(self.upcoming) {
+            *target = Wide::<T>::of(f64::from(class));
+        }
+        let are_moderate = self.are_moderate(&targets);
+        self.read += ROWS;
+        self.upcoming = self.answers.targets.sixteen(self.read);
+        are_moderate.then_some(targets)
+    }
+
     /// Whether the gradients of a block of rows, the next to be read, are moderate.
     #[inline(always)]
     fn are_moderate(&self, targets: &[Wide<T>; ROWS]) -> bool {
@@ -331,16 +345,7 @@ where
 
     #[inline(always)]
     fn read(&mut self, simd: V::Simd, block: &mut Block<V>, rows: &R) -> Self::Read {
-        let mut target = [Wide::<V::Elem>::ZERO; ROWS];
-        for (target, class) in target.iter_mut().zip(self.upcoming) {
-            *target = Wide::<V::Elem>::of(f64::from(class));
-        }
-        let are_moderate = self.are_moderate(&target);
-        self.read += ROWS;
-        self.upcoming = self.answers.targets.sixteen(self.read);
-        if !are_moderate {
-            return None;
-        }
+        let target = self.next_targets()?;
         let shifts = block.read_shifts(simd, rows, &self.options.scale())?;
         Some((shifts, V::narrow(simd, &target)))
     }
@@ -401,6 +406,78 @@ where
 
     #[inline(always)]
     fn finish_row(&mut self, _: V::Simd, (): ()) {}
+}
+
+impl<V: Vector, R, O: Outputs<V::Elem>, const PLAIN: bool> Abreast<V, R, 4>
+    for Batch<'_, V::Elem, O, PLAIN>
+where
+    R: Columns<V::Elem> + Peek<V::Elem, 1, Item: Pass<V::Elem, 1>>,
+{
+    // Options have more sums, and more that is made of them.
+    const APPLIES: bool = PLAIN;
+    const KEEPS_WEIGHTS: bool = R::WRITES;
+    const LEAVES_OUT: LeavesOut = LeavesOut::Others;
+    /// The logit of the target.
+    type More = V;
+
+    #[inline(always)]
+    #[expect(clippy::cast_sign_loss, reason = "what is negative is left")]
+    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V, V>> {
+        let targets = self.next_targets()?;
+        let shifts = Shifts::new(simd, max, &self.options.scale())?;
+        let (all, classes) = (rows.peek(), rows.classes());
+        let mut logits = max.widen();
+        for (r, (logit, target)) in logits.iter_mut().zip(targets).enumerate() {
+            if target >= Wide::<V::Elem>::ZERO {
+                *logit = all
+                    .get(0, r * classes + target.nearest() as usize)
+                    .to_wide();
+            }
+        }
+        let logit = V::narrow(simd, &logits);
+        // The sums do not tell of the targets.
+        (V::bits(logit.is_nan()) == 0).then_some(Seen {
+            shifts,
+            left_out: V::narrow(simd, &targets),
+            more: logit,
+        })
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V, V>, others: [Wide<V::Elem>; ROWS]) -> [V; 4] {
+        let Seen {
+            shifts,
+            left_out,
+            more,
+        } = seen;
+        let prepared = Prepared {
+            known: None,
+            shifts,
+            target: left_out,
+            logit: more,
+            others,
+            beside: [Wide::<V::Elem>::ZERO; ROWS],
+        };
+        match self.settle_here(simd, ROWS, R::WRITES, &prepared) {
+            Some(made) => {
+                let [hi, lo] = made.factors.parts();
+                [hi, lo, made.target, made.at_target]
+            }
+            None => [left_out; 4],
+        }
+    }
+
+    #[inline(always)]
+    fn result(_: V::Simd, [hi, lo, target, at_target]: [V; 4], numbers: V, weights: V) -> V {
+        let factors = Factor::of_parts([hi, lo]);
+        Gradients {
+            factors,
+            shares: factors,
+            target,
+            at_target,
+        }
+        .at(numbers, weights)
+    }
 }
 
 /// What is done with sixteen rows between reading and writing them: with options out of line, once for rows that have a destination and for those
@@ -465,11 +542,7 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 },
             );
             // The weight 0 of a class that has -inf.
-            let mut nan = false;
-            for beside in beside {
-                nan |= beside.is_nan();
-            }
-            if nan {
+            if has_nan(&beside) {
                 return None;
             }
         }
@@ -508,6 +581,45 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         writes: bool,
         prepared: &Prepared<V>,
     ) {
+        let Some(made) = self.settle_here(simd, rows, writes, prepared) else {
+            return;
+        };
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let columns = block.columns().iter_mut().enumerate();
+        if self.options.is_smooth() {
+            let Gradients {
+                factors,
+                shares,
+                target,
+                at_target,
+            } = made;
+            for (k, weight) in columns {
+                let class_weight = match self.options.class_weights() {
+                    Some(weights) => weights[k],
+                    None => V::Elem::ONE,
+                };
+                let share = shares.times(V::splat(simd, class_weight));
+                let p = factors.product_added_to(*weight, share) + zero;
+                *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+            }
+        } else {
+            for (k, weight) in columns {
+                let grad = made.at(column(simd, k), *weight);
+                // A zero without a sign, which options may give it.
+                *weight = if PLAIN { grad } else { grad + zero };
+            }
+        }
+    }
+
+    /// What is done with sixteen rows but for their elements; and what gradients are made with, if they are written.
+    #[inline(always)]
+    fn settle_here<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        rows: usize,
+        writes: bool,
+        prepared: &Prepared<V>,
+    ) -> Option<Gradients<V>> {
         let Prepared {
             known,
             shifts,
@@ -543,6 +655,7 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 losses[i] = if counted[i] { loss } else { zero };
             }
         }
+        let mut made = None;
         if writes {
             let (mut factors, mut at_target, mut shares) = (others, others, g);
             for i in 0..ROWS {
@@ -557,27 +670,16 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 };
             }
             let zero = V::splat(simd, V::Elem::ZERO);
-            let at_target = V::narrow(simd, &at_target) + zero;
-            if options.is_smooth() {
-                let factors = Factor::of_rows(simd, &factors);
-                let shares = Factor::of_rows(simd, &shares);
-                for (k, weight) in block.columns().iter_mut().enumerate() {
-                    let class_weight = match options.class_weights() {
-                        Some(weights) => weights[k],
-                        None => V::Elem::ONE,
-                    };
-                    let share = shares.times(V::splat(simd, class_weight));
-                    let p = factors.product_added_to(*weight, share) + zero;
-                    *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
-                }
-            } else {
-                let factors = scales(simd, &shifts, factors);
-                for (k, weight) in block.columns().iter_mut().enumerate() {
-                    let p = factors.times(*weight);
-                    let p = if PLAIN { p } else { p + zero };
-                    *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
-                }
-            }
+            made = Some(Gradients {
+                factors: if options.is_smooth() {
+                    Factor::of_rows(simd, &factors)
+                } else {
+                    scales(simd, &shifts, factors)
+                },
+                shares: Factor::of_rows(simd, &shares),
+                target,
+                at_target: V::narrow(simd, &at_target) + zero,
+            });
         }
         if let Some(known) = known.filter(|_| !PLAIN) {
             let mut sums = others;
@@ -602,6 +704,30 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         }
         self.sum.push_first(losses, rows);
         self.done += ROWS;
+        made
+    }
+}
+
+/// What the gradients of sixteen rows are made with.
+#[derive(Clone, Copy)]
+struct Gradients<V> {
+    /// What weights are multiplied by.
+    factors: Factor<V>,
+    /// With label smoothing, what is added, but for the weight of the class.
+    shares: Factor<V>,
+    target: V,
+    at_target: V,
+}
+
+impl<V: Vector> Gradients<V> {
+    /// Of elements with these numbers in their rows and these weights, without smoothing.
+    #[inline(always)]
+    fn at(&self, numbers: V, weights: V) -> V {
+        V::select(
+            numbers.eq(self.target),
+            self.at_target,
+            self.factors.times(weights),
+        )
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! With a factor `s` of the logits, `s x - lse` is taken in `f64` and rounded once.
 
-use super::block::{self, Block, OfBlock, ROWS, Work, column};
+use super::abreast::{self, Abreast, LeavesOut, Seen};
+use super::block::{Block, OfBlock, ROWS, Work, column};
 use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::{Shift, Shifts, Weights};
@@ -31,7 +32,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for LogSoftmax<L> {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, _, 1, 1>(simd, &mut rows, &mut { *self });
+        abreast::each::<T::Vector<S>, _, _, 4>(simd, &mut rows, &mut { *self });
     }
 }
 
@@ -135,31 +136,7 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for LogSoftmax<S> {
         block: &mut Block<V, C>,
         (shifts, top, others): Prepared<V>,
     ) {
-        let max = if self.scale.is_one() {
-            shifts.max.widen()
-        } else {
-            shifts.logits(shifts.max)
-        };
-        let ln_unit = shifts.ln_unit();
-        let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
-        let losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &max);
-        let (mut log_sum, mut near) = (others, others);
-        for i in 0..ROWS {
-            let loss = losses[i];
-            log_sum[i] = max[i] + loss;
-            // 1 is no logarithm of a probability.
-            near[i] = if weights[i] > others[i] {
-                -loss
-            } else {
-                Wide::<T>::ONE
-            };
-        }
-        let near = V::narrow(simd, &near);
-        let zero = V::splat(simd, T::ZERO);
-        let is_near = near.lt(V::splat(simd, T::ONE));
-        let near = near + zero;
-        let nowhere = V::constant(simd, -1.0);
-        let top = V::select(is_near, top, nowhere);
+        let (log_sum, near, top) = self.logs(simd, &shifts, top, others);
         if self.scale.is_one() {
             let log_sum = Factor::of_rows(simd, &log_sum);
             for (k, x) in block.columns().iter_mut().enumerate() {
@@ -177,6 +154,81 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for LogSoftmax<S> {
                 *x = V::select(column::<V>(simd, k).eq(top), near, y);
             }
         }
+    }
+}
+
+impl<S> LogSoftmax<S> {
+    /// Of sixteen rows, given where the maximum is and the sum of the others' weights: the log-sum-exp, and, where the maximum has more weight than all others,
+    /// its logarithm and where it is.
+    #[inline(always)]
+    fn logs<V: Vector>(
+        &self,
+        simd: V::Simd,
+        shifts: &Shifts<V>,
+        top: V,
+        others: [Wide<V::Elem>; ROWS],
+    ) -> ([Wide<V::Elem>; ROWS], V, V)
+    where
+        S: LogitScale<V::Elem>,
+    {
+        let max = if self.scale.is_one() {
+            shifts.max.widen()
+        } else {
+            shifts.logits(shifts.max)
+        };
+        let ln_unit = shifts.ln_unit();
+        let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
+        let losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &max);
+        let (mut log_sum, mut near) = (others, others);
+        for i in 0..ROWS {
+            let loss = losses[i];
+            log_sum[i] = max[i] + loss;
+            // 1 is no logarithm of a probability.
+            near[i] = if weights[i] > others[i] {
+                -loss
+            } else {
+                Wide::<V::Elem>::ONE
+            };
+        }
+        let near = V::narrow(simd, &near);
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let is_near = near.lt(V::splat(simd, V::Elem::ONE));
+        let near = near + zero;
+        let nowhere = V::constant(simd, -1.0);
+        (log_sum, near, V::select(is_near, top, nowhere))
+    }
+}
+
+impl<'a, V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'a, V::Elem, 1>, 4>
+    for LogSoftmax<S>
+{
+    // With a factor, logits are taken in wide numbers.
+    const APPLIES: bool = S::NONE;
+    const KEEPS_WEIGHTS: bool = false;
+    const LEAVES_OUT: LeavesOut = LeavesOut::Maximum;
+    type More = ();
+
+    #[inline(always)]
+    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+        Seen::new(simd, max, &self.scale.scale())
+    }
+
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        simd: V::Simd,
+        seen: Seen<V, ()>,
+        others: [Wide<V::Elem>; ROWS],
+    ) -> [V; 4] {
+        let (log_sum, near, top) = self.logs(simd, &seen.shifts, seen.left_out, others);
+        let [hi, lo] = Factor::of_rows(simd, &log_sum).parts();
+        [hi, lo, near, top]
+    }
+
+    #[inline(always)]
+    fn result(_: V::Simd, [hi, lo, near, top]: [V; 4], numbers: V, x: V) -> V {
+        let y = Factor::of_parts([hi, lo]).subtracted_from(x);
+        V::select(numbers.eq(top), near, y)
     }
 }
 

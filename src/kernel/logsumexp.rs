@@ -2,7 +2,8 @@
 
 use core::slice;
 
-use super::block::{self, Block, ROWS, Work};
+use super::abreast::{self, Abreast, LeavesOut, Seen};
+use super::block::{Block, ROWS, Work};
 use super::rounded;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
@@ -24,7 +25,7 @@ impl<T: Real> Kernel<(Rows<'_, T, 1>, &mut [T])> for LogSumExp {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, mut data: (Rows<'_, T, 1>, &mut [T])) {
         let (rows, results) = &mut data;
-        block::each::<T::Vector<S>, _, _, 1, 1>(simd, rows, &mut Results(results.iter_mut()));
+        abreast::each::<T::Vector<S>, _, _, 0>(simd, rows, &mut Results(results.iter_mut()));
     }
 }
 
@@ -71,16 +72,9 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         _: V::Simd,
         _: &mut Block<V>,
         _: Rows<'a, V::Elem, 1>,
-        (shifts, mut sums): Self::Prepared,
+        (shifts, sums): Self::Prepared,
     ) {
-        WideFloat::ln_of_rows(&mut sums);
-        for (sum, ln_unit) in sums.iter_mut().zip(shifts.ln_unit()) {
-            *sum += ln_unit;
-        }
-        // The results last: one would be lost if they were asked first.
-        for (sum, result) in sums.into_iter().zip(self.0.by_ref()) {
-            *result = rounded(sum);
-        }
+        self.put(&shifts, sums);
     }
 
     #[inline(always)]
@@ -100,6 +94,43 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
 
     #[inline(always)]
     fn finish_row(&mut self, _: V::Simd, (): ()) {}
+}
+
+impl<T: Real> Results<'_, T> {
+    /// The results of sixteen rows, as many as there are, with these sums of weights.
+    #[inline(always)]
+    fn put<V: Vector<Elem = T>>(&mut self, shifts: &Shifts<V>, mut sums: [Wide<T>; ROWS]) {
+        WideFloat::ln_of_rows(&mut sums);
+        for (sum, ln_unit) in sums.iter_mut().zip(shifts.ln_unit()) {
+            *sum += ln_unit;
+        }
+        // The results last: one would be lost if they were asked first.
+        for (sum, result) in sums.into_iter().zip(self.0.by_ref()) {
+            *result = rounded(sum);
+        }
+    }
+}
+
+impl<'a, V: Vector> Abreast<V, Rows<'a, V::Elem, 1>, 0> for Results<'_, V::Elem> {
+    const KEEPS_WEIGHTS: bool = false;
+    const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
+    type More = ();
+
+    #[inline(always)]
+    fn look(&mut self, simd: V::Simd, _: &Rows<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+        Seen::new(simd, max, &Scale::one())
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, _: V::Simd, seen: Seen<V, ()>, sums: [Wide<V::Elem>; ROWS]) -> [V; 0] {
+        self.put(&seen.shifts, sums);
+        []
+    }
+
+    #[inline(always)]
+    fn result(_: V::Simd, _: [V; 0], _: V, x: V) -> V {
+        x
+    }
 }
 
 impl LogSumExp {

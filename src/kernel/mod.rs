@@ -1,6 +1,7 @@
 //! The row kernels, each written once over the vector trait: one file an operation, and the
 //! mechanisms that they share. No `unsafe`, and `cfg` only here.
 
+pub mod abreast;
 pub mod block;
 #[cfg(feature = "f64")]
 pub mod double;

@@ -342,6 +342,22 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         }
     }
 
+    /// What differs between rows.
+    #[inline(always)]
+    pub fn of_each(&self) -> [V; 2] {
+        [self.lowest, self.magic]
+    }
+
+    /// The weights of one row, of which this is what differs.
+    #[inline(always)]
+    pub fn of_row(&self, [lowest, magic]: [V; 2]) -> Self {
+        Self {
+            lowest,
+            magic,
+            ..*self
+        }
+    }
+
     /// The weights of a vector of elements, `-inf` and what lies too low included, which get the
     /// lightest. NaN for NaN.
     #[inline(always)]

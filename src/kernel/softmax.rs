@@ -1,11 +1,12 @@
 //! Softmax: `p_i = w_i / sum w`.
 
 use super::MaskedRows;
-use super::block::{self, Block, OfBlock, ROWS, Work};
+use super::abreast::{self, Abreast, LeavesOut, Seen};
+use super::block::{Block, OfBlock, ROWS, Work};
 use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::{Shifts, Weights};
-use super::weights::{Extent, scale, scales};
+use super::weights::{Extent, Factor, scale, scales};
 use super::wide::{Wide, WideFloat as _};
 use crate::element::Real;
 use crate::rows::{Pass, Row, RowMut, RowsMut};
@@ -24,7 +25,7 @@ impl<T: Real, L: LogitScale<T>> Kernel<RowsMut<'_, T, 1>> for Softmax<L> {
 
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 1>) {
-        block::each::<T::Vector<S>, _, _, 1, 1>(simd, &mut rows, &mut { *self });
+        abreast::each::<T::Vector<S>, _, _, 2>(simd, &mut rows, &mut { *self });
     }
 }
 
@@ -125,15 +126,46 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for Softmax<S> {
         &self,
         simd: V::Simd,
         block: &mut Block<V, C>,
-        (shifts, mut factors): Self::Prepared<V>,
+        (shifts, sums): Self::Prepared<V>,
     ) {
-        for factor in &mut factors {
-            *factor = Wide::<T>::ONE / *factor;
-        }
-        let factors = scales(simd, &shifts, factors);
+        let factors = factors(simd, &shifts, sums);
         for weight in block.columns() {
             *weight = factors.times(*weight);
         }
+    }
+}
+
+/// What the weights of sixteen rows are multiplied by, given their sums.
+#[inline(always)]
+fn factors<V: Vector>(
+    simd: V::Simd,
+    shifts: &Shifts<V>,
+    mut sums: [Wide<V::Elem>; ROWS],
+) -> Factor<V> {
+    for sum in &mut sums {
+        *sum = Wide::<V::Elem>::ONE / *sum;
+    }
+    scales(simd, shifts, sums)
+}
+
+impl<'a, V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'a, V::Elem, 1>, 2> for Softmax<S> {
+    const KEEPS_WEIGHTS: bool = true;
+    const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
+    type More = ();
+
+    #[inline(always)]
+    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+        Seen::new(simd, max, &self.scale.scale())
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V, ()>, sums: [Wide<V::Elem>; ROWS]) -> [V; 2] {
+        factors(simd, &seen.shifts, sums).parts()
+    }
+
+    #[inline(always)]
+    fn result(_: V::Simd, factor: [V; 2], _: V, weights: V) -> V {
+        Factor::of_parts(factor).times(weights)
     }
 }
 

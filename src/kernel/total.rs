@@ -104,6 +104,45 @@ impl<V: Vector> Total<V> {
     }
 }
 
+/// The sums of sixteen rows, a row in a vector.
+#[derive(Debug)]
+pub struct Totals<V: Vector> {
+    sums: [V::Sum; 16],
+    rests: [V; 16],
+}
+
+impl<V: Vector> Totals<V> {
+    /// Sums of nothing.
+    #[inline(always)]
+    pub fn new(simd: V::Simd) -> Self {
+        let Total { sum, rest } = Total::new(simd);
+        Self {
+            sums: [sum; 16],
+            rests: [rest; 16],
+        }
+    }
+
+    /// Sets that of a row.
+    #[inline(always)]
+    pub fn set(&mut self, row: usize, total: Total<V>) {
+        let Total { sum, rest } = total.of_lanes();
+        (self.sums[row], self.rests[row]) = (sum, rest);
+    }
+
+    /// [`Total::finish`] of each.
+    #[inline(always)]
+    pub fn finish(&self, simd: V::Simd) -> [Wide<V::Elem>; 16] {
+        let mut totals = V::totals(&self.sums);
+        if Total::<V>::IN_ELEMENTS {
+            let rests = V::sum_of_each(simd, &self.rests).widen();
+            for (total, rest) in totals.iter_mut().zip(rests) {
+                *total += rest;
+            }
+        }
+        totals
+    }
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{FEW_VECTORS, Total};

@@ -488,6 +488,18 @@ impl<V: Vector> Factor<V> {
         }
     }
 
+    /// Rounded, and the rest.
+    #[inline(always)]
+    pub fn parts(&self) -> [V; 2] {
+        [self.hi, self.lo]
+    }
+
+    /// Of its [`parts`](Self::parts).
+    #[inline(always)]
+    pub fn of_parts([hi, lo]: [V; 2]) -> Self {
+        Self { hi, lo }
+    }
+
     /// The product, as if the factor had not been rounded.
     #[inline(always)]
     pub fn times(&self, x: V) -> V {

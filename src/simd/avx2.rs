@@ -113,8 +113,9 @@ mod op {
         _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps,
         _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps,
         _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
-        _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps,
-        _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_si256, _mm256_slli_epi32,
+        _mm256_permute2f128_pd, _mm256_permute2f128_ps, _mm256_permutevar8x32_epi32,
+        _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd,
+        _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_ps, _mm256_slli_epi32,
         _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd,
         _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
@@ -373,6 +374,88 @@ mod op {
         let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
         let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
         _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn lanes(x: F32x16) -> [f32; 16] {
+        let mut lanes = [0.0; 16];
+        store(x, &mut lanes);
+        lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn max_of_each(_: Avx2, vectors: &[F32x16; 16]) -> F32x16 {
+        reduce_each(vectors, |a, b| _mm256_max_ps(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn sum_of_each(_: Avx2, vectors: &[F32x16; 16]) -> F32x16 {
+        reduce_each(vectors, |a, b| _mm256_add_ps(a, b))
+    }
+
+    /// Combines the lanes of each vector, halves first, of eight vectors at a time.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn reduce_each(vectors: &[F32x16; 16], f: impl Fn(__m256, __m256) -> __m256) -> F32x16 {
+        let zero = _mm256_setzero_ps();
+        let (mut halves, mut eights) = ([zero; 16], [zero; 2]);
+        for (half, x) in halves.iter_mut().zip(vectors) {
+            *half = f(x.0, x.1);
+        }
+        for (eight, halves) in eights.iter_mut().zip(halves.as_chunks::<8>().0) {
+            *eight = reduce_eight(halves, &f);
+        }
+        F32x16(eights[0], eights[1])
+    }
+
+    /// What is left of two shares a register: quarters, then pairs and lanes. In the end, that of the one taken at `j` is where `ORDER` takes it from.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn reduce_eight(halves: &[__m256; 8], f: impl Fn(__m256, __m256) -> __m256) -> __m256 {
+        const ORDER: [usize; 8] = [0, 2, 1, 3, 4, 6, 5, 7];
+        let zero = _mm256_setzero_ps();
+        let (mut quarters, mut pairs) = ([zero; 4], [zero; 2]);
+        for i in 0..4 {
+            let (a, b) = (halves[ORDER[i]], halves[ORDER[i + 4]]);
+            let lower = _mm256_permute2f128_ps::<0x20>(a, b);
+            quarters[i] = f(lower, _mm256_permute2f128_ps::<0x31>(a, b));
+        }
+        for i in 0..2 {
+            let (a, b) = (
+                _mm256_castps_pd(quarters[i]),
+                _mm256_castps_pd(quarters[i + 2]),
+            );
+            let lower = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            pairs[i] = f(lower, _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+        }
+        let [a, b] = pairs;
+        let lower = _mm256_shuffle_ps::<0b10_00_10_00>(a, b);
+        f(lower, _mm256_shuffle_ps::<0b11_01_11_01>(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn totals(sums: &[Sum; 16]) -> [f64; 16] {
+        let mut totals = [_mm256_setzero_pd(); 4];
+        for (total, sums) in totals.iter_mut().zip(sums.as_chunks::<4>().0) {
+            let mut quarters = [_mm256_setzero_pd(); 4];
+            for (quarter, Sum(s)) in quarters.iter_mut().zip(sums) {
+                let (even, odd) = (_mm256_add_pd(s[0], s[2]), _mm256_add_pd(s[1], s[3]));
+                *quarter = _mm256_add_pd(even, odd);
+            }
+            let [a, b, c, d] = quarters;
+            // Two lanes of the first and the third, and of the others.
+            let pair = |a, b| {
+                let lower = _mm256_permute2f128_pd::<0x20>(a, b);
+                _mm256_add_pd(lower, _mm256_permute2f128_pd::<0x31>(a, b))
+            };
+            let (ac, bd) = (pair(a, c), pair(b, d));
+            *total = _mm256_add_pd(_mm256_unpacklo_pd(ac, bd), _mm256_unpackhi_pd(ac, bd));
+        }
+        sum_lanes(Sum(totals))
     }
 
     #[inline]

@@ -111,6 +111,7 @@ mod op {
         _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
         _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutexvar_epi32,
         _mm512_reduce_max_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
+        _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_f64x2, _mm512_shuffle_ps,
         _mm512_slli_epi32, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
         _mm512_test_epi32_mask, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
         _mm512_unpacklo_ps,
@@ -284,6 +285,92 @@ mod op {
         let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
         let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
         _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn lanes(x: F32x16) -> [f32; 16] {
+        let mut lanes = [0.0; 16];
+        store(x, &mut lanes);
+        lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn max_of_each(_: Avx512, vectors: &[F32x16; 16]) -> F32x16 {
+        reduce_each(vectors, |a, b| _mm512_max_ps(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum_of_each(_: Avx512, vectors: &[F32x16; 16]) -> F32x16 {
+        reduce_each(vectors, |a, b| _mm512_add_ps(a, b))
+    }
+
+    /// Combines the lanes of each vector, halves first. What is left of two of them shares a vector: halves, then quarters, pairs and lanes. In the end, that
+    /// of the vector taken at `j` is where `ORDER` takes it from.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn reduce_each(vectors: &[F32x16; 16], f: impl Fn(__m512, __m512) -> __m512) -> F32x16 {
+        const ORDER: [usize; 16] = [0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15];
+        let zero = _mm512_setzero_ps();
+        let (mut halves, mut quarters, mut pairs) = ([zero; 8], [zero; 4], [zero; 2]);
+        for i in 0..8 {
+            let (a, b) = (vectors[ORDER[i]].0, vectors[ORDER[i + 8]].0);
+            let lower = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+            halves[i] = f(lower, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+        }
+        for i in 0..4 {
+            let (a, b) = (halves[i], halves[i + 4]);
+            let lower = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+            quarters[i] = f(lower, _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+        }
+        for i in 0..2 {
+            let (a, b) = (
+                _mm512_castps_pd(quarters[i]),
+                _mm512_castps_pd(quarters[i + 2]),
+            );
+            let lower = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            pairs[i] = f(lower, _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+        }
+        let [a, b] = pairs;
+        let lower = _mm512_shuffle_ps::<0b10_00_10_00>(a, b);
+        F32x16(f(lower, _mm512_shuffle_ps::<0b11_01_11_01>(a, b)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn totals(sums: &[Sum; 16]) -> [f64; 16] {
+        let zero = _mm512_setzero_pd();
+        let (mut halves, mut totals) = ([zero; 16], [zero; 2]);
+        for (half, sum) in halves.iter_mut().zip(sums) {
+            *half = _mm512_add_pd(sum.0, sum.1);
+        }
+        for (total, halves) in totals.iter_mut().zip(halves.as_chunks::<8>().0) {
+            *total = eight_totals(halves);
+        }
+        sum_lanes(Sum(totals[0], totals[1]))
+    }
+
+    /// As [`reduce_each`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn eight_totals(halves: &[__m512d; 8]) -> __m512d {
+        const ORDER: [usize; 8] = [0, 1, 4, 5, 2, 3, 6, 7];
+        let zero = _mm512_setzero_pd();
+        let (mut quarters, mut pairs) = ([zero; 4], [zero; 2]);
+        for i in 0..4 {
+            let (a, b) = (halves[ORDER[i]], halves[ORDER[i + 4]]);
+            let lower = _mm512_shuffle_f64x2::<0b01_00_01_00>(a, b);
+            quarters[i] = _mm512_add_pd(lower, _mm512_shuffle_f64x2::<0b11_10_11_10>(a, b));
+        }
+        for i in 0..2 {
+            let (a, b) = (quarters[i], quarters[i + 2]);
+            let lower = _mm512_shuffle_f64x2::<0b10_00_10_00>(a, b);
+            pairs[i] = _mm512_add_pd(lower, _mm512_shuffle_f64x2::<0b11_01_11_01>(a, b));
+        }
+        let [a, b] = pairs;
+        _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b))
     }
 
     #[inline]

@@ -64,6 +64,30 @@ pub fn sum_of<V: Double>(simd: V::Simd, x: V) -> Sum<V> {
     Sum { hi: x, lo, simd }
 }
 
+#[inline(always)]
+pub fn lanes<V: Double>(x: V) -> [f64; 16] {
+    let mut lanes = [0.0; 16];
+    x.store(&mut lanes);
+    lanes
+}
+
+// Of each vector by itself: of rows of `f64`, nothing is done for sixteen vectors at a time.
+
+#[inline(always)]
+pub fn max_of_each<V: Double>(simd: V::Simd, vectors: &[V; 16]) -> V {
+    V::load(simd, &vectors.map(V::reduce_max))
+}
+
+#[inline(always)]
+pub fn sum_of_each<V: Double>(simd: V::Simd, vectors: &[V; 16]) -> V {
+    V::load(simd, &vectors.map(V::reduce_sum))
+}
+
+#[inline(always)]
+pub fn totals<V: Double>(sums: &[Sum<V>; 16]) -> [Pair; 16] {
+    sums.map(sum_total)
+}
+
 /// As [`sum_total`] adds.
 #[inline(always)]
 pub fn reduce_sum<V: Double>(x: V) -> f64 {

@@ -95,6 +95,8 @@ pub trait Vector:
     const REGISTERS: usize;
     /// Whether all work on short rows is done sixteen at a time, by columns, where that is faster, or only what gains by it in `f64` too.
     const BY_COLUMNS: bool;
+    /// Whether such rows are done as they lie, where that is faster: of elements that a register has some of, and registers that hold more than a few vectors.
+    const ABREAST: bool = Self::REGISTERS >= 8 && size_of::<Self::Elem>() == size_of::<f32>();
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
 
@@ -176,6 +178,13 @@ pub trait Vector:
     /// The sum of the lanes, rounded at each addition, halves first, as in [`sum_total`](Self::sum_total).
     fn reduce_sum(self) -> Self::Elem;
 
+    /// All lanes.
+    fn lanes(self) -> [Self::Elem; 16];
+    /// [`reduce_max`](Self::reduce_max) of each: that of vector `r` in lane `r`.
+    fn max_of_each(simd: Self::Simd, vectors: &[Self; 16]) -> Self;
+    /// [`reduce_sum`](Self::reduce_sum) of each.
+    fn sum_of_each(simd: Self::Simd, vectors: &[Self; 16]) -> Self;
+
     /// A sum of nothing.
     fn sum_zero(simd: Self::Simd) -> Self::Sum;
     /// A sum of `x` alone, lane by lane: nothing is added.
@@ -195,6 +204,8 @@ pub trait Vector:
     /// The sum of the lanes, halves first: lane `i` plus lane `i + 8`, then `i + 4`, `i + 2`,
     /// `i + 1`. The same order on every backend.
     fn sum_total(sum: Self::Sum) -> Wide<Self::Elem>;
+    /// That of each.
+    fn totals(sums: &[Self::Sum; 16]) -> [Wide<Self::Elem>; 16];
 }
 
 /// Implements [`Vector`] and its operators for `$vector` by forwarding to the functions of the
@@ -244,6 +255,9 @@ macro_rules! impl_vector {
                 fn first(self: Self) -> $elem;
                 fn reduce_max(self: Self) -> $elem;
                 fn reduce_sum(self: Self) -> $elem;
+                fn lanes(self: Self) -> [$elem; 16];
+                fn max_of_each(simd: $simd, vectors: &[Self; 16]) -> Self;
+                fn sum_of_each(simd: $simd, vectors: &[Self; 16]) -> Self;
                 fn sum_zero(simd: $simd) -> $sum;
                 fn sum_of(simd: $simd, x: Self) -> $sum;
                 fn sum_add(sum: $sum, x: Self) -> $sum;
@@ -253,6 +267,7 @@ macro_rules! impl_vector {
                 fn sum_narrow(simd: $simd, sum: $sum) -> Self;
                 fn sum_lanes(sum: $sum) -> [$wide; 16];
                 fn sum_total(sum: $sum) -> $wide;
+                fn totals(sums: &[$sum; 16]) -> [$wide; 16];
             }
         }
         $crate::simd::forward! { operator Add add $vector }
@@ -412,11 +427,26 @@ mod tests {
             }
         }
         assert_eq!(x.reduce_sum().to_bits(), tree[0].to_bits());
+        each_by_itself(simd, x);
 
         let scaled = V::sum_scale(twice, 0.7);
         let want = V::sum_lanes(twice).map(|x| x * 0.7);
         assert_eq!(V::sum_lanes(scaled), want);
         assert_eq!(lanes(V::sum_narrow(simd, scaled)), want.map(|x| x as f32));
+    }
+
+    /// What is done with sixteen vectors is what is done with each.
+    pub fn each_by_itself<V: Vector>(simd: V::Simd, x: V) {
+        let mut all = [x; 16];
+        for i in 1..16 {
+            // No two lanes and no two vectors have the same.
+            all[i] = all[i - 1].mul_add(V::constant(simd, -1.07), V::constant(simd, 0.01)) * x;
+        }
+        let is = |got: V, want: [V::Elem; 16]| assert_eq!(got.lanes(), want);
+        is(V::max_of_each(simd, &all), all.map(V::reduce_max));
+        is(V::sum_of_each(simd, &all), all.map(V::reduce_sum));
+        let sums = all.map(|x| V::sum_add_product(V::sum_of(simd, x), x, all[3]));
+        assert_eq!(V::totals(&sums), sums.map(V::sum_total));
     }
 
     fn conversions<V: Vector<Elem = f32>>(simd: V::Simd) {
@@ -596,6 +626,7 @@ mod tests {
                 }
             }
             assert_eq!(x.reduce_sum().to_bits(), tree[0].to_bits());
+            super::each_by_itself(simd, x);
             let factor = Pair::ONE / Pair::of(-7.0);
             let scaled = V::sum_scale(V::sum_merge(sum, sum), factor);
             let twice = want.map(|x| x * Pair::of(2.0) * factor);

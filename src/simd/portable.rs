@@ -262,6 +262,26 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn lanes(x: F32x16) -> [f32; 16] {
+        x.0.to_array()
+    }
+
+    #[inline(always)]
+    pub(super) fn max_of_each(_: Portable, vectors: &[F32x16; 16]) -> F32x16 {
+        F32x16(f32x16::new(vectors.map(reduce_max)))
+    }
+
+    #[inline(always)]
+    pub(super) fn sum_of_each(_: Portable, vectors: &[F32x16; 16]) -> F32x16 {
+        F32x16(f32x16::new(vectors.map(reduce_sum)))
+    }
+
+    #[inline(always)]
+    pub(super) fn totals(sums: &[Sum; 16]) -> [f64; 16] {
+        sums.map(sum_total)
+    }
+
+    #[inline(always)]
     pub(super) fn sum_zero(_: Portable) -> Sum {
         Sum(f64x8::splat(0.0), f64x8::splat(0.0))
     }

@@ -38,8 +38,9 @@ mod op {
 
     use super::{__m256d, Avx2, F64x16, Mask, Table};
     pub(super) use crate::simd::double::{
-        load_columns, narrow, reduce_sum, store_columns, sum_add, sum_add_product, sum_lanes,
-        sum_merge, sum_narrow, sum_of, sum_scale, sum_total, sum_zero, widen,
+        lanes, load_columns, max_of_each, narrow, reduce_sum, store_columns, sum_add,
+        sum_add_product, sum_lanes, sum_merge, sum_narrow, sum_of, sum_of_each, sum_scale,
+        sum_total, sum_zero, totals, widen,
     };
 
     /// The quarters, through one intrinsic.
@@ -183,7 +184,7 @@ mod op {
     /// Numbers of lanes that a comparison finds.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn lanes(found: impl Fn([i64; 4]) -> __m256d) -> Mask {
+    fn found_lanes(found: impl Fn([i64; 4]) -> __m256d) -> Mask {
         Mask([
             found([0, 1, 2, 3]),
             found([4, 5, 6, 7]),
@@ -197,7 +198,7 @@ mod op {
     #[target_feature(enable = "avx2,fma")]
     fn prefix(count: usize) -> Mask {
         let count = _mm256_set1_epi64x(i64::from(count.min(16) as u8));
-        lanes(|[a, b, c, d]| {
+        found_lanes(|[a, b, c, d]| {
             let four = _mm256_setr_epi64x(a, b, c, d);
             _mm256_castsi256_pd(_mm256_cmpgt_epi64(count, four))
         })
@@ -207,7 +208,7 @@ mod op {
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn lane(_: Avx2, i: usize) -> Mask {
         let i = _mm256_set1_epi64x(i64::from(i as u8));
-        lanes(|[a, b, c, d]| {
+        found_lanes(|[a, b, c, d]| {
             let four = _mm256_setr_epi64x(a, b, c, d);
             _mm256_castsi256_pd(_mm256_cmpeq_epi64(i, four))
         })

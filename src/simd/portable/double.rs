@@ -29,7 +29,8 @@ mod op {
     use crate::kernel::pair::Pair;
     use crate::simd::double;
     pub(super) use double::{
-        narrow, reduce_sum, sum_lanes, sum_narrow, sum_of, sum_scale, sum_zero, widen,
+        max_of_each, narrow, reduce_sum, sum_lanes, sum_narrow, sum_of, sum_of_each, sum_scale,
+        sum_zero, totals, widen,
     };
 
     // Additions to sums, the total, tails and columns are out of line: a vector is eight registers of SSE2, half of all, so what
@@ -94,7 +95,7 @@ mod op {
     }
 
     #[inline(always)]
-    fn lanes(x: F64x16) -> [f64; 16] {
+    pub(super) fn lanes(x: F64x16) -> [f64; 16] {
         let (lo, hi) = (x.0.to_array(), x.1.to_array());
         core::array::from_fn(
             #[inline(always)]
