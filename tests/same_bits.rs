@@ -626,7 +626,7 @@ fn a_row_alone_and_in_a_batch() {
                 Some("near ties"),
                 Some("equal"),
             ];
-            let classes = (1..=20).chain([31, 32, 33, 44, 48, 63, 64, 65, 257, 4196]);
+            let classes = (1..=20).chain([31, 32, 33, 44, 48, 63, 64, 65, 160, 189, 257, 4196]);
             for (classes, kind) in classes.flat_map(|classes| kinds.map(|kind| (classes, kind))) {
                 let owned = Owned::new(ROWS, classes, kind);
                 let context = format_args!("{backend:?}, {}", owned.name);
@@ -661,11 +661,6 @@ fn a_row_alone_and_in_a_batch() {
 #[test]
 fn a_special_row_in_a_batch() {
     fn of<E: Computed>() {
-        // In the first block of rows, in one after another, and in one that is not full; of longer rows, which are done one by one, among others and the last.
-        let places = |classes| match classes {
-            ..=64 => (37, &[7, 20, 35][..]),
-            _ => (5, &[2, 4][..]),
-        };
         // What is special: an element, at the target of the row or before it (if there is one), or every element.
         type Make<E> = fn(&mut [E], usize);
         let kinds: [(&str, Make<E>); 13] = [
@@ -704,7 +699,11 @@ fn a_special_row_in_a_batch() {
         ];
         for backend in Backend::available() {
             for classes in [1, 2, 3, 4, 5, 10, 16, 17, 33, 44, 48, 64, 65, 100, 4130] {
-                let (rows, specials) = places(classes);
+                // In the first block of rows, in one after another, and in one that is not full; of longer rows, which are done one by one, among others and the last.
+                let (rows, specials) = match classes {
+                    ..=192 => (37, &[7, 20, 35][..]),
+                    _ => (5, &[2, 4][..]),
+                };
                 for ((name, make), &special) in kinds
                     .iter()
                     .flat_map(|kind| specials.iter().map(move |special| (kind, special)))
@@ -778,6 +777,36 @@ fn rows_of_light_others_in_a_batch() {
             }
         }
     }
+}
+
+/// Rows whose target is the largest element, by more and more, above one in the same lane of vectors, or another: what is summed without it is summed below a power of two that
+/// the others give.
+#[test]
+fn rows_whose_largest_is_left_out() {
+    fn of<E: Computed>() {
+        const ROWS: usize = 37;
+        let octave = core::f64::consts::LN_2;
+        for backend in Backend::available() {
+            for (classes, distance) in [33, 65, 100, 128, 189, 250]
+                .into_iter()
+                .flat_map(|classes| [16, 1].map(|distance| (classes, distance)))
+            {
+                let mut owned = Owned::<E>::new(ROWS, classes, Some("equal"));
+                for (r, row) in owned.x.chunks_exact_mut(classes).enumerate() {
+                    let top = r * 29 % classes;
+                    for (i, x) in row.iter_mut().enumerate() {
+                        *x = E::rounded(-(40.0 + (i % 7) as f64) * octave);
+                    }
+                    row[(top + distance) % classes] = E::rounded(-(r as f64) * octave);
+                    row[top] = E::rounded(0.0);
+                    owned.targets[r] = top as i64;
+                }
+                let context = format_args!("{backend:?}, {classes} classes, {distance} apart");
+                assert_rows_as_alone(backend, &owned, context);
+            }
+        }
+    }
+    each_computed!(of());
 }
 
 /// Copies of a row of equal elements, whose probabilities are powers of two: all of a block need the same correction.

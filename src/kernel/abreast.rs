@@ -8,17 +8,23 @@
 //! other step is that of a lane.
 
 use super::block::{self, ROWS, Work};
+use super::running::RunningTotal;
 use super::scale::Scale;
-use super::shift::{Shifts, Weigh};
+use super::shift::{Shift, Shifts, Weigh, Weights};
 use super::total::{Total, Totals};
+use super::weights;
 use super::wide::{Wide, WideFloat as _};
-use crate::element::sealed::Float as _;
+use crate::element::sealed::Float;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Pass, Peek, Row};
 use crate::simd::{Simd as _, Vector};
 
-/// Vectors in the longest rows.
-const VECTORS: usize = FEW / ROWS;
+/// Vectors in the longest rows, and in those whose weights are kept.
+const VECTORS: usize = 16;
+const KEPT: usize = 12;
+
+/// As many vectors as there are, more than rows have whose sums are [few](super::total): for a number of vectors in a row.
+const ANY: usize = 0;
 
 /// Work on rows that is done sixteen at a time as they lie, where that is faster. `K` is how many numbers of a row its results are made with.
 pub trait Abreast<V: Vector, R, const K: usize>: Work<V, R, 1, 1>
@@ -27,24 +33,23 @@ where
 {
     /// Whether any rows are done like that.
     const APPLIES: bool = true;
+    /// Longer rows are faster one by one, or not slower.
+    const MOST_CLASSES: usize = if R::WRITES {
+        KEPT * ROWS
+    } else {
+        VECTORS * ROWS
+    };
     /// Whether results are made of weights, or of elements.
     const KEEPS_WEIGHTS: bool;
     /// The elements whose weights are not summed with the others.
     const LEAVES_OUT: LeavesOut;
-    /// What is known of sixteen rows, beside what all work knows.
-    type More;
 
     /// Looks at the first sixteen rows, which have these maxima. The next call is for the next ones. `None`: they will be done one by one.
-    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V, Self::More>>;
+    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V>>;
 
     /// Does what is done once a row, given the sums of the weights, and returns what results are made with, if they are written. Rows are settled in the order
     /// of the batch.
-    fn settle(
-        &mut self,
-        simd: V::Simd,
-        seen: Seen<V, Self::More>,
-        sums: [Wide<V::Elem>; ROWS],
-    ) -> [V; K];
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V>, sums: [Wide<V::Elem>; ROWS]) -> [V; K];
 
     /// The results of some elements, or of their weights, which have these numbers in their rows.
     fn result(simd: V::Simd, row: [V; K], numbers: V, x: V) -> V;
@@ -63,34 +68,42 @@ pub enum LeavesOut {
 
 /// What is known of sixteen rows before they are weighed, a row in a lane.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<V: Vector, M> {
+pub struct Seen<V: Vector> {
     pub shifts: Shifts<V>,
-    /// The number of the element that is left out. (Of the maximum it is found afterwards.)
+    /// The number of the element that is left out, negative if none is. (Of the maximum it is found afterwards.)
     pub left_out: V,
-    pub more: M,
+    /// That element.
+    pub logit: V,
 }
 
-impl<V: Vector> Seen<V, ()> {
-    /// Of rows with these maxima, of which nothing else is to be known; `None`, as of [`Shifts::new`].
+impl<V: Vector> Seen<V> {
+    /// Of rows with these maxima, of which nothing is left out but perhaps those; `None`, as of [`Shifts::new`].
     #[inline(always)]
     pub fn new(simd: V::Simd, max: V, scale: &Scale<V::Elem>) -> Option<Self> {
         let shifts = Shifts::new(simd, max, scale)?;
         Some(Self {
             shifts,
-            left_out: max,
-            more: (),
+            left_out: V::constant(simd, -1.0),
+            logit: max,
         })
     }
 }
 
-/// Whether rows are done as they lie: if they fill their vectors, or, where there are results to write, most of many.
+/// Whether rows are done as they lie: if they fill their vectors, or, where there are results to write, most of many; and longer rows, which are not done by columns, if more
+/// than sixteen have something to stand beside.
 ///
-/// (Measured: rows of 16 take as long by columns, and of 28 less.)
+/// (Measured: rows of 16 take as long by columns, and of 28 less. Of sixteen rows with results, 128 classes take 0.75 to 1.0 of the time that they take one by one, and 256 up to 1.4.)
 #[inline(always)]
-fn is_worth(classes: usize, writes: bool) -> bool {
+fn is_worth(rows: usize, classes: usize, writes: bool) -> bool {
     let whole = classes.next_multiple_of(ROWS);
     let fills_most = classes > 2 * ROWS && 8 * (whole - classes) <= whole;
-    (classes == whole || writes && fills_most) && (ROWS + 1..=FEW).contains(&classes)
+    let fills = classes > ROWS && (classes == whole || writes && fills_most);
+    let least = if writes && classes > 2 * FEW {
+        2 * ROWS
+    } else {
+        ROWS
+    };
+    rows >= least && (fills || classes > FEW)
 }
 
 /// Does the work on all rows of a batch, in order, and leaves none.
@@ -102,10 +115,13 @@ pub fn each<V: Vector, R, W: Abreast<V, R, K>, const K: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, 1>,
 {
-    const { assert!(V::LANES == ROWS && VECTORS == 4) };
-    let is_worth = is_worth(rows.classes(), R::WRITES) && rows.rows() >= ROWS;
+    const { assert!(V::LANES == ROWS && FEW == 4 * ROWS) };
+    const { assert!(W::MOST_CLASSES <= if W::KEEPS_WEIGHTS { KEPT } else { VECTORS } * ROWS) };
+    let (count, classes) = (rows.rows(), rows.classes());
+    let is_worth = classes <= W::MOST_CLASSES && is_worth(count, classes, R::WRITES);
     if V::ABREAST && W::APPLIES && is_worth {
-        match (rows.classes().div_ceil(ROWS), rows.classes() % ROWS) {
+        match (classes.div_ceil(ROWS), classes % ROWS) {
+            (5.., _) => ranks::<V, R, W, K, ANY, false>(simd, rows, work),
             (2, _) => ranks::<V, R, W, K, 2, true>(simd, rows, work),
             (3, 0) => ranks::<V, R, W, K, 3, true>(simd, rows, work),
             (_, 0) => ranks::<V, R, W, K, 4, true>(simd, rows, work),
@@ -158,22 +174,49 @@ impl<V: Vector, const K: usize> ByRow<V, K> {
     }
 }
 
-/// The maxima of the first sixteen rows, of `N` vectors each, which may drop a NaN.
+/// Calls `f` for each of the `N` vectors of a row, with `fill` where the last one is short.
+#[inline(always)]
+fn each_vector<V: Vector, const N: usize>(
+    simd: V::Simd,
+    mut row: Row<'_, V::Elem, 1>,
+    fill: V::Elem,
+    mut f: impl FnMut(usize, V),
+) {
+    if N == ANY {
+        row.map(
+            simd,
+            [fill],
+            #[inline(always)]
+            |i, [x]: [V; 1]| {
+                f(i, x);
+                x
+            },
+        );
+    }
+    for i in 0..N {
+        f(i, row.vector_or(simd, i, fill));
+    }
+}
+
+/// The maxima of the lanes of the first sixteen rows, which may drop a NaN.
 #[inline(always)]
 fn maxima<V: Vector, const N: usize>(
     simd: V::Simd,
     rows: Row<'_, V::Elem, 1>,
     classes: usize,
-) -> V {
+) -> [V; ROWS] {
     let lowest = V::Elem::NEG_INFINITY;
     let mut maxima = [V::splat(simd, lowest); ROWS];
     for (r, max) in maxima.iter_mut().enumerate() {
-        let row = rows.range(r * classes, (r + 1) * classes);
-        for i in 0..N {
-            *max = row.vector_or::<V>(simd, i, lowest).max(*max);
-        }
+        each_vector::<V, N>(
+            simd,
+            rows.range(r * classes, (r + 1) * classes),
+            lowest,
+            #[inline(always)]
+            |_, x| *max = x.max(*max),
+        );
     }
-    V::max_of_each(simd, &maxima)
+    maxima
 }
 
 /// The numbers of the first elements of sixteen rows that are equal to these. (Without a branch: where they are cannot be foreseen.)
@@ -187,34 +230,98 @@ fn find_each<V: Vector, const N: usize>(
     let wanted = ByRow::new([wanted]);
     let mut found = [Wide::<V::Elem>::ZERO; ROWS];
     for (r, found) in found.iter_mut().enumerate() {
-        let row = rows.range(r * classes, (r + 1) * classes);
         let [wanted] = wanted.row(simd, r);
-        let mut bits = 0;
-        for i in 0..N {
-            let x = row.vector_or::<V>(simd, i, V::Elem::NAN);
-            bits |= u64::from(V::bits(x.eq(wanted))) << (i * ROWS);
+        let mut bits = [0_u64; VECTORS / 4];
+        each_vector::<V, N>(
+            simd,
+            rows.range(r * classes, (r + 1) * classes),
+            V::Elem::NAN,
+            #[inline(always)]
+            |i, x| bits[i / 4] |= u64::from(V::bits(x.eq(wanted))) << (i % 4 * ROWS),
+        );
+        let mut at = bits[0].trailing_zeros();
+        if N == ANY {
+            for (base, bits) in (0..).step_by(64).zip(bits).skip(1) {
+                at = if at == base {
+                    base + bits.trailing_zeros()
+                } else {
+                    at
+                };
+            }
         }
-        *found = Wide::<V::Elem>::of(f64::from(bits.trailing_zeros()));
+        *found = Wide::<V::Elem>::of(f64::from(at));
     }
     V::narrow(simd, &found)
 }
 
-/// The numbers of the elements of a row, vector by vector.
+/// What the weights of sixteen rows are summed below: see [`weights::ceiling`].
 #[inline(always)]
-fn numbers<V: Vector>(simd: V::Simd) -> [V; VECTORS] {
-    let mut all = [V::splat(simd, V::Elem::ZERO); VECTORS];
-    for (i, numbers) in all.iter_mut().enumerate() {
-        let mut wide = [Wide::<V::Elem>::ZERO; ROWS];
-        for (lane, wide) in wide.iter_mut().enumerate() {
-            *wide = Wide::<V::Elem>::of((i * ROWS + lane) as f64);
+fn ceilings<V: Vector>(
+    simd: V::Simd,
+    rows: Row<'_, V::Elem, 1>,
+    classes: usize,
+    maxima: &[V; ROWS],
+    seen: &Seen<V>,
+) -> [V::Elem; ROWS] {
+    let Seen {
+        shifts,
+        left_out,
+        logit,
+    } = *seen;
+    let mut ceilings = [Shift::highest_ceiling(); ROWS];
+    let (left_out, none) = (left_out.lanes(), left_out.lt(V::splat(simd, V::Elem::ZERO)));
+    let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+    let mut others = *maxima;
+    for (other, &left_out) in others.iter_mut().zip(&left_out) {
+        let lane = V::lane(simd, number(left_out) % ROWS);
+        *other = V::select(lane, lowest, *other);
+    }
+    let is_counted = V::select(none, lowest, logit).lt(shifts.max);
+    let other = V::max_of_each(simd, &others);
+    let other = V::select(is_counted, shifts.max, other);
+    let room = RunningTotal::<V>::room(classes.div_ceil(ROWS));
+    let mut far = V::bits(V::constant(simd, f64::from(room)).lt(shifts.octaves_below(simd, other)));
+    if far != 0 {
+        let max = shifts.max.lanes();
+        while far != 0 {
+            let r = far.trailing_zeros() as usize;
+            far &= far - 1;
+            let row = rows.range(r * classes, (r + 1) * classes);
+            let shift = Shift::new::<V>(max[r], shifts.scale());
+            ceilings[r] = weights::ceiling(simd, row, maxima[r], number(left_out[r]), &shift);
         }
-        *numbers = V::narrow(simd, &wide);
+    }
+    ceilings
+}
+
+/// The number of an element, which is beyond all if it is negative.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of few elements"
+)]
+fn number<T: Float>(x: T) -> usize {
+    x.to_f64() as isize as usize
+}
+
+/// The numbers of the elements of a row of so many vectors.
+#[inline(always)]
+fn numbers<V: Vector>(simd: V::Simd, vectors: usize) -> [V; VECTORS] {
+    let mut first = [Wide::<V::Elem>::ZERO; ROWS];
+    for (lane, number) in first.iter_mut().enumerate() {
+        *number = Wide::<V::Elem>::of(lane as f64);
+    }
+    let first = V::narrow(simd, &first);
+    let mut all = [first; VECTORS];
+    for (i, numbers) in all.iter_mut().enumerate().take(vectors) {
+        *numbers = first + block::column(simd, i * ROWS);
     }
     all
 }
 
-/// Weighs a row of `N` vectors, the last of which may not be `WHOLE`, but for the element with the number that is left out. `keep` is given the weights, as they
-/// are written, of each vector.
+/// Weighs a row of `N` vectors, the last of which may not be `WHOLE`. `keep` is given the weights of each vector as they are written, and `add` those that are summed: without
+/// the element of that number.
 #[inline(always)]
 fn weigh_row<V: Vector, const N: usize, const WHOLE: bool>(
     simd: V::Simd,
@@ -222,22 +329,55 @@ fn weigh_row<V: Vector, const N: usize, const WHOLE: bool>(
     weigh: &Weigh<V, false>,
     left_out: Option<(&[V; VECTORS], V)>,
     mut keep: impl FnMut(usize, V),
-) -> Total<V> {
-    let tail = row.len() % ROWS;
-    let mut total = Total::new(simd);
-    for i in 0..N {
-        let x = row.vector_or(simd, i, V::Elem::NEG_INFINITY);
-        let mut weights = weigh.weights(simd, x);
-        keep(i, weights.rounded);
-        if let Some((numbers, left_out)) = left_out {
-            weights = weights.without(simd, numbers[i].eq(left_out));
-        }
-        if !WHOLE && i + 1 == N {
-            weights = weights.without(simd, V::lanes_from(simd, tail));
-        }
-        total.add(weights);
+    mut add: impl FnMut(Weights<V>),
+) {
+    let (whole, tail) = (row.len() / ROWS, row.len() % ROWS);
+    each_vector::<V, N>(
+        simd,
+        row,
+        V::Elem::NEG_INFINITY,
+        #[inline(always)]
+        |i, x| {
+            let mut weights = weigh.weights(simd, x);
+            keep(i, weights.rounded);
+            if let Some((numbers, left_out)) = left_out {
+                weights = weights.without(simd, numbers[i].eq(left_out));
+            }
+            let is_tail = if N == ANY {
+                i == whole
+            } else {
+                !WHOLE && i + 1 == N
+            };
+            if is_tail {
+                weights = weights.without(simd, V::lanes_from(simd, tail));
+            }
+            add(weights);
+        },
+    );
+}
+
+/// Looks at the first sixteen rows: what is known of them, and what their weights are summed `below`, if they have [many](ANY) vectors.
+#[inline(always)]
+fn look<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize>(
+    simd: V::Simd,
+    rows: &R,
+    work: &mut W,
+    classes: usize,
+    below: &mut [V::Elem; ROWS],
+) -> Option<Seen<V>>
+where
+    R: Columns<V::Elem> + Peek<V::Elem, 1>,
+{
+    let maxima = maxima::<V, N>(simd, rows.peek(), classes);
+    let max = V::max_of_each(simd, &maxima);
+    let mut seen = work.look(simd, rows, max)?;
+    if W::LEAVES_OUT == LeavesOut::Maximum {
+        seen.left_out = find_each::<V, N>(simd, rows.peek(), classes, max);
     }
-    total
+    if N == ANY && W::LEAVES_OUT != LeavesOut::Nothing {
+        *below = ceilings(simd, rows.peek(), classes, &maxima, &seen);
+    }
+    Some(seen)
 }
 
 /// Does the work on sixteen rows at a time while there are as many, and leaves the others. Rows are those of [`weigh_row`].
@@ -251,31 +391,29 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
 {
     let mut rows = left.take_all();
     let classes = if WHOLE { N * ROWS } else { rows.classes() };
+    let vectors = if N == ANY { classes.div_ceil(ROWS) } else { N };
     work.begin();
-    let numbers = numbers::<V>(simd);
-    let mut weights = [Partly::<V, { ROWS * VECTORS }>::none(), Partly::none()];
+    let numbers = numbers::<V>(simd, vectors);
+    let mut weights = [Partly::<V, { ROWS * KEPT }>::none(), Partly::none()];
     if W::KEEPS_WEIGHTS {
-        for weights in &mut weights {
-            weights.refill(V::splat(simd, V::Elem::ZERO), ROWS * N);
+        // Sixteen rows alone need the first only.
+        for weights in weights.iter_mut().take(rows.rows() / ROWS) {
+            weights.refill(V::splat(simd, V::Elem::ZERO), ROWS * vectors);
         }
     }
     let [mut new, mut old] = weights.each_mut();
+    let mut below = [Shift::highest_ceiling(); ROWS];
     let mut totals = Totals::new(simd);
     let mut waiting = None;
     while waiting.is_some() || rows.rows() >= ROWS {
         let (mut next, mut refused) = (None, None);
         if rows.rows() >= ROWS {
-            let max = maxima::<V, N>(simd, rows.peek(), classes);
-            let seen = work.look(simd, &rows, max);
+            let seen = look::<V, R, W, K, N>(simd, &rows, work, classes, &mut below);
             let (first, rest) = rows.split_at(ROWS);
             rows = rest;
-            if let Some(mut seen) = seen {
-                if W::LEAVES_OUT == LeavesOut::Maximum {
-                    seen.left_out = find_each::<V, N>(simd, first.peek(), classes, max);
-                }
-                next = Some((first, seen));
-            } else {
-                refused = Some(first);
+            match seen {
+                Some(seen) => next = Some((first, seen)),
+                None => refused = Some(first),
             }
         }
         let mut before: Option<(R, ByRow<V, K>)> = None;
@@ -295,21 +433,30 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
             let (start, end) = (r * classes, (r + 1) * classes);
             if let Some((rows, weigh, of_row)) = &weighing {
                 let [lowest, magic, left_out] = of_row.row(simd, r);
-                let weigh = weigh.of_row([lowest, magic]);
                 let leaves_out = W::LEAVES_OUT != LeavesOut::Nothing;
-                let total = weigh_row::<V, N, WHOLE>(
+                let mut few = Total::new(simd);
+                let mut many = RunningTotal::new(simd, below[r]);
+                weigh_row::<V, N, WHOLE>(
                     simd,
                     rows.range(start, end),
-                    &weigh,
+                    &weigh.of_row([lowest, magic]),
                     leaves_out.then_some((&numbers, left_out)),
                     #[inline(always)]
                     |i, weights| {
                         if W::KEEPS_WEIGHTS {
-                            new[r * N + i] = weights;
+                            new[r * vectors + i] = weights;
                         }
                     },
+                    #[inline(always)]
+                    |weights| match N {
+                        ANY => many.add(weights),
+                        _ => few.add(weights),
+                    },
                 );
-                totals.set(r, total);
+                match N {
+                    ANY => totals.set_running(simd, r, many),
+                    _ => totals.set(r, few),
+                }
             }
             if let Some((rows, made)) = before.as_mut().filter(|_| R::WRITES) {
                 let made = made.row(simd, r);
@@ -318,14 +465,18 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
                     [V::Elem::ZERO],
                     #[inline(always)]
                     |i, [x]: [V; 1]| {
-                        let x = if W::KEEPS_WEIGHTS { old[r * N + i] } else { x };
+                        let at = r * vectors + i;
+                        let x = if W::KEEPS_WEIGHTS { old[at] } else { x };
                         W::result(simd, made, numbers[i], x)
                     },
                 );
             }
         }
         if let Some((first, seen)) = next {
-            let sums = totals.finish(simd);
+            let sums = match N {
+                ANY => totals.finish_running(),
+                _ => totals.finish(simd),
+            };
             if block::has_nan(&sums) {
                 refused = Some(first);
             } else {

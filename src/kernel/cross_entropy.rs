@@ -417,12 +417,10 @@ where
     const APPLIES: bool = PLAIN;
     const KEEPS_WEIGHTS: bool = R::WRITES;
     const LEAVES_OUT: LeavesOut = LeavesOut::Others;
-    /// The logit of the target.
-    type More = V;
 
     #[inline(always)]
     #[expect(clippy::cast_sign_loss, reason = "what is negative is left")]
-    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V, V>> {
+    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V>> {
         let targets = self.next_targets()?;
         let shifts = Shifts::new(simd, max, &self.options.scale())?;
         let (all, classes) = (rows.peek(), rows.classes());
@@ -439,22 +437,22 @@ where
         (V::bits(logit.is_nan()) == 0).then_some(Seen {
             shifts,
             left_out: V::narrow(simd, &targets),
-            more: logit,
+            logit,
         })
     }
 
     #[inline(always)]
-    fn settle(&mut self, simd: V::Simd, seen: Seen<V, V>, others: [Wide<V::Elem>; ROWS]) -> [V; 4] {
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V>, others: [Wide<V::Elem>; ROWS]) -> [V; 4] {
         let Seen {
             shifts,
             left_out,
-            more,
+            logit,
         } = seen;
         let prepared = Prepared {
             known: None,
             shifts,
             target: left_out,
-            logit: more,
+            logit,
             others,
             beside: [Wide::<V::Elem>::ZERO; ROWS],
         };

@@ -204,22 +204,18 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'a, V::Elem, 1>, 
 {
     // With a factor, logits are taken in wide numbers.
     const APPLIES: bool = S::NONE;
+    // (Measured: where registers are few, 128 classes take 0.96 of the time that they take one by one, and 160 1.0 to 1.05.)
+    const MOST_CLASSES: usize = if V::REGISTERS >= 32 { 12 } else { 8 } * ROWS;
     const KEEPS_WEIGHTS: bool = false;
     const LEAVES_OUT: LeavesOut = LeavesOut::Maximum;
-    type More = ();
 
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V>> {
         Seen::new(simd, max, &self.scale.scale())
     }
 
     #[inline(always)]
-    fn settle(
-        &mut self,
-        simd: V::Simd,
-        seen: Seen<V, ()>,
-        others: [Wide<V::Elem>; ROWS],
-    ) -> [V; 4] {
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V>, others: [Wide<V::Elem>; ROWS]) -> [V; 4] {
         let (log_sum, near, top) = self.logs(simd, &seen.shifts, seen.left_out, others);
         let [hi, lo] = Factor::of_rows(simd, &log_sum).parts();
         [hi, lo, near, top]

@@ -114,15 +114,14 @@ impl<T: Real> Results<'_, T> {
 impl<'a, V: Vector> Abreast<V, Rows<'a, V::Elem, 1>, 0> for Results<'_, V::Elem> {
     const KEEPS_WEIGHTS: bool = false;
     const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
-    type More = ();
 
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, _: &Rows<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+    fn look(&mut self, simd: V::Simd, _: &Rows<'a, V::Elem, 1>, max: V) -> Option<Seen<V>> {
         Seen::new(simd, max, &Scale::one())
     }
 
     #[inline(always)]
-    fn settle(&mut self, _: V::Simd, seen: Seen<V, ()>, sums: [Wide<V::Elem>; ROWS]) -> [V; 0] {
+    fn settle(&mut self, _: V::Simd, seen: Seen<V>, sums: [Wide<V::Elem>; ROWS]) -> [V; 0] {
         self.put(&seen.shifts, sums);
         []
     }

@@ -59,12 +59,18 @@ impl<V: Vector> RunningTotal<V> {
         self.high = high;
     }
 
+    /// The sum of each lane.
+    #[inline(always)]
+    pub fn of_lanes(self, simd: V::Simd) -> V::Sum {
+        // Exact: a multiple of what the ceiling is one of, and no larger than the sum.
+        let high = self.high - self.ceiling;
+        V::sum_add(V::sum_of(simd, high), self.low)
+    }
+
     /// The sum of all lanes.
     #[inline(always)]
     pub fn finish(self, simd: V::Simd) -> Wide<V::Elem> {
-        // Exact: a multiple of what the ceiling is one of, and no larger than the sum.
-        let high = self.high - self.ceiling;
-        V::sum_total(V::sum_add(V::sum_of(simd, high), self.low))
+        V::sum_total(self.of_lanes(simd))
     }
 }
 

@@ -107,6 +107,17 @@ impl<T: Real> Shift<T> {
         } else {
             lightest + ABOVE_LIGHTEST
         };
+        Self::ceiling_above(octaves)
+    }
+
+    /// The same where `largest` is the largest of all, and nothing beside the row is larger.
+    #[inline(always)]
+    pub fn highest_ceiling() -> T {
+        Self::ceiling_above(0.0)
+    }
+
+    #[inline(always)]
+    fn ceiling_above(octaves: f64) -> T {
         T::from_f64(two_to(T::EXP.lift.to_f64() + octaves + 1.0))
     }
 
@@ -185,6 +196,13 @@ fn reference<T: Real>(x: T, scale: &Scale<T>) -> T {
     (x * scale.first * scale.log2_e + round) - round
 }
 
+/// The same of an element of each row, with a factor that needs no power of two apart.
+#[inline(always)]
+fn references<V: Vector>(simd: V::Simd, x: V, scale: &Scale<V::Elem>) -> V {
+    let round = V::splat(simd, V::Elem::EXP.round);
+    (x * V::splat(simd, scale.log2_e) + round) - round
+}
+
 /// Octaves between the lightest weight and the ceiling of a sum that has no other: so many that, of `f32`, all of it is rounded off there, and no difference is subnormal, which would be slow.
 const ABOVE_LIGHTEST: f64 = 25.0;
 
@@ -223,10 +241,8 @@ impl<V: Vector> Shifts<V> {
         if scale.first != V::Elem::ONE || V::bits(beyond) != 0 {
             return None;
         }
-        let round = V::splat(simd, V::Elem::EXP.round);
-        let reference = (max * V::splat(simd, scale.log2_e) + round) - round;
         Some(Self {
-            reference,
+            reference: references(simd, max, scale),
             max,
             scale: *scale,
         })
@@ -236,6 +252,18 @@ impl<V: Vector> Shifts<V> {
     #[inline(always)]
     pub fn factor(&self) -> Wide<V::Elem> {
         self.scale.wide_factor()
+    }
+
+    /// What that is made of.
+    #[inline(always)]
+    pub fn scale(&self) -> &Scale<V::Elem> {
+        &self.scale
+    }
+
+    /// [`Shift::octaves`] of an element of each row, negated.
+    #[inline(always)]
+    pub fn octaves_below(&self, simd: V::Simd, x: V) -> V {
+        self.reference - references(simd, x, &self.scale)
     }
 
     /// [`Shift::logit`] of an element of each row.

@@ -151,15 +151,14 @@ fn factors<V: Vector>(
 impl<'a, V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'a, V::Elem, 1>, 2> for Softmax<S> {
     const KEEPS_WEIGHTS: bool = true;
     const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
-    type More = ();
 
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V, ()>> {
+    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V>> {
         Seen::new(simd, max, &self.scale.scale())
     }
 
     #[inline(always)]
-    fn settle(&mut self, simd: V::Simd, seen: Seen<V, ()>, sums: [Wide<V::Elem>; ROWS]) -> [V; 2] {
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V>, sums: [Wide<V::Elem>; ROWS]) -> [V; 2] {
         factors(simd, &seen.shifts, sums).parts()
     }
 

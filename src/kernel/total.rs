@@ -7,6 +7,7 @@
 //!
 //! Of more vectors, `running.rs` has fewer operations.
 
+use super::running::RunningTotal;
 use super::shift::Weights;
 use super::wide::Wide;
 use crate::element::sealed::Float as _;
@@ -127,6 +128,18 @@ impl<V: Vector> Totals<V> {
     pub fn set(&mut self, row: usize, total: Total<V>) {
         let Total { sum, rest } = total.of_lanes();
         (self.sums[row], self.rests[row]) = (sum, rest);
+    }
+
+    /// Sets that of a row of many vectors.
+    #[inline(always)]
+    pub fn set_running(&mut self, simd: V::Simd, row: usize, total: RunningTotal<V>) {
+        self.sums[row] = total.of_lanes(simd);
+    }
+
+    /// [`RunningTotal::finish`] of each.
+    #[inline(always)]
+    pub fn finish_running(&self) -> [Wide<V::Elem>; 16] {
+        V::totals(&self.sums)
     }
 
     /// [`Total::finish`] of each.

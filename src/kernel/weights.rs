@@ -349,7 +349,7 @@ fn weigh_chunk<V: Vector, const FAR: bool>(
 /// What the weights of a chunk are [summed](RunningTotal) below, given the maxima of its lanes and the element that is left out. It depends on the elements of the chunk alone,
 /// not on `N`, nor on what the chunk is a part of.
 #[inline(always)]
-fn ceiling<V: Vector>(
+pub fn ceiling<V: Vector>(
     simd: V::Simd,
     chunk: Row<'_, V::Elem, 1>,
     maxima: V,
