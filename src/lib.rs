@@ -166,7 +166,7 @@
 //! A call goes straight down. Six files lead `softmax` from its public function to the instruction:
 //! `softmax.rs` (arguments), `kernel/softmax.rs` and `kernel/row.rs` (the passes over a row), `kernel/weights.rs`
 //! with `kernel/shift.rs`, `kernel/running.rs` and `kernel/total.rs` (weights and their sum), `simd/avx2.rs` (the instructions). Short rows go sixteen
-//! at a time, by `kernel/block.rs`. Between the first two, a line each hands the call on: `batch.rs` checks shapes, `operations.rs` lists the kernels,
+//! at a time, by `kernel/block.rs` or `kernel/abreast.rs`. Between the first two, a line each hands the call on: `batch.rs` checks shapes, `operations.rs` lists the kernels,
 //! `exec.rs`, `parallel.rs` (rows), `shared.rs` (one row) and `helpers.rs` choose threads, `tile.rs` copies rows that are not dense `f32` ones (by `lines.rs`) to
 //! where they are, `backend.rs` enters the instruction set.
 #![cfg_attr(not(feature = "std"), no_std)]

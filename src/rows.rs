@@ -47,6 +47,8 @@ pub trait Pass<T: Real, const N: usize>: Sized {
         fill: [T; N],
         f: impl FnMut(usize, [V; N]) -> V,
     );
+    /// Writes vector `block` of the destination, if there is one: as much of it as the row has.
+    fn put<V: Vector<Elem = T>>(&mut self, block: usize, y: V);
     /// Replaces each vector of the destination, if there is one, given its index.
     fn update<V: Vector<Elem = T>>(&mut self, simd: V::Simd, f: impl FnMut(usize, V) -> V);
     /// Replaces element `i` of the destination, if there is one.
@@ -778,6 +780,16 @@ impl<T: Real, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
     }
 }
 
+impl<T: Real> RowsMut<'_, T, 1> {
+    /// The destinations, to read what was written there, and to write over it.
+    #[inline(always)]
+    pub fn over_itself(mut self) -> Self {
+        // They are read through the pointer that also writes.
+        self.src.src = [self.dst];
+        self
+    }
+}
+
 impl<T: Real, const N: usize> RowsMut<'_, T, N> {
     /// All rows that are left, as one.
     #[inline(always)]
@@ -1032,6 +1044,9 @@ impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
     }
 
     #[inline(always)]
+    fn put<V: Vector<Elem = T>>(&mut self, _: usize, _: V) {}
+
+    #[inline(always)]
     fn update<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: impl FnMut(usize, V) -> V) {}
 
     #[inline(always)]
@@ -1114,6 +1129,16 @@ impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         }
         if !self.src.len.is_multiple_of(V::LANES) {
             let y = f(blocks, self.src.load_tail(simd, fill));
+            y.store_prefix(self.tail::<V>());
+        }
+    }
+
+    #[inline(always)]
+    fn put<V: Vector<Elem = T>>(&mut self, block: usize, y: V) {
+        let blocks = self.src.len / V::LANES;
+        if block < blocks {
+            y.store(self.block::<V>(block));
+        } else if block == blocks && !self.src.len.is_multiple_of(V::LANES) {
             y.store_prefix(self.tail::<V>());
         }
     }

@@ -209,8 +209,10 @@ coded! {
 coded! {
     /// Long rows take long, so they are few.
     pub enum Size {
-        205 => Small,
+        195 => Small,
         16 => FewClasses,
+        /// As they lie, and by columns.
+        10 => SixteenAtOnce,
         24 => Medium,
         6 => Long,
         3 => Empty,
@@ -233,6 +235,7 @@ impl Shape {
         let (rows, classes) = match self.size {
             Size::Small => (rows % 9, 1 + classes % 70),
             Size::FewClasses => (rows, 1 + classes % 8),
+            Size::SixteenAtOnce => (16 + rows % 25, 9 + classes % 250),
             Size::Medium => (1 + rows % 2, 70 + classes % 1031),
             // About one chunk, or two.
             Size::Long => (1, (1 + rows % 2) * CHUNK - 5 + classes % 24),
@@ -256,6 +259,7 @@ impl Shape {
             (_, 0) => (Size::Empty, 0, rows),
             (0..=8, 1..=70) => (Size::Small, classes - 1, rows),
             (_, 1..=8) => (Size::FewClasses, classes - 1, rows),
+            (16..=40, 9..=258) => (Size::SixteenAtOnce, classes - 9, rows - 16),
             (1 | 2, 71..=1100) => (Size::Medium, classes - 70, rows - 1),
             (1, _) => (Size::Long, (classes + 5) % CHUNK, (classes + 5) / CHUNK - 1),
             _ => panic!("no shape has {rows} rows of {classes} classes"),

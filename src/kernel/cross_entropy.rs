@@ -461,6 +461,7 @@ where
                 let [hi, lo] = made.factors.parts();
                 [hi, lo, made.target, made.at_target]
             }
+            // Nothing is written.
             None => [left_out; 4],
         }
     }
@@ -470,7 +471,7 @@ where
         let factors = Factor::of_parts([hi, lo]);
         Gradients {
             factors,
-            shares: factors,
+            shares: None,
             target,
             at_target,
         }
@@ -584,21 +585,15 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         };
         let zero = V::splat(simd, V::Elem::ZERO);
         let columns = block.columns().iter_mut().enumerate();
-        if self.options.is_smooth() {
-            let Gradients {
-                factors,
-                shares,
-                target,
-                at_target,
-            } = made;
+        if let Some(shares) = made.shares {
             for (k, weight) in columns {
                 let class_weight = match self.options.class_weights() {
                     Some(weights) => weights[k],
                     None => V::Elem::ONE,
                 };
                 let share = shares.times(V::splat(simd, class_weight));
-                let p = factors.product_added_to(*weight, share) + zero;
-                *weight = V::select(column::<V>(simd, k).eq(target), at_target, p);
+                let p = made.factors.product_added_to(*weight, share) + zero;
+                *weight = V::select(column::<V>(simd, k).eq(made.target), made.at_target, p);
             }
         } else {
             for (k, weight) in columns {
@@ -674,7 +669,10 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 } else {
                     scales(simd, &shifts, factors)
                 },
-                shares: Factor::of_rows(simd, &shares),
+                shares: options.is_smooth().then(
+                    #[inline(always)]
+                    || Factor::of_rows(simd, &shares),
+                ),
                 target,
                 at_target: V::narrow(simd, &at_target) + zero,
             });
@@ -712,7 +710,7 @@ struct Gradients<V> {
     /// What weights are multiplied by.
     factors: Factor<V>,
     /// With label smoothing, what is added, but for the weight of the class.
-    shares: Factor<V>,
+    shares: Option<Factor<V>>,
     target: V,
     at_target: V,
 }

@@ -13,6 +13,7 @@
 //! normal numbers. So the weights are measured from the sink if that is larger than every logit. In log-softmax, the sink is among
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
+use super::abreast;
 use super::block::{self, Block, OfBlock, ROWS, Work, column, looks_ahead, max_of};
 use super::log_softmax::LogSoftmax;
 use super::masks::{Flags, Masks, of_row, sixteen, starts_of_rows};
@@ -43,7 +44,9 @@ pub struct Masked<'a, T, W> {
 }
 
 /// The work on rows of logits, which may have a sink beside them.
-pub trait OfLogits<T: Real>: RowWork<T> + OfBlock<T> + Copy + Sync {
+pub trait OfLogits<T: Real>:
+    RowWork<T> + OfBlock<T> + for<'r> Kernel<RowsMut<'r, T, 1>, Output = ()> + Copy + Sync
+{
     /// The result for a class that takes no part.
     const NOTHING: T;
 
@@ -135,11 +138,48 @@ impl<T: Real, W: OfLogits<T>> Kernel<(RowsMut<'_, T, 1>, FirstRow)> for Masked<'
             in_order.room.refill(T::ZERO, room);
             return block::each::<T::Vector<S>, _, _, 1, 2>(simd, rows, &mut in_order);
         }
-        self.alone(simd, rows, index);
+        let mut done = 0;
+        if T::Vector::<S>::ABREAST && self.is_tiled(rows.rows(), classes) {
+            done = self.in_tiles(simd, rows, index);
+        }
+        self.alone(simd, rows, index + done);
     }
 }
 
+/// Rows whose logits are made before they are worked on together: of the longest, 16 KiB of `f32`, half of a first-level cache.
+const TILE: usize = 2 * ROWS;
+
 impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
+    /// Whether rows are done in [tiles](Self::in_tiles): those that would be done sixteen at a time [as they lie](abreast) without masks, and are not by columns. (Measured: rows of 32
+    /// to 56 take 0.9 to 1.05 of the time that they take by columns.)
+    #[inline(always)]
+    fn is_tiled(&self, rows: usize, classes: usize) -> bool {
+        let has_length = classes > FEW * 7 / 8 && classes <= 2 * FEW;
+        let is_plain = self.sinks.is_none() && self.masks.causal.is_none();
+        has_length && is_plain && abreast::is_worth(rows, classes, true)
+    }
+
+    /// Makes the logits of some rows in the destination, and does the work there, while there are sixteen. Returns how many rows are done.
+    #[inline(always)]
+    fn in_tiles<S: Simd>(&self, simd: S, rows: &mut RowsMut<'_, T, 1>, index: usize) -> usize {
+        let (mut left, classes) = (rows.take_all(), rows.classes());
+        let mut done = 0;
+        while left.rows() >= ROWS {
+            let (mut tile, rest) = left.split_at(TILE);
+            left = rest;
+            for r in 0..tile.rows() {
+                let logits = self.logits(index + done + r, classes, classes);
+                let mut all = tile.whole();
+                let mut row = all.part(r * classes, (r + 1) * classes);
+                logits.write::<T::Vector<S>, _>(simd, &mut row);
+            }
+            done += tile.rows();
+            self.work.simd(simd, tile.over_itself());
+        }
+        *rows = left;
+        done
+    }
+
     /// Does the work on all rows, one after the other, out of line; `index` is the number of the first.
     #[inline(always)]
     fn alone<S: Simd>(&self, simd: S, rows: &mut RowsMut<'_, T, 1>, index: usize) {

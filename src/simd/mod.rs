@@ -95,7 +95,7 @@ pub trait Vector:
     const REGISTERS: usize;
     /// Whether all work on short rows is done sixteen at a time, by columns, where that is faster, or only what gains by it in `f64` too.
     const BY_COLUMNS: bool;
-    /// Whether such rows are done as they lie, where that is faster: of elements that a register has some of, and registers that hold more than a few vectors.
+    /// Whether such rows are done as they lie, where that is faster. (Not of `f64`, nor with few registers: there [`max_of_each`](Self::max_of_each) and the like take vectors one by one.)
     const ABREAST: bool = Self::REGISTERS >= 8 && size_of::<Self::Elem>() == size_of::<f32>();
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;

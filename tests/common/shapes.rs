@@ -70,7 +70,7 @@ pub fn all() -> Vec<(usize, usize)> {
         shapes.extend(lengths.map(|classes| (1, classes)));
         shapes.extend([(5, 3), (2, 17), (3, 70)]);
         // Sixteen rows at once.
-        shapes.extend([(17, 1), (17, 3), (17, 4), (33, 5)]);
+        shapes.extend([(17, 1), (17, 3), (17, 4), (33, 5), (33, 32), (33, 70)]);
         // Nearly so.
         shapes.extend([(13, 2), (28, 5)]);
     } else {
@@ -83,10 +83,13 @@ pub fn all() -> Vec<(usize, usize)> {
         for classes in [48, 63, 64, 65, 100, 255, 256, 257, 1000] {
             shapes.extend([(2, classes), (7, classes)]);
             if classes <= 65 {
-                // Around the longest rows that go sixteen at a time.
+                // Around the longest rows that go sixteen at a time by columns.
                 shapes.push((17, classes));
             }
         }
+        // As they lie.
+        shapes.extend([44, 48, 60, 64, 80, 189, 192].map(|classes| (33, classes)));
+        shapes.extend([(17, 256), (17, 257)]);
         shapes.push((2, 4097));
     }
     println!(
