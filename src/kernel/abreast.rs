@@ -507,17 +507,19 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
         );
         for r in 0..ROWS {
             let (start, end) = (r * classes, (r + 1) * classes);
-            if let Some((rows, weigh, of_row)) = &weighing {
+            if let Some((these, weigh, of_row)) = &weighing {
                 let [lowest, magic, left_out] = of_row.row(simd, r);
                 let leaves_out = W::LEAVES_OUT != LeavesOut::Nothing;
                 let mut sum = RowSum::<V, N>::new(simd, below[r]);
                 weigh_row::<V, N, WHOLE>(
                     simd,
-                    rows.range(start, end),
+                    these.range(start, end),
                     &weigh.of_row([lowest, magic]),
                     leaves_out.then_some((&numbers, left_out)),
                     #[inline(always)]
                     |i, weights| {
+                        // Else, out of cache, the maxima of the next rows would wait with nothing beside.
+                        rows.peek().prefetch::<V>(simd, start + i * ROWS);
                         if W::KEEPS_WEIGHTS {
                             new[r * vectors + i] = weights;
                         }

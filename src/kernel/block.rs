@@ -45,6 +45,10 @@ where
     ROWS.min(least + classes / 4)
 }
 
+/// As many elements are in the second-level cache, or most of them. Of more, each block is asked for while the one before it is worked on. (Measured with 16 777 216 of `f32`, AVX2 and AVX-512:
+/// rows of 28 classes take 0.72 to 0.89 of the time, of 10 classes 0.93 to 0.99, of 2 classes 0.98 to 1.04; in cache, it costs up to 0.03.)
+const NEAR: usize = 1 << 18;
+
 /// Work on a batch that is done row by row, or in blocks.
 ///
 /// `N` is the number of sources, and `C` that of what a block has columns of: those, and perhaps something that goes with them.
@@ -168,6 +172,8 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     let mut rows = left.take_all();
     let classes = rows.classes();
+    // Else it would be waited for when the next block is read, with nothing beside.
+    let prefetches = classes >= 4 && rows.elements() > NEAR;
     work.begin();
     let mut blocks = [Block::none(), Block::none()];
     for block in &mut blocks {
@@ -183,6 +189,12 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
             let (first, rest) = rows.split_at(ROWS);
             rows = rest;
             next = Some((first, read));
+            if prefetches {
+                let ahead = rows.peek();
+                for i in (0..ROWS * classes).step_by(ROWS) {
+                    ahead.prefetch::<V>(simd, i);
+                }
+            }
         }
         if let Some((first, prepared)) = waiting.take() {
             work.finish(simd, &mut blocks[1 - turn], first, prepared);

@@ -439,8 +439,10 @@ mod tests {
     pub fn each_by_itself<V: Vector>(simd: V::Simd, x: V) {
         let mut all = [x; 16];
         for i in 1..16 {
-            // No two lanes and no two vectors have the same.
-            all[i] = all[i - 1].mul_add(V::constant(simd, -1.07), V::constant(simd, 0.01)) * x;
+            // Each lane is the largest of some vector.
+            let mut lanes = all[i - 1].lanes();
+            lanes.rotate_right(1);
+            all[i] = V::load_or(simd, &lanes[..15], lanes[15]) * V::constant(simd, 1.07);
         }
         let is = |got: V, want: [V::Elem; 16]| assert_eq!(got.lanes(), want);
         is(V::max_of_each(simd, &all), all.map(V::reduce_max));
