@@ -2,7 +2,8 @@
 //!
 //! Of the two ways to have sixteen rows at once this is the faster one where rows fill their vectors: [by columns](super::block), every element
 //! changes its place twice, and here only what is left of them does, one vector a row. What is made of the rows before is written
-//! row by row beside the weights of these: so the processor has something to store while it computes.
+//! row by row beside the weights of these: so the processor has something to store while it computes. Longer rows, which are not done by columns, would
+//! wait one by one for what is done once a row.
 //!
 //! The bits are those of the same rows one by one, or by columns: the elements of a row are added in the same order ([`Totals`]), and every
 //! other step is that of a lane.

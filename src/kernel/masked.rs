@@ -1,7 +1,8 @@
 //! Softmax and log-softmax of rows with masks, causal rows and sinks: of the logits `z = s x + m`, or `-inf` where a class takes no
 //! part, with one more term `e^sink` in the sum.
 //!
-//! Short rows without sinks go sixteen at a time, as those without masks, and masks by columns as well. Of other rows, one after the other, the logits are written to the destination first, and the row is done in place there. (To
+//! Short rows without sinks go sixteen at a time, as those without masks, and masks by columns as well; or their logits are made in the destination first, and they are worked on there
+//! as rows without masks. Of other rows, one after the other, the logits are written to the destination first, and the row is done in place there. (To
 //! make them of the elements twice, for the maximum and for the weights, takes as long or longer.) Without
 //! a mask, the factor is in the constants of the exponential. Of a causal row only the prefix that it
 //! sees is read: the bits are those of a row that ends there, in blocks as well. (Those of the whole row with `-inf` in the other classes are the same, or differ in the last place: how a sum is taken
