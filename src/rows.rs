@@ -63,6 +63,10 @@ pub trait Pass<T: Real, const N: usize>: Sized {
     }
 }
 
+/// How many elements before they are looked at, or written, memory is asked for them: two kilobytes, out of cache the best of 0 to
+/// 16 kilobytes.
+pub const AHEAD: usize = 512;
+
 /// The longest rows that can be had by columns.
 pub const FEW: usize = 64;
 
@@ -89,6 +93,8 @@ pub trait Columns<T: Real>: Split {
 pub trait Peek<T: Real, const N: usize>: Iterator {
     /// The sources of all rows that are left, as one.
     fn peek(&self) -> Row<'_, T, N>;
+    /// Where they are.
+    fn places(&self) -> Places<T, N>;
     /// All rows that are left, as one.
     #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
     fn whole(&mut self) -> impl Pass<T, N>;
@@ -127,6 +133,14 @@ pub struct Row<'a, T, const N: usize> {
     src: [*const T; N],
     len: usize,
     lifetime: PhantomData<&'a T>,
+}
+
+/// Where elements are and results will be, to ask for that memory and not to look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<T, const N: usize> {
+    src: [*const T; N],
+    /// That of a source where there is no destination.
+    dst: *const T,
 }
 
 /// One row to read, and where to write.
@@ -763,6 +777,11 @@ impl<T: Real, const N: usize> Peek<T, N> for Rows<'_, T, N> {
     }
 
     #[inline(always)]
+    fn places(&self) -> Places<T, N> {
+        self.peek().places()
+    }
+
+    #[inline(always)]
     fn whole(&mut self) -> impl Pass<T, N> {
         self.peek()
     }
@@ -772,6 +791,14 @@ impl<T: Real, const N: usize> Peek<T, N> for RowsMut<'_, T, N> {
     #[inline(always)]
     fn peek(&self) -> Row<'_, T, N> {
         self.src.peek()
+    }
+
+    #[inline(always)]
+    fn places(&self) -> Places<T, N> {
+        Places {
+            src: self.src.src,
+            dst: self.dst,
+        }
     }
 
     #[inline(always)]
@@ -894,6 +921,28 @@ impl<'a, T: Real> Row<'a, T, 1> {
     }
 }
 
+impl<T: Real, const N: usize> Places<T, N> {
+    /// Asks for element `i` of the sources, which need not be there: without a branch, so it is done beyond the end as well.
+    #[inline(always)]
+    pub fn ask<V: Vector<Elem = T>>(self, simd: V::Simd, i: usize) {
+        for p in self.src {
+            V::prefetch(simd, p.wrapping_add(i));
+        }
+    }
+
+    /// Asks for element `i` of the destination.
+    #[inline(always)]
+    pub fn ask_destination<V: Vector<Elem = T>>(self, simd: V::Simd, i: usize) {
+        V::prefetch(simd, self.dst.wrapping_add(i));
+    }
+
+    /// Asks for what lies [`AHEAD`] of vector `block` of the sources.
+    #[inline(always)]
+    pub fn ask_ahead<V: Vector<Elem = T>>(self, simd: V::Simd, block: usize) {
+        self.ask::<V>(simd, block * V::LANES + AHEAD);
+    }
+}
+
 impl<T: Real, const N: usize> Row<'_, T, N> {
     /// A row of no elements.
     pub fn empty() -> Self {
@@ -904,7 +953,7 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
         }
     }
 
-    /// Calls `f` with the lanes of each vector, `fill` where the last one is short.
+    /// Calls `f` with the lanes of each vector, `fill` where the last one is short. Meanwhile what lies ahead is asked for.
     #[inline(always)]
     pub fn visit<V: Vector<Elem = T>>(
         &self,
@@ -913,6 +962,7 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
         mut f: impl FnMut([V; N]),
     ) {
         for block in 0..self.len / V::LANES {
+            self.places().ask_ahead::<V>(simd, block);
             f(self.load(simd, block));
         }
         if !self.len.is_multiple_of(V::LANES) {
@@ -966,13 +1016,12 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
         }
     }
 
-    /// Prefetches element `i` of every source, if there is one.
+    /// Where it is.
     #[inline(always)]
-    pub fn prefetch<V: Vector<Elem = T>>(&self, simd: V::Simd, i: usize) {
-        if i < self.len {
-            for p in self.src {
-                V::prefetch(simd, p.wrapping_add(i));
-            }
+    pub fn places(&self) -> Places<T, N> {
+        Places {
+            src: self.src,
+            dst: self.src[0],
         }
     }
 
@@ -1123,7 +1172,12 @@ impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
         mut f: impl FnMut(usize, [V; N]) -> V,
     ) {
         let blocks = self.src.len / V::LANES;
+        let places = Places {
+            src: self.src.src,
+            dst: self.dst,
+        };
         for block in 0..blocks {
+            places.ask_destination::<V>(simd, block * V::LANES + AHEAD);
             let y = f(block, self.src.load(simd, block));
             y.store(self.block::<V>(block));
         }

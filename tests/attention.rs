@@ -815,8 +815,9 @@ fn rows_in_blocks_and_one_by_one() {
     let mut rng = Rng::new(5);
     for backend in Backend::available().filter(|backend| backend.name() != "scalar") {
         let exec = Exec::new().serial().backend(backend);
-        for (rows, classes) in
-            (1..=66).flat_map(|classes| [13, 16, 33, 47, 48].map(|rows| (rows, classes)))
+        for (rows, classes) in (1..=66)
+            .chain([100, 128, 129])
+            .flat_map(|classes| [13, 16, 33, 47, 48].map(|rows| (rows, classes)))
         {
             let kind = ["normal 3", "masked half", "confident"][rng.below(3)];
             for has in 1..8 {

@@ -503,12 +503,14 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
                 let weigh = Weigh::<V, false>::of_rows(simd, &seen.shifts);
                 let [lowest, magic] = weigh.of_each();
                 let of_row = ByRow::new([lowest, magic, seen.left_out]);
-                (first.peek(), weigh, of_row)
+                // Of the last rows, what is in the cache.
+                let places = if rows.rows() > 0 { &rows } else { first }.places();
+                (first.peek(), places, weigh, of_row)
             },
         );
         for r in 0..ROWS {
             let (start, end) = (r * classes, (r + 1) * classes);
-            if let Some((these, weigh, of_row)) = &weighing {
+            if let Some((these, places, weigh, of_row)) = &weighing {
                 let [lowest, magic, left_out] = of_row.row(simd, r);
                 let leaves_out = W::LEAVES_OUT != LeavesOut::Nothing;
                 let mut sum = RowSum::<V, N>::new(simd, below[r]);
@@ -520,7 +522,7 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
                     #[inline(always)]
                     |i, weights| {
                         // Else, out of cache, the maxima of the next rows would wait with nothing beside.
-                        rows.peek().prefetch::<V>(simd, start + i * ROWS);
+                        block::ask::<V, R, 1>(simd, *places, start + i * ROWS);
                         if W::KEEPS_WEIGHTS {
                             new[r * vectors + i] = weights;
                         }

@@ -60,11 +60,13 @@ impl<T: Real> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
+            let places = row.source().places();
             row.map(
                 simd,
                 [T::ZERO; 2],
                 #[inline(always)]
-                |_, [x, label]: [T::Vector<S>; 2]| {
+                |i, [x, label]: [T::Vector<S>; 2]| {
+                    places.ask_ahead::<T::Vector<S>>(simd, i);
                     canonical(simd, loss(simd, x, label, &Logistic::new(simd, x)))
                 },
             );
@@ -90,11 +92,13 @@ impl<T: Real> BinaryCrossEntropy<T> {
                 };
                 // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
                 let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];
+                let places = row.source().places();
                 row.map(
                     simd,
                     fill,
                     #[inline(always)]
-                    |_, [x, label]: [V; 2]| {
+                    |i, [x, label]: [V; 2]| {
+                        places.ask_ahead::<V>(simd, i);
                         let logistic = Logistic::new(simd, x);
                         sum = V::sum_add(sum, loss(simd, x, label, &logistic));
                         let one = V::splat(simd, V::Elem::ONE);

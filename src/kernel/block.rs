@@ -11,7 +11,7 @@ use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
-use crate::rows::{Columns, FEW, Peek, Row};
+use crate::rows::{Columns, FEW, Peek, Places, Row};
 use crate::simd::{Simd as _, Vector};
 
 /// Rows in a block.
@@ -189,10 +189,10 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
             let (first, rest) = rows.split_at(ROWS);
             rows = rest;
             next = Some((first, read));
-            if prefetches {
-                let ahead = rows.peek();
+            if prefetches && rows.rows() > 0 {
+                let places = rows.places();
                 for i in (0..ROWS * classes).step_by(ROWS) {
-                    ahead.prefetch::<V>(simd, i);
+                    ask::<V, R, N>(simd, places, i);
                 }
             }
         }
@@ -210,6 +210,19 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     *left = rows;
 }
 
+/// Asks for element `i` of rows, and where its result will be.
+#[inline(always)]
+pub fn ask<V: Vector, R: Columns<V::Elem>, const N: usize>(
+    simd: V::Simd,
+    places: Places<V::Elem, N>,
+    i: usize,
+) {
+    places.ask::<V>(simd, i);
+    if R::WRITES {
+        places.ask_destination::<V>(simd, i);
+    }
+}
+
 /// Does the work on all rows, one after the other.
 ///
 /// What is left of a short row ([`LAG`]) is done after the next one, beside whose weights its sum has time to become a factor. Long rows would have left the
@@ -222,7 +235,6 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    let looks_ahead = looks_ahead::<V>(&rows);
     let lags =
         V::REGISTERS >= 8 && size_of::<V::Elem>() == size_of::<f32>() && rows.classes() <= LAG;
     let (mut max, mut waiting) = (None, None);
@@ -231,9 +243,7 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
         let is_last = row.is_none();
         let mut left = None;
         if let Some(row) = row {
-            let next = rows.peek();
-            let ahead = if looks_ahead { next } else { next.first(0) };
-            (left, max) = work.row(simd, row, max, ahead);
+            (left, max) = work.row(simd, row, max, rows.peek());
         }
         // One place where rows are finished.
         if lags {
@@ -252,19 +262,6 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
 /// the first-level cache: rows of 4096 take up to 1.08 times as long that way, of 2048 0.96 to 1.04. (Of rows of `f64` there is more to keep meanwhile: 1.02 to 1.09
 /// times as long for 128 classes. With few registers, single rows of 10 classes took 1.09 times as long, for 0.91 to 0.98 at 128 to 512.)
 const LAG: usize = 1536;
-
-/// Whether the maximum of a row is found while the row before is weighed.
-///
-/// With 32 registers that takes 0.87 to 0.96 of the time of a pass of its own, for rows of 1000 classes on as long as the batch
-/// is in some cache; beyond, such rows take up to 1.2 times as long, but long ones (32 768) 0.9. With AVX2 it takes
-/// 0.98 to 1.04 of the time, and up to 1.2 beyond (all by both versions taking turns in one process, on one thread). On
-/// several threads, these are the rows of a part of the batch, which may be in some cache where the batch is not.
-#[inline(always)]
-pub fn looks_ahead<V: Vector>(rows: &impl Columns<V::Elem>) -> bool {
-    const CACHED: usize = 2 * 1024 * 1024;
-    const LONG: usize = 8192;
-    V::REGISTERS >= 32 && (rows.elements() <= CACHED || rows.classes() >= LONG)
-}
 
 /// Whether the sum of a row is NaN. (Of all of them, without a branch for each.)
 #[inline(always)]

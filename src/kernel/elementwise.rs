@@ -21,11 +21,15 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Exp {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
+            let places = row.source().places();
             row.map(
                 simd,
                 [T::ZERO],
                 #[inline(always)]
-                |_, [x]: [T::Vector<S>; 1]| canonical(simd, exp(simd, x)),
+                |i, [x]: [T::Vector<S>; 1]| {
+                    places.ask_ahead::<T::Vector<S>>(simd, i);
+                    canonical(simd, exp(simd, x))
+                },
             );
         }
     }
@@ -37,11 +41,13 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
     #[inline(always)]
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
+            let places = row.source().places();
             row.map(
                 simd,
                 [T::ZERO],
                 #[inline(always)]
-                |_, [x]: [T::Vector<S>; 1]| {
+                |i, [x]: [T::Vector<S>; 1]| {
+                    places.ask_ahead::<T::Vector<S>>(simd, i);
                     let (hi, lo) = Logistic::new(simd, x).yes(simd);
                     canonical(simd, hi + lo)
                 },

@@ -15,7 +15,7 @@
 //! the others of the maximum, so what is near 0 is computed from what is missing, as without.
 
 use super::abreast;
-use super::block::{self, Block, OfBlock, ROWS, Work, column, looks_ahead, max_of};
+use super::block::{self, Block, OfBlock, ROWS, Work, column, max_of};
 use super::log_softmax::LogSoftmax;
 use super::masks::{Flags, Masks, of_row, sixteen, starts_of_rows};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
@@ -193,18 +193,11 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
     #[inline(always)]
     fn one_by_one<S: Simd>(&self, simd: S, mut rows: RowsMut<'_, T, 1>, mut index: usize) {
         let classes = rows.classes();
-        let looks_ahead =
-            looks_ahead::<T::Vector<S>>(&rows) && self.mask.is_none() && self.masks.flags.is_none();
         let mut max = None;
         while let Some(row) = rows.next() {
             let seen = self.masks.seen(index, classes);
-            let next_seen = if looks_ahead {
-                self.masks.seen(index + 1, classes)
-            } else {
-                0
-            };
             let ahead = rows.peek();
-            let ahead = ahead.first(next_seen);
+            let ahead = ahead.first(self.masks.seen(index + 1, classes));
             max = self.row::<T::Vector<S>>(simd, row, (index, seen), max, ahead);
             index += 1;
         }
@@ -402,6 +395,8 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
                 Outcome::Special(extent, _) => work.special(&mut unseen, seen, extent),
             }
         }
+        // Of logits that are made, nothing is known before.
+        let next_max = next_max.filter(|_| logits.are_given());
         let known = seen.min(ahead.len());
         next_max.map(
             #[inline(always)]

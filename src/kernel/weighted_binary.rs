@@ -114,11 +114,14 @@ impl<T: Real> WeightedBinary<'_, T> {
                         },
                     );
                     let (whole, rest) = (count / V::LANES, count % V::LANES);
-                    row.part(done, end).map(
+                    let mut part = row.part(done, end);
+                    let places = part.source().places();
+                    part.map(
                         simd,
                         [T::ZERO; 2],
                         #[inline(always)]
                         |i, [x, label]: [V; 2]| {
+                            places.ask_ahead::<V>(simd, i);
                             let at = [i, whole];
                             // Not 1 less the other, which would round by what 1 is.
                             let no = (one - label).mul_add(keep, add);
