@@ -469,12 +469,19 @@ unsafe fn put<D: Element>(from: &[D; BESIDE], dst: *mut D, count: usize) {
     }
 }
 
+/// Asks for memory two kilobytes beyond, which need not be any.
+#[inline(always)]
+fn ask_ahead<T, V: Vector>(simd: V::Simd, p: *const T) {
+    V::prefetch(simd, p.wrapping_byte_add(2048).cast());
+}
+
 /// A run of elements, as what they are computed in.
 #[inline(always)]
 fn widen<E: Element, S: Simd>(simd: S, src: &[E], dst: &mut [MaybeUninit<E::Real>]) {
     let (whole, rest) = src.as_chunks();
     let (to, to_rest) = dst.as_chunks_mut::<16>();
     for (src, dst) in whole.iter().zip(to) {
+        ask_ahead::<E, VectorOf<E, S>>(simd, src.as_ptr());
         write(E::load(simd, src), dst);
     }
     if !rest.is_empty() {
@@ -490,6 +497,7 @@ fn narrow<D: Element, S: Simd>(simd: S, src: &[D::Real], dst: &mut [MaybeUninit<
     let (whole, rest) = src.as_chunks::<16>();
     let (to, to_rest) = dst.as_chunks_mut::<16>();
     for (src, dst) in whole.iter().zip(to) {
+        ask_ahead::<_, VectorOf<D, S>>(simd, dst.as_ptr());
         // SAFETY: there is room for sixteen; it is written, and not read.
         let dst = unsafe { &mut *dst.as_mut_ptr().cast() };
         D::store(simd, load(simd, src), dst);

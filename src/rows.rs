@@ -63,8 +63,8 @@ pub trait Pass<T: Real, const N: usize>: Sized {
     }
 }
 
-/// How many elements before they are looked at, or written, memory is asked for them: two kilobytes, out of cache the best of 0 to
-/// 16 kilobytes.
+/// How many elements before they are looked at, or written, memory is asked for them: two kilobytes of `f32`, where 1 to 4 are as good
+/// (`docs/performance.md`).
 pub const AHEAD: usize = 512;
 
 /// The longest rows that can be had by columns.
@@ -94,7 +94,10 @@ pub trait Peek<T: Real, const N: usize>: Iterator {
     /// The sources of all rows that are left, as one.
     fn peek(&self) -> Row<'_, T, N>;
     /// Where they are.
-    fn places(&self) -> Places<T, N>;
+    #[inline(always)]
+    fn places(&self) -> Places<T, N> {
+        self.peek().places()
+    }
     /// All rows that are left, as one.
     #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "of use to threads"))]
     fn whole(&mut self) -> impl Pass<T, N>;
@@ -774,11 +777,6 @@ impl<T: Real, const N: usize> Peek<T, N> for Rows<'_, T, N> {
             len: self.len,
             lifetime: PhantomData,
         }
-    }
-
-    #[inline(always)]
-    fn places(&self) -> Places<T, N> {
-        self.peek().places()
     }
 
     #[inline(always)]

@@ -735,6 +735,43 @@ fn a_special_row_in_a_batch() {
     each_computed!(of());
 }
 
+/// Rows of several chunks whose largest elements are many octaves apart, and not those of the row before: what is known of chunks must be of the right row, whatever came before it.
+#[test]
+fn rows_of_several_chunks_in_a_batch() {
+    fn of<E: Computed>() {
+        // The last chunk is too short for a ceiling; long; one of more than is known.
+        for (rows, classes) in [(5, 8210), (5, 12_000), (3, 64 * 4096 + 300)] {
+            let specials = ["none", "NaN", "+inf", "-inf", "largest of the second"];
+            let kinds = if classes < 20_000 { 5 } else { 1 };
+            for special in &specials[..kinds] {
+                let mut owned = Owned::<E>::new(rows, classes, None);
+                for (i, x) in owned.x.iter_mut().enumerate() {
+                    let (row, chunk) = (i / classes, i % classes / 4096);
+                    let noise = (i * 7919 % 1009) as f64 * 2e-3;
+                    *x = E::rounded(noise - 25.0 * ((chunk + row) % 3) as f64);
+                }
+                let (row, last) = (rows / 2, classes - 1);
+                let x = &mut owned.x[row * classes..(row + 1) * classes];
+                match *special {
+                    "NaN" => x[last] = E::rounded(f64::NAN),
+                    "+inf" => x[last] = E::rounded(f64::INFINITY),
+                    "-inf" => x.fill(E::rounded(f64::NEG_INFINITY)),
+                    "none" => (),
+                    _ => {
+                        x[5000] = E::rounded(2.5);
+                        owned.targets[row] = 5000;
+                    }
+                }
+                for backend in Backend::available() {
+                    let context = format_args!("{backend:?}, {rows} x {classes}, {special}");
+                    assert_rows_as_alone(backend, &owned, context);
+                }
+            }
+        }
+    }
+    each_computed!(of());
+}
+
 /// Where a probability is near a power of two, some weights are rounded by more than others: a class without rivals has
 /// probability 1 all the same, in blocks and alone.
 #[test]

@@ -25,6 +25,7 @@
 //! The sums have errors of their terms' magnitudes besides: `2^-29` of an ULP of these for every 16 classes.
 
 use super::block::{self, Block, ROWS, Work};
+use super::chunks::Chunks;
 use super::exp::exp;
 use super::step::InSteps;
 use super::tree;
@@ -105,6 +106,7 @@ impl<'a, V: Vector, const LOG: bool> Work<V, RowsMut<'a, V::Elem, 2>, 2> for Bac
         simd: V::Simd,
         mut row: RowMut<'a, V::Elem, 2>,
         _: Option<V>,
+        _: &mut Chunks<V::Elem>,
         _: Row<'_, V::Elem, 2>,
     ) -> (Option<()>, Option<V>) {
         let total = settled_total::<V, LOG>(simd, row.source(), all::<V>);

@@ -4,6 +4,7 @@
 //! The bits are those of the same rows one by one: the elements of a row are added in the same order
 //! ([`Block::sum_lanes`]), and every other step is that of a lane.
 
+use super::chunks::Chunks;
 use super::scale::Scale;
 use super::shift::{Shifts, Weigh, Weights};
 use super::total::{FEW_VECTORS, Total};
@@ -86,12 +87,13 @@ pub trait Work<
     /// What is left to be done with one row.
     type Left;
     /// Does one row, but for what is left. What is `ahead` of it, perhaps nothing, may be looked at meanwhile, and the maximum of each lane of
-    /// the next row returned; it comes back as `max` with that row.
+    /// the next row returned; it comes back as `max` with that row, and what is known of its `chunks`.
     fn row(
         &mut self,
         simd: V::Simd,
         row: R::Item,
         max: Option<V>,
+        chunks: &mut Chunks<V::Elem>,
         ahead: Row<'_, V::Elem, N>,
     ) -> (Option<Self::Left>, Option<V>);
     /// Does what is left.
@@ -237,13 +239,13 @@ fn one_by_one<V: Vector, R, const N: usize, const C: usize>(
 {
     let lags =
         V::REGISTERS >= 8 && size_of::<V::Elem>() == size_of::<f32>() && rows.classes() <= LAG;
-    let (mut max, mut waiting) = (None, None);
+    let (mut max, mut chunks, mut waiting) = (None, Chunks::unknown(), None);
     loop {
         let row = rows.next();
         let is_last = row.is_none();
         let mut left = None;
         if let Some(row) = row {
-            (left, max) = work.row(simd, row, max, rows.peek());
+            (left, max) = work.row(simd, row, max, &mut chunks, rows.peek());
         }
         // One place where rows are finished.
         if lags {

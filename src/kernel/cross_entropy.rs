@@ -17,6 +17,7 @@
 
 use super::abreast::{self, Abreast, LeavesOut, Seen};
 use super::block::{Block, ROWS, Work, column, has_nan};
+use super::chunks::Chunks;
 use super::entropy::Known;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
@@ -376,6 +377,7 @@ where
         simd: V::Simd,
         mut row: R::Item,
         max: Option<V>,
+        chunks: &mut Chunks<V::Elem>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> (Option<()>, Option<V>) {
         let i = self.done;
@@ -384,7 +386,7 @@ where
             self.options
                 .toward(self.answers, i, wanted, |target| row.get(0, target))
         {
-            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            let (outcome, next_max) = row::row(simd, &mut row, &work, max, chunks, ahead);
             if !PLAIN && wanted.any {
                 self.outputs.put(i, &work.found::<V>(&outcome));
             }

@@ -4,6 +4,7 @@ use core::slice;
 
 use super::abreast::{self, Abreast, LeavesOut, Seen};
 use super::block::{Block, ROWS, Work};
+use super::chunks::Chunks;
 use super::rounded;
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
 use super::scale::Scale;
@@ -83,9 +84,10 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
         simd: V::Simd,
         mut row: Row<'a, V::Elem, 1>,
         max: Option<V>,
+        chunks: &mut Chunks<V::Elem>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> (Option<()>, Option<V>) {
-        let (outcome, next_max) = row::row(simd, &mut row, &LogSumExp, max, ahead);
+        let (outcome, next_max) = row::row(simd, &mut row, &LogSumExp, max, chunks, ahead);
         if let Some(result) = self.0.next() {
             *result = LogSumExp::of::<V>(&outcome);
         }

@@ -16,6 +16,7 @@
 
 use super::abreast;
 use super::block::{self, Block, OfBlock, ROWS, Work, column, max_of};
+use super::chunks::Chunks;
 use super::log_softmax::LogSoftmax;
 use super::masks::{Flags, Masks, of_row, sixteen, starts_of_rows};
 use super::row::{self, LeftOut, Ordinary, Outcome, RowWork};
@@ -304,6 +305,7 @@ impl<'a, V: Vector, W: OfLogits<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>, 1, 2>
         simd: V::Simd,
         row: RowMut<'a, V::Elem, 1>,
         _: Option<V>,
+        _: &mut Chunks<V::Elem>,
         _: Row<'_, V::Elem, 1>,
     ) -> (Option<()>, Option<V>) {
         let (masked, index) = (self.masked, self.done);
@@ -386,8 +388,16 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         if !logits.are_given() {
             row = row.over_itself();
         }
-        let (outcome, next_max) =
-            row::row::<V, _>(simd, &mut row.part(0, seen), &work, Some(max), ahead);
+        // The next row may see another part of a chunk, and logits that are made are not those that were looked at.
+        let chunks = &mut Chunks::unknown();
+        let (outcome, next_max) = row::row::<V, _>(
+            simd,
+            &mut row.part(0, seen),
+            &work,
+            Some(max),
+            chunks,
+            ahead,
+        );
         if seen < classes {
             let mut unseen = row.part(seen, classes);
             match outcome {

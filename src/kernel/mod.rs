@@ -3,6 +3,7 @@
 
 pub mod abreast;
 pub mod block;
+pub mod chunks;
 #[cfg(feature = "f64")]
 pub mod double;
 pub mod entropy;

@@ -33,6 +33,7 @@
 //! With the maximum of the row given beforehand, every chunk is weighed as in the whole row, and there are no such limits.
 
 use super::MaskedRows;
+use super::chunks::Chunks;
 use super::cross_entropy::{CrossEntropy, Toward};
 use super::rounded;
 use super::row::{Apart, Beside, Ordinary, RowWork};
@@ -325,6 +326,7 @@ impl<T: Real> PartSums<T> {
                 Counted {
                     left_out,
                     maxima: Some(maxima),
+                    chunks: &mut Chunks::unknown(),
                 },
                 Row::empty(),
                 #[inline(always)]
@@ -430,6 +432,7 @@ impl<T: Real> Whole<T> {
             let counted = Counted {
                 left_out: NONE,
                 maxima: Some(V::splat(simd, max)),
+                chunks: &mut Chunks::unknown(),
             };
             let (weighed, _) = work.weigh::<V, _>(simd, &mut chunk, start, &shift, counted, ahead);
             let row = Ordinary {

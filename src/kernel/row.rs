@@ -1,5 +1,6 @@
 //! One row of a softmax-like operation: its extent, its weights and their sum, its results.
 
+use super::chunks::Chunks;
 use super::scale::Scale;
 use super::shift::Shift;
 use super::tree;
@@ -52,7 +53,7 @@ pub trait RowWork<T: Real> {
         part: &mut P,
         start: usize,
         shift: &Shift<T>,
-        counted: Counted<V>,
+        counted: Counted<'_, V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
         if Self::OUT_OF_LINE {
@@ -78,7 +79,7 @@ pub trait RowWork<T: Real> {
         part: &mut P,
         start: usize,
         shift: &Shift<T>,
-        counted: Counted<V>,
+        counted: Counted<'_, V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
         let mut sums = (Sums::new(), Sums::new());
@@ -366,7 +367,7 @@ impl<T: Real> Ordinary<T> {
     }
 }
 
-/// Does a row, of which `max` may be the maximum of each lane. Returns what it was, and the maximum of each lane of the
+/// Does a row, of which `max` may be the maximum of each lane, and then `chunks` is what is known of its chunks. Returns what it was, and the same of the
 /// next row, if that is `ahead`.
 #[inline(always)]
 pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
@@ -374,9 +375,10 @@ pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     row: &mut P,
     work: &impl RowWork<V::Elem>,
     max: Option<V>,
+    chunks: &mut Chunks<V::Elem>,
     ahead: Row<'_, V::Elem, 1>,
 ) -> (Outcome<V::Elem>, Option<V>) {
-    let (outcome, next_max) = weighed_row(simd, row, work, max, ahead);
+    let (outcome, next_max) = weighed_row(simd, row, work, max, chunks, ahead);
     if let Outcome::Ordinary(ordinary) = &outcome {
         work.write_results::<V, P>(simd, row, 0, ordinary);
     }
@@ -390,11 +392,12 @@ pub fn weighed_row<V: Vector, P: Pass<V::Elem, 1>>(
     row: &mut P,
     work: &impl RowWork<V::Elem>,
     max: Option<V>,
+    chunks: &mut Chunks<V::Elem>,
     ahead: Row<'_, V::Elem, 1>,
 ) -> (Outcome<V::Elem>, Option<V>) {
     let maxima = match max {
         Some(max) => max,
-        None => row.source().max::<V>(simd),
+        None => chunks.find(simd, row.source()),
     };
     let max = match extent::<V>(simd, row.source(), Some(maxima)) {
         Extent::Finite(max) => max,
@@ -421,6 +424,7 @@ pub fn weighed_row<V: Vector, P: Pass<V::Elem, 1>>(
     let counted = Counted {
         left_out: index,
         maxima: (row.len() <= CHUNK).then_some(maxima),
+        chunks,
     };
     let (weighed, beside) = work.weigh::<V, P>(simd, row, 0, &shift, counted, ahead);
     let Weighed {
@@ -470,6 +474,7 @@ pub fn first_of_special<T: Real>(row: Row<'_, T, 1>, extent: Extent<T>) -> Optio
 #[cfg(all(test, feature = "std"))]
 pub mod tests {
     use super::{LeftOut, Ordinary, RowWork, weighed_row};
+    use crate::kernel::chunks::Chunks;
     use crate::kernel::weights::Extent;
     use crate::rows::{Pass, Row};
     use crate::simd::Vector;
@@ -485,7 +490,9 @@ pub mod tests {
             simd: V::Simd,
             mut row: Row<'_, f32, 1>,
         ) -> Ordinary<f32> {
-            let (outcome, _) = weighed_row::<V, _>(simd, &mut row, self, None, Row::empty());
+            let chunks = &mut Chunks::unknown();
+            let (outcome, _) =
+                weighed_row::<V, _>(simd, &mut row, self, None, chunks, Row::empty());
             match outcome.ordinary() {
                 Some(ordinary) => ordinary,
                 None => unreachable!("these rows have weights"),

@@ -23,6 +23,7 @@
 //! subnormal number, by `2^-150`, before it is multiplied by the factor of gradients.)
 
 use super::block::{self, Block, ROWS, Work, column};
+use super::chunks::Chunks;
 use super::cross_entropy::{
     CrossEntropy, LARGEST_LSE, is_moderate, is_moderate_share, share, write_one_by_one,
 };
@@ -384,12 +385,13 @@ where
         simd: V::Simd,
         mut row: R::Item,
         max: Option<V>,
+        chunks: &mut Chunks<V::Elem>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> (Option<()>, Option<V>) {
         let i = self.done;
         let wanted = self.wanted;
         let (loss, next_max) = if let Some(work) = self.kernel.toward(self.answers, i, wanted) {
-            let (outcome, next_max) = row::row(simd, &mut row, &work, max, ahead);
+            let (outcome, next_max) = row::row(simd, &mut row, &work, max, chunks, ahead);
             if wanted.any {
                 self.outputs.put(i, &work.found::<V>(&outcome));
             }
@@ -784,6 +786,7 @@ impl<T: Real> Toward<'_, T> {
         );
         #[inline(always)]
         move |i| {
+            target.places().ask_ahead::<V>(simd, i);
             let weights = weights.map(
                 #[inline(always)]
                 |weights| weights.vector_or(simd, i, T::ZERO),

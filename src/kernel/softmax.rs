@@ -3,6 +3,7 @@
 use super::MaskedRows;
 use super::abreast::{self, Abreast, LeavesOut, Seen};
 use super::block::{Block, OfBlock, ROWS, Work};
+use super::chunks::Chunks;
 use super::row::{self, LeftOut, Ordinary, RowWork};
 use super::scale::{LogitScale, Scale};
 use super::shift::{Shifts, Weights};
@@ -80,9 +81,10 @@ impl<'a, V: Vector, S: LogitScale<V::Elem>> Work<V, RowsMut<'a, V::Elem, 1>> for
         simd: V::Simd,
         mut row: RowMut<'a, V::Elem, 1>,
         max: Option<V>,
+        chunks: &mut Chunks<V::Elem>,
         ahead: Row<'_, V::Elem, 1>,
     ) -> (Option<Self::Left>, Option<V>) {
-        let (outcome, next_max) = row::weighed_row(simd, &mut row, self, max, ahead);
+        let (outcome, next_max) = row::weighed_row(simd, &mut row, self, max, chunks, ahead);
         (
             outcome.ordinary().map(
                 #[inline(always)]

@@ -3,6 +3,7 @@
 //! A part begins at a multiple of [`CHUNK`](crate::rows::CHUNK), so its sum is a node of the tree over the chunks of the
 //! row, and the sum of all parts has the bits of that of the whole row.
 
+use super::chunks::Chunks;
 use super::row::{Apart, Beside, LeftOut, Ordinary, Outcome, RowWork, Top, first_of_special};
 use super::scale::Scale;
 use super::shift::Shift;
@@ -263,7 +264,11 @@ impl<T: Real, W: RowWork<T> + Sync, R: Peek<T, 1>> InSteps<T, R> for Weighing<W>
             Step::Top(extent) => Found::at(start, first_of_special(part.source(), extent)),
             Step::Weights(max, (left_out, _), _) => {
                 let shift = Shift::new::<V>(max, &self.0.scale());
-                let counted = Counted::without(left_out.wrapping_sub(start));
+                let counted = Counted {
+                    left_out: left_out.wrapping_sub(start),
+                    maxima: None,
+                    chunks: &mut Chunks::unknown(),
+                };
                 let ahead = Row::empty();
                 let (weighed, beside) = self
                     .0

@@ -128,7 +128,7 @@ pub trait Vector:
     /// Every lane rounded from a wide number.
     fn narrow(simd: Self::Simd, x: &[Wide<Self::Elem>; 16]) -> Self;
 
-    /// Asks for the memory at `p`, which need not be any, for it will soon be read. Does nothing where there is no such
+    /// Asks for the memory at `p`, which need not be any, for it will soon be read or written. Does nothing where there is no such
     /// instruction.
     fn prefetch(simd: Self::Simd, p: *const Self::Elem);
 
