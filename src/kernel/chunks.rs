@@ -56,7 +56,7 @@ impl<T: Real> Chunks<T> {
         maxima
     }
 
-    /// The largest element in each lane of a chunk of the next row, which has as many, in the place of that of this row.
+    /// Keeps what is the largest element in each lane of a chunk: in the place of that of the row before, which has as many.
     #[inline(always)]
     pub fn put<V: Vector<Elem = T>>(&mut self, chunk: usize, lanes: V) {
         if let Some(max) = self.0.get_mut(chunk) {

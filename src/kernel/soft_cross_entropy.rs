@@ -786,6 +786,7 @@ impl<T: Real> Toward<'_, T> {
         );
         #[inline(always)]
         move |i| {
+            // In every sweep, and beyond the row: the next distribution lies there.
             target.places().ask_ahead::<V>(simd, i);
             let weights = weights.map(
                 #[inline(always)]

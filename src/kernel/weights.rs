@@ -178,18 +178,19 @@ impl<V: Vector> Counted<'_, V> {
         left_out: usize,
         shift: &Shift<V::Elem>,
     ) -> V::Elem {
-        if let Some(max) = self.chunks.get(chunk) {
-            debug_assert!(
-                max == part.max::<V>(simd).reduce_max() || has_nan::<V>(simd, part),
-                "the maximum of another chunk"
-            );
-            if is_less(part, left_out, max) {
-                return shift.ceiling(max);
+        let maxima = if let Some(maxima) = self.maxima {
+            maxima
+        } else {
+            if let Some(max) = self.chunks.get(chunk) {
+                debug_assert!(
+                    max == part.max::<V>(simd).reduce_max() || has_nan::<V>(simd, part),
+                    "the maximum of another chunk"
+                );
+                if is_less(part, left_out, max) {
+                    return shift.ceiling(max);
+                }
             }
-        }
-        let maxima = match self.maxima {
-            Some(maxima) => maxima,
-            None => part.max::<V>(simd),
+            part.max::<V>(simd)
         };
         ceiling::<V>(simd, part, maxima, left_out, shift)
     }
@@ -298,8 +299,9 @@ struct Ahead<'a, V: Vector> {
     places: Places<V::Elem, 1>,
     /// The next row, if there is one and it is [looked at](looks_ahead).
     next: Row<'a, V::Elem, 1>,
-    /// The largest in each lane of the vectors of that: of this chunk, if there are several, and of those before.
+    /// The largest in each lane of the vectors of that, of this chunk if there are several.
     max: V,
+    /// The same of the chunks before.
     before: V,
 }
 
