@@ -183,6 +183,10 @@ pub(crate) mod sealed {
             self.partial_cmp(&self).is_none()
         }
 
+        /// Whether a product of the weight of the largest element of a row, and of a factor that is rounded, is within eight ULP of a power of two, or so small that the factor may not
+        /// have been a normal number. (Without a branch, which would keep the compiler from doing many at once.)
+        fn may_be_near_power_of_two(self) -> bool;
+
         /// The standard library's exponential, for the scalar path.
         #[cfg(feature = "std")]
         fn exp(self) -> Self;
@@ -228,6 +232,22 @@ pub(crate) mod sealed {
                 #[inline(always)]
                 fn from_wide(x: $wide) -> Self {
                     x.nearest() as Self
+                }
+
+                #[inline(always)]
+                fn may_be_near_power_of_two(self) -> bool {
+                    const EXPONENT: u32 = $float::MANTISSA_DIGITS - 1;
+                    // Such weights are below `2^(lift + 2)`.
+                    const SMALL: $float = {
+                        let (mut small, mut power) = ($float::MIN_POSITIVE, -2);
+                        while power < $exp.lift as i32 {
+                            small *= 2.0;
+                            power += 1;
+                        }
+                        small
+                    };
+                    let mantissa = (1 << EXPONENT) - 1;
+                    (self.abs() < SMALL) | (((self.to_bits() + 8) & mantissa) < 16)
                 }
 
                 #[cfg(feature = "std")]

@@ -87,6 +87,10 @@ pub trait Columns<T: Real>: Split {
     /// Writes as many columns as rows have elements, which are there, and four at least, to as many rows as there are, if there is a
     /// destination.
     fn write<V: Vector<Elem = T>>(&mut self, simd: V::Simd, columns: &[V]);
+    /// The columns of the first sixteen rows of the first source, which are there, and have `C` elements: 2, 3 or 4.
+    fn read_few<V: Vector<Elem = T>, const C: usize>(&self, simd: V::Simd) -> [V; C];
+    /// Writes them, if there is a destination.
+    fn write_few<V: Vector<Elem = T>, const C: usize>(&mut self, simd: V::Simd, columns: [V; C]);
 }
 
 /// Rows that can be seen before they are taken.
@@ -639,6 +643,40 @@ fn write_some<V: Vector>(columns: &[V], dst: &mut [V::Elem], classes: usize) {
     dst.copy_from_slice(&room[..dst.len()]);
 }
 
+/// The columns of sixteen rows that fill so many vectors.
+#[inline(always)]
+fn columns_of<V: Vector, const C: usize>(simd: V::Simd, mut vectors: [V; C]) -> [V; C] {
+    match vectors.as_mut_slice() {
+        [a, b] => [*a, *b] = V::deinterleave(simd, [*a, *b]),
+        [a, b, c] => [*a, *b, *c] = V::deinterleave_3(simd, [*a, *b, *c]),
+        [a, b, c, d] => {
+            let [even_1, odd_1] = V::deinterleave(simd, [*a, *b]);
+            let [even_2, odd_2] = V::deinterleave(simd, [*c, *d]);
+            [*a, *c] = V::deinterleave(simd, [even_1, even_2]);
+            [*b, *d] = V::deinterleave(simd, [odd_1, odd_2]);
+        }
+        _ => unreachable!("rows of two, three or four"),
+    }
+    vectors
+}
+
+/// The vectors that sixteen rows with these columns fill.
+#[inline(always)]
+fn vectors_of<V: Vector, const C: usize>(simd: V::Simd, mut columns: [V; C]) -> [V; C] {
+    match columns.as_mut_slice() {
+        [a, b] => [*a, *b] = V::interleave(simd, [*a, *b]),
+        [a, b, c] => [*a, *b, *c] = V::interleave_3(simd, [*a, *b, *c]),
+        [a, b, c, d] => {
+            let [even_1, even_2] = V::interleave(simd, [*a, *c]);
+            let [odd_1, odd_2] = V::interleave(simd, [*b, *d]);
+            [*a, *b] = V::interleave(simd, [even_1, odd_1]);
+            [*c, *d] = V::interleave(simd, [even_2, odd_2]);
+        }
+        _ => unreachable!("rows of two, three or four"),
+    }
+    columns
+}
+
 impl<T: Real, const N: usize> Columns<T> for Rows<'_, T, N> {
     const WRITES: bool = false;
 
@@ -677,6 +715,19 @@ impl<T: Real, const N: usize> Columns<T> for Rows<'_, T, N> {
 
     #[inline(always)]
     fn write<V: Vector<Elem = T>>(&mut self, _: V::Simd, _: &[V]) {}
+
+    #[inline(always)]
+    fn read_few<V: Vector<Elem = T>, const C: usize>(&self, simd: V::Simd) -> [V; C] {
+        let all = self.peek();
+        let vectors = core::array::from_fn(
+            #[inline(always)]
+            |i| all.load(simd, i)[0],
+        );
+        columns_of(simd, vectors)
+    }
+
+    #[inline(always)]
+    fn write_few<V: Vector<Elem = T>, const C: usize>(&mut self, _: V::Simd, _: [V; C]) {}
 }
 
 impl<T: Real, const N: usize> Columns<T> for RowsMut<'_, T, N> {
@@ -724,6 +775,19 @@ impl<T: Real, const N: usize> Columns<T> for RowsMut<'_, T, N> {
             }
         } else {
             write_columns(columns, dst, classes);
+        }
+    }
+
+    #[inline(always)]
+    fn read_few<V: Vector<Elem = T>, const C: usize>(&self, simd: V::Simd) -> [V; C] {
+        self.src.read_few(simd)
+    }
+
+    #[inline(always)]
+    fn write_few<V: Vector<Elem = T>, const C: usize>(&mut self, simd: V::Simd, columns: [V; C]) {
+        let mut all = self.all();
+        for (i, vector) in vectors_of(simd, columns).into_iter().enumerate() {
+            vector.store(all.block::<V>(i));
         }
     }
 }

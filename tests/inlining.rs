@@ -98,10 +98,11 @@ const PORTABLE: [&str; 1] = ["8Portable3run"];
 
 /// What several kernels call, of each instruction set; and what of that has the loops which the kernels then have not.
 const OUT_OF_LINE: &str = "4Simd11out_of_line";
-const SWEEPS: [&str; 7] = [
+const SWEEPS: [&str; 8] = [
     ALONE,
     BLOCKS,
     RANKS,
+    NARROW,
     "E5weigh",
     "15prepare_columns",
     "7entropy5parts",
@@ -126,6 +127,10 @@ const OF_DOUBLE: [&str; 8] = [
 const ALONE: &str = "5alone";
 const BLOCKS: &str = "5block4each";
 const RANKS: &str = "7abreast5ranks";
+
+/// Those of two to four classes, sixteen at a time: as columns are in registers, the loop is over the batch, with all that is done once a block; of some kernels,
+/// that has loops, and so the one over the batch is none of the innermost ones, at which this looks.
+const NARROW: &str = "6narrow4each";
 
 /// Portable functions that work on `f64`, by their types: its vectors, rows of it with a number of sources, lines, masks.
 const OF_F64: [&str; 5] = ["F64x16", "dKj", "5LinesdE", "8LinesMutdE", "6MaskeddI"];
@@ -244,10 +249,12 @@ fn problems(function: &Function<'_>) -> Vec<String> {
         let others = [OUT_OF_LINE, "memcpy", "*%r"];
         is_f64 && (is_of_double(callee) || others.iter().any(|part| callee.contains(part)))
     };
+    // What it may call is among all calls.
+    let is_narrow = name.contains(NARROW);
     for body in &loops {
         show(function, body);
         for callee in body.iter().filter_map(|i| i.callee()) {
-            if !(is_mixed && is_standard(callee) || is_of_f64(callee)) {
+            if !(is_mixed && is_standard(callee) || is_of_f64(callee) || is_narrow) {
                 problems.push(format!("a loop of {name} calls {callee}"));
             }
         }
@@ -260,15 +267,20 @@ fn problems(function: &Function<'_>) -> Vec<String> {
         let calls_sweep = function.calls().iter().any(|callee| {
             let is_sweep = SWEEPS.iter().any(|part| callee.contains(part));
             // Blocks have loops of their own, beside those of the rows that are done one by one.
-            let has_blocks = [BLOCKS, RANKS].iter().any(|part| name.contains(part));
+            let has_blocks = [BLOCKS, RANKS, NARROW]
+                .iter()
+                .any(|part| name.contains(part));
             let is_other = !(has_blocks && callee.contains(ALONE));
             callee.contains(OUT_OF_LINE) && is_sweep && is_other
         });
-        if loops.is_empty() && has_loops && !calls_sweep {
+        if loops.is_empty() && has_loops && !calls_sweep && !is_narrow {
             problems.push(format!("{name} has no loop over vectors"));
         }
         for instruction in loops.iter().flatten() {
-            if instruction.is_vector_arithmetic() && !instruction.operands.contains(registers) {
+            // Some of what is done in `f64` once a row is done for fewer rows at a time.
+            let is_once_a_row = is_narrow && instruction.name.ends_with("pd");
+            let is_whole = instruction.operands.contains(registers) || is_once_a_row;
+            if instruction.is_vector_arithmetic() && !is_whole {
                 problems.push(format!("a loop of {name} has {instruction:?}"));
             }
         }
@@ -276,6 +288,7 @@ fn problems(function: &Function<'_>) -> Vec<String> {
             problems.push(format!("a loop of {name} has a masked store"));
         }
         let fused = loops.iter().flatten().any(|i| i.is_fused());
+        let fused = fused || is_narrow && function.instructions().any(Instruction::is_fused);
         let has_product = has_loops && !NO_PRODUCT.iter().any(|kernel| name.contains(kernel));
         if has_product && !fused && !calls_sweep {
             problems.push(format!("no loop of {name} fuses a multiply-add"));

@@ -9,6 +9,7 @@
 //! other step is that of a lane.
 
 use super::block::{self, ROWS, Work};
+use super::narrow;
 use super::running::RunningTotal;
 use super::scale::Scale;
 use super::shift::{Shift, Shifts, Weigh, Weights};
@@ -48,8 +49,9 @@ where
     /// The elements whose weights are not summed with the others.
     const LEAVES_OUT: LeavesOut;
 
-    /// Looks at the first sixteen rows, which have these maxima. The next call is for the next ones. `None`: they will be done one by one.
-    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V>>;
+    /// Looks at the first sixteen rows, which have these maxima, and of which `logits` has the elements with these numbers, or the largest where a number is negative. The next call is for the
+    /// next ones. `None`: they will be done one by one.
+    fn look(&mut self, simd: V::Simd, max: V, logits: impl FnOnce(V) -> V) -> Option<Seen<V>>;
 
     /// Does what is done once a row, given the sums of the weights, and returns what results are made with, if they are written. Rows are settled in the order
     /// of the batch.
@@ -122,6 +124,15 @@ pub fn each<V: Vector, R, W: Abreast<V, R, K>, const K: usize>(
     const { assert!(V::LANES == ROWS && FEW == 4 * ROWS) };
     const { assert!(W::MOST_CLASSES <= if W::KEEPS_WEIGHTS { KEPT } else { VECTORS } * ROWS) };
     let (count, classes) = (rows.rows(), rows.classes());
+    // (Constants first: so nothing is compiled of what does not apply.)
+    if V::ABREAST && W::APPLIES && count >= ROWS {
+        match classes {
+            2 => narrow::each::<V, R, W, K, 2>(simd, rows, work),
+            3 => narrow::each::<V, R, W, K, 3>(simd, rows, work),
+            4 => narrow::each::<V, R, W, K, 4>(simd, rows, work),
+            _ => {}
+        }
+    }
     let is_worth = classes <= W::MOST_CLASSES && is_worth(count, classes, R::WRITES);
     if V::ABREAST && W::APPLIES && is_worth {
         match (classes.div_ceil(ROWS), classes % ROWS) {
@@ -256,6 +267,24 @@ fn find_each<V: Vector, const N: usize>(
         *found = Wide::<V::Elem>::of(f64::from(at));
     }
     V::narrow(simd, &found)
+}
+
+/// The elements of the first sixteen rows that have these numbers, or what there is `instead` of those that are negative.
+#[inline(always)]
+fn elements<V: Vector>(
+    simd: V::Simd,
+    rows: Row<'_, V::Elem, 1>,
+    classes: usize,
+    numbers: V,
+    instead: V,
+) -> V {
+    let mut elements = instead.widen();
+    for (r, (element, at)) in elements.iter_mut().zip(numbers.lanes()).enumerate() {
+        if at >= V::Elem::ZERO {
+            *element = rows.get(0, r * classes + number(at)).to_wide();
+        }
+    }
+    V::narrow(simd, &elements)
 }
 
 /// What the weights of sixteen rows are summed below: what [`weights::ceiling`] finds of each. Most rows have the highest: where the largest element is counted, or another lane has one that is near
@@ -443,7 +472,12 @@ where
 {
     let maxima = maxima::<V, N>(simd, rows.peek(), classes);
     let max = V::max_of_each(simd, &maxima);
-    let mut seen = work.look(simd, rows, max)?;
+    let mut seen = work.look(
+        simd,
+        max,
+        #[inline(always)]
+        |numbers| elements(simd, rows.peek(), classes, numbers, max),
+    )?;
     if W::LEAVES_OUT == LeavesOut::Maximum {
         seen.left_out = find_each::<V, N>(simd, rows.peek(), classes, max);
     }

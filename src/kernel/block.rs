@@ -269,8 +269,8 @@ const LAG: usize = 1536;
 #[inline(always)]
 pub fn has_nan<W: WideFloat>(sums: &[W; ROWS]) -> bool {
     let mut nan = false;
-    for sum in sums {
-        nan |= sum.is_nan();
+    for i in 0..HALF {
+        nan |= sums[i].is_nan() | sums[i + HALF].is_nan();
     }
     nan
 }
@@ -298,6 +298,16 @@ pub fn max_of<V: Vector>(simd: V::Simd, columns: &[V]) -> V {
     }
     let [a, b, c, d] = max;
     a.max(b).max(c.max(d))
+}
+
+/// The first column that is equal to these, which each row has.
+#[inline(always)]
+pub fn top_of<V: Vector>(simd: V::Simd, columns: &[V], max: V) -> V {
+    let mut top = max;
+    for (k, x) in columns.iter().enumerate().rev() {
+        top = V::select(x.eq(max), column(simd, k), top);
+    }
+    top
 }
 
 /// Column `k` of each.
@@ -419,7 +429,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
         let classes = self.classes;
         let columns = &mut self.columns.firsts_mut(classes);
         // A lane beyond the row adds nothing, neither here nor to the row alone.
-        let mut left = classes.min(HALF);
+        let left = classes.min(HALF);
         let mut sums = Partly::<L, HALF>::none();
         let sums = sums.refill_with(
             left,
@@ -439,14 +449,21 @@ impl<V: Vector, const C: usize> Block<V, C> {
                 }
             },
         );
-        for half in [4, 2, 1] {
-            for i in half..left {
-                sums[i - half] = merge(sums[i - half], sums[i]);
-            }
-            left = left.min(half);
-        }
-        sums[0]
+        merged(sums, merge)
     }
+}
+
+/// The sums of what would be lanes of a row, of at most eight, merged in the order in which these are.
+#[inline(always)]
+pub fn merged<L: Copy>(lanes: &mut [L], merge: impl Fn(L, L) -> L) -> L {
+    let mut left = lanes.len();
+    for half in [4, 2, 1] {
+        for i in half..left {
+            lanes[i - half] = merge(lanes[i - half], lanes[i]);
+        }
+        left = left.min(half);
+    }
+    lanes[0]
 }
 
 impl<V: Vector, const C: usize> Block<V, C> {
@@ -473,12 +490,7 @@ impl<V: Vector, const C: usize> Block<V, C> {
     /// The column in which each row has its maximum first.
     #[inline(always)]
     pub fn top(&self, simd: V::Simd, max: V) -> V {
-        let columns = self.columns.array(0);
-        let mut top = max;
-        for k in (0..self.classes).rev() {
-            top = V::select(columns[k].eq(max), column(simd, k), top);
-        }
-        top
+        top_of(simd, &self.columns.array(0)[..self.classes], max)
     }
 
     /// The sum of the weights of each row, as `leaf` has them of a column. `None` if there is a NaN.

@@ -421,24 +421,14 @@ where
     const LEAVES_OUT: LeavesOut = LeavesOut::Others;
 
     #[inline(always)]
-    #[expect(clippy::cast_sign_loss, reason = "what is negative is left")]
-    fn look(&mut self, simd: V::Simd, rows: &R, max: V) -> Option<Seen<V>> {
-        let targets = self.next_targets()?;
+    fn look(&mut self, simd: V::Simd, max: V, logits: impl FnOnce(V) -> V) -> Option<Seen<V>> {
+        let left_out = V::narrow(simd, &self.next_targets()?);
         let shifts = Shifts::new(simd, max, &self.options.scale())?;
-        let (all, classes) = (rows.peek(), rows.classes());
-        let mut logits = max.widen();
-        for (r, (logit, target)) in logits.iter_mut().zip(targets).enumerate() {
-            if target >= Wide::<V::Elem>::ZERO {
-                *logit = all
-                    .get(0, r * classes + target.nearest() as usize)
-                    .to_wide();
-            }
-        }
-        let logit = V::narrow(simd, &logits);
+        let logit = logits(left_out);
         // The sums do not tell of the targets.
         (V::bits(logit.is_nan()) == 0).then_some(Seen {
             shifts,
-            left_out: V::narrow(simd, &targets),
+            left_out,
             logit,
         })
     }

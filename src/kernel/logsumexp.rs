@@ -113,12 +113,12 @@ impl<T: Real> Results<'_, T> {
     }
 }
 
-impl<'a, V: Vector> Abreast<V, Rows<'a, V::Elem, 1>, 0> for Results<'_, V::Elem> {
+impl<V: Vector> Abreast<V, Rows<'_, V::Elem, 1>, 0> for Results<'_, V::Elem> {
     const KEEPS_WEIGHTS: bool = false;
     const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
 
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, _: &Rows<'a, V::Elem, 1>, max: V) -> Option<Seen<V>> {
+    fn look(&mut self, simd: V::Simd, max: V, _: impl FnOnce(V) -> V) -> Option<Seen<V>> {
         Seen::new(simd, max, &Scale::one())
     }
 

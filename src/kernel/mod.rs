@@ -9,6 +9,7 @@ pub mod double;
 pub mod entropy;
 pub mod exp;
 pub mod log;
+mod narrow;
 #[cfg(feature = "f64")]
 pub mod pair;
 pub mod row;

@@ -228,6 +228,8 @@ pub struct Shifts<V: Vector> {
     reference: V,
     /// The largest element of each.
     pub max: V,
+    /// Its weight, rounded, if that is known.
+    pub heaviest: Option<V>,
     scale: Scale<V::Elem>,
 }
 
@@ -244,6 +246,7 @@ impl<V: Vector> Shifts<V> {
         Some(Self {
             reference: references(simd, max, scale),
             max,
+            heaviest: None,
             scale: *scale,
         })
     }
@@ -340,6 +343,7 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
         let shifts = Shifts {
             reference: V::splat(simd, shift.reference),
             max: V::splat(simd, shift.max),
+            heaviest: None,
             scale: shift.scale,
         };
         Self {

@@ -150,12 +150,12 @@ fn factors<V: Vector>(
     scales(simd, shifts, sums)
 }
 
-impl<'a, V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'a, V::Elem, 1>, 2> for Softmax<S> {
+impl<V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'_, V::Elem, 1>, 2> for Softmax<S> {
     const KEEPS_WEIGHTS: bool = true;
     const LEAVES_OUT: LeavesOut = LeavesOut::Nothing;
 
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, _: &RowsMut<'a, V::Elem, 1>, max: V) -> Option<Seen<V>> {
+    fn look(&mut self, simd: V::Simd, max: V, _: impl FnOnce(V) -> V) -> Option<Seen<V>> {
         Seen::new(simd, max, &self.scale.scale())
     }
 

@@ -108,23 +108,32 @@ pub fn scales<V: Vector>(
     shifts: &Shifts<V>,
     mut factors: [Wide<V::Elem>; 16],
 ) -> Factor<V> {
-    let weights = Weigh::<V, false>::of_rows(simd, shifts).weights(simd, shifts.max);
-    let rounded = weights.rounded.widen();
+    let factor = Factor::of_rows(simd, &factors);
+    let weigh = Weigh::<V, false>::of_rows(simd, shifts);
+    let rounded = if let Some(heaviest) = shifts.heaviest {
+        heaviest
+    } else {
+        weigh.weights(simd, shifts.max).rounded
+    };
     let mut near = false;
-    for (factor, rounded) in factors.iter().zip(rounded) {
-        near |= near_power_of_two::<V::Elem>((*factor * rounded).nearest());
+    for product in (rounded * factor.hi).lanes() {
+        near |= product.may_be_near_power_of_two();
     }
-    if near {
-        let (base, growth) = (weights.base.widen(), weights.growth.widen());
-        let mut corrected = factors;
-        for i in 0..16 {
-            let heaviest = Heaviest::<V::Elem> {
-                rounded: rounded[i],
-                exact: base[i] + base[i] * growth[i],
-            };
-            corrected[i] = heaviest.corrected(factors[i]);
-        }
-        factors = corrected;
+    if !near {
+        return factor;
+    }
+    let weights = weigh.weights(simd, shifts.max);
+    let (rounded, base, growth) = (
+        weights.rounded.widen(),
+        weights.base.widen(),
+        weights.growth.widen(),
+    );
+    for i in 0..16 {
+        let heaviest = Heaviest::<V::Elem> {
+            rounded: rounded[i],
+            exact: base[i] + base[i] * growth[i],
+        };
+        factors[i] = heaviest.corrected(factors[i]);
     }
     Factor::of_rows(simd, &factors)
 }
@@ -607,11 +616,14 @@ impl<V: Vector> Factor<V> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{NONE, ceiling};
+    use super::{NONE, ceiling, near_power_of_two};
     use crate::backend::Backend;
+    use crate::element::Real;
+    use crate::element::sealed::Float as _;
     use crate::kernel::running::RunningTotal;
     use crate::kernel::scale::Scale;
-    use crate::kernel::shift::Shift;
+    use crate::kernel::shift::{Shift, two_to};
+    use crate::kernel::wide::{Wide, WideFloat as _};
     use crate::rows::{CHUNK, Row, Rows};
     use crate::scalar::Scalar;
     use crate::simd::portable::Portable;
@@ -660,6 +672,42 @@ mod tests {
         let first = all.next().unwrap();
         assert!(all.all(|other| other == first), "backends differ");
         first
+    }
+
+    /// Of products around every power of two, which may be wanted for a gradient as small as there are: how many are not near one by rounded numbers, and how many are by both.
+    fn near_powers_of_two<T: Real>() -> [usize; 2] {
+        let (mut far, mut near) = (0, 0);
+        let weight = two_to(T::EXP.lift.to_f64() - 1.0);
+        for exponent in (T::EXP.lift.to_f64() as i32 * -5 / 2)..60 {
+            for mantissa in [1.0, 1.03, 1.49, 1.77, 3.999] {
+                for ulps in -40..40 {
+                    let weight = T::from_f64(weight * mantissa).to_wide();
+                    let product = 1.0 + f64::from(ulps) * 0.6 * T::UNIT;
+                    let product = Wide::<T>::of(product * two_to(f64::from(exponent)));
+                    let factor = product / weight;
+                    let rounded = T::from_wide(weight) * T::from_wide(factor);
+                    let may_be = rounded.may_be_near_power_of_two();
+                    let is = near_power_of_two::<T>((weight * factor).nearest());
+                    assert!(
+                        may_be || !is,
+                        "{mantissa}, 2^{exponent}, {ulps}: {rounded:?}"
+                    );
+                    far += usize::from(!may_be);
+                    near += usize::from(is);
+                }
+            }
+        }
+        [far, near]
+    }
+
+    /// What is asked of rounded products tells all that are near a power of two, and not many more.
+    #[test]
+    fn nothing_near_a_power_of_two_is_missed() {
+        assert!(near_powers_of_two::<f32>().into_iter().all(|n| n > 5_000));
+        #[cfg(feature = "f64")]
+        assert!(near_powers_of_two::<f64>().into_iter().all(|n| n > 5_000));
+        let few = (0..1000).filter(|&i| (1.0 + i as f32 / 1000.0).may_be_near_power_of_two());
+        assert_eq!(few.count(), 1);
     }
 
     #[test]

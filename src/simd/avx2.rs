@@ -105,19 +105,20 @@ mod op {
         _mm_add_sd, _mm_add_ss, _mm_castps_si128, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_loadu_ps,
         _mm_loadu_si128, _mm_max_ps, _mm_max_ss, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps,
         _mm_store_ss, _mm_storel_epi64, _mm_storeu_ps, _mm_unpackhi_epi64, _mm_unpackhi_pd,
-        _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blendv_ps,
-        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd, _mm256_castps_si256,
-        _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
-        _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvtpd_ps,
-        _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd,
+        _mm256_add_epi32, _mm256_add_pd, _mm256_add_ps, _mm256_andnot_ps, _mm256_blend_ps,
+        _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps_pd,
+        _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castps256_ps128, _mm256_castsi256_ps,
+        _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32,
+        _mm256_cvtpd_ps, _mm256_cvtps_pd, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_pd,
         _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_fnmadd_ps,
         _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps,
         _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_or_ps,
-        _mm256_permute2f128_pd, _mm256_permute2f128_ps, _mm256_permutevar8x32_epi32,
-        _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd,
-        _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_ps, _mm256_slli_epi32,
-        _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd,
-        _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+        _mm256_permute2f128_pd, _mm256_permute2f128_ps, _mm256_permute4x64_pd,
+        _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_pd,
+        _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_pd, _mm256_setzero_ps,
+        _mm256_setzero_si256, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_pd,
+        _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
+        _mm256_unpacklo_pd, _mm256_unpacklo_ps,
     };
 
     use super::{Avx2, F32x16, Mask, Sum, Table};
@@ -548,6 +549,84 @@ mod op {
             _mm256_unpackhi_pd(ab_hi, cd_hi),
         ]
         .map(|x| _mm256_castpd_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn deinterleave(_: Avx2, [a, b]: [F32x16; 2]) -> [F32x16; 2] {
+        // What is taken of a half of each register stands beside that of the other: quarters 0 and 2 are of the first.
+        let halves = |x: F32x16| {
+            let even = _mm256_shuffle_ps::<0b10_00_10_00>(x.0, x.1);
+            let odd = _mm256_shuffle_ps::<0b11_01_11_01>(x.0, x.1);
+            [even, odd].map(|x| {
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(x)))
+            })
+        };
+        let ([even_a, odd_a], [even_b, odd_b]) = (halves(a), halves(b));
+        [F32x16(even_a, even_b), F32x16(odd_a, odd_b)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn interleave(_: Avx2, [a, b]: [F32x16; 2]) -> [F32x16; 2] {
+        let halves = |a, b| {
+            let (lo, hi) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            F32x16(
+                _mm256_permute2f128_ps::<0x20>(lo, hi),
+                _mm256_permute2f128_ps::<0x31>(lo, hi),
+            )
+        };
+        [halves(a.0, b.0), halves(a.1, b.1)]
+    }
+
+    /// Every third lane of three registers: of the first from lane 0 on, of the second from 1, of the third from 2.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn third_of_each([a, b, c]: [__m256; 3]) -> __m256 {
+        _mm256_blend_ps::<0b0010_0100>(_mm256_blend_ps::<0b1001_0010>(a, b), c)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn permuted(x: __m256, order: [i32; 8]) -> __m256 {
+        let [a, b, c, d, e, f, g, h] = order;
+        _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(a, b, c, d, e, f, g, h))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn deinterleave_3(_: Avx2, [a, b, c]: [F32x16; 3]) -> [F32x16; 3] {
+        // Element `3 r + k` of 24 is lane `(3 r + k) % 8`, another one for each row: what belongs to a column fills a register.
+        let eight = |[p, q, r]: [__m256; 3]| {
+            [
+                permuted(third_of_each([p, q, r]), [0, 3, 6, 1, 4, 7, 2, 5]),
+                permuted(third_of_each([r, p, q]), [1, 4, 7, 2, 5, 0, 3, 6]),
+                permuted(third_of_each([q, r, p]), [2, 5, 0, 3, 6, 1, 4, 7]),
+            ]
+        };
+        let (lo, hi) = (eight([a.0, a.1, b.0]), eight([b.1, c.0, c.1]));
+        [
+            F32x16(lo[0], hi[0]),
+            F32x16(lo[1], hi[1]),
+            F32x16(lo[2], hi[2]),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn interleave_3(_: Avx2, [a, b, c]: [F32x16; 3]) -> [F32x16; 3] {
+        let eight = |[a, b, c]: [__m256; 3]| {
+            let a = permuted(a, [0, 3, 6, 1, 4, 7, 2, 5]);
+            let b = permuted(b, [5, 0, 3, 6, 1, 4, 7, 2]);
+            let c = permuted(c, [2, 5, 0, 3, 6, 1, 4, 7]);
+            [[a, b, c], [c, a, b], [b, c, a]].map(|x| third_of_each(x))
+        };
+        let (lo, hi) = (eight([a.0, b.0, c.0]), eight([a.1, b.1, c.1]));
+        [
+            F32x16(lo[0], lo[1]),
+            F32x16(lo[2], hi[0]),
+            F32x16(hi[1], hi[2]),
+        ]
     }
 
     #[inline]

@@ -108,13 +108,13 @@ mod op {
         _mm512_cvtpd_ps, _mm512_cvtps_pd, _mm512_cvtss_f32, _mm512_div_ps, _mm512_extractf32x4_ps,
         _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
         _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
-        _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps,
-        _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutexvar_epi32,
-        _mm512_reduce_max_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_pd,
-        _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_f64x2, _mm512_shuffle_ps,
-        _mm512_slli_epi32, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
-        _mm512_test_epi32_mask, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
-        _mm512_unpacklo_ps,
+        _mm512_loadu_si512, _mm512_mask_blend_ps, _mm512_mask_loadu_ps, _mm512_mask_storeu_ps,
+        _mm512_max_ps, _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_ps,
+        _mm512_permutexvar_epi32, _mm512_reduce_max_ps, _mm512_set1_pd, _mm512_set1_ps,
+        _mm512_setr_epi32, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+        _mm512_shuffle_f64x2, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_pd,
+        _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps, _mm512_test_epi32_mask,
+        _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
     };
 
     use super::{Avx512, F32x16, Mask, Sum, Table};
@@ -463,6 +463,86 @@ mod op {
             _mm512_unpackhi_pd(ab_hi, cd_hi),
         ]
         .map(|x| _mm512_castpd_ps(x))
+    }
+
+    /// The lanes of two registers, those of the second from 16 on, in this order.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn permuted(a: __m512, b: __m512, order: &[i32; 16]) -> __m512 {
+        // SAFETY: `order` has sixteen elements; the load asks for no alignment.
+        let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+        _mm512_permutex2var_ps(a, order, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn deinterleave(_: Avx512, [a, b]: [F32x16; 2]) -> [F32x16; 2] {
+        const EVEN: [i32; 16] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+        const ODD: [i32; 16] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+        [&EVEN, &ODD].map(|order| F32x16(permuted(a.0, b.0, order)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn interleave(_: Avx512, [a, b]: [F32x16; 2]) -> [F32x16; 2] {
+        const LOWER: [i32; 16] = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+        const UPPER: [i32; 16] = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
+        [&LOWER, &UPPER].map(|order| F32x16(permuted(a.0, b.0, order)))
+    }
+
+    /// Of three registers, those of the first two by the first order, and with them those of the third by the second.
+    type OrderOfThree = [[i32; 16]; 2];
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn permuted_3([a, b, c]: [F32x16; 3], [two, three]: &OrderOfThree) -> F32x16 {
+        F32x16(permuted(permuted(a.0, b.0, two), c.0, three))
+    }
+
+    /// Lane `lane` is to be lane `from` of three registers.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "lanes are few"
+    )]
+    const fn set_order(order: &mut OrderOfThree, lane: usize, from: usize) {
+        let [two, three] = order;
+        if from < 32 {
+            two[lane] = from as i32;
+            three[lane] = lane as i32;
+        } else {
+            three[lane] = from as i32 - 16;
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn deinterleave_3(_: Avx512, vectors: [F32x16; 3]) -> [F32x16; 3] {
+        const ORDERS: [OrderOfThree; 3] = {
+            let mut orders = [[[0; 16]; 2]; 3];
+            let mut i = 0;
+            while i < 48 {
+                set_order(&mut orders[i % 3], i / 3, i);
+                i += 1;
+            }
+            orders
+        };
+        [&ORDERS[0], &ORDERS[1], &ORDERS[2]].map(|order| permuted_3(vectors, order))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn interleave_3(_: Avx512, columns: [F32x16; 3]) -> [F32x16; 3] {
+        const ORDERS: [OrderOfThree; 3] = {
+            let mut orders = [[[0; 16]; 2]; 3];
+            let mut i = 0;
+            while i < 48 {
+                set_order(&mut orders[i / 16], i % 16, i % 3 * 16 + i / 3);
+                i += 1;
+            }
+            orders
+        };
+        [&ORDERS[0], &ORDERS[1], &ORDERS[2]].map(|order| permuted_3(columns, order))
     }
 
     #[inline]

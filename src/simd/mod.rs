@@ -95,7 +95,7 @@ pub trait Vector:
     const REGISTERS: usize;
     /// Whether all work on short rows is done sixteen at a time, by columns, where that is faster, or only what gains by it in `f64` too.
     const BY_COLUMNS: bool;
-    /// Whether such rows are done as they lie, where that is faster. (Not of `f64`, nor with few registers: there [`max_of_each`](Self::max_of_each) and the like take vectors one by one.)
+    /// Whether such rows are done as they lie, or in registers, where that is faster. (Not of `f64`, nor with few registers: there [`max_of_each`](Self::max_of_each), [`deinterleave`](Self::deinterleave) and the like take vectors, or elements, one by one.)
     const ABREAST: bool = Self::REGISTERS >= 8 && size_of::<Self::Elem>() == size_of::<f32>();
     /// Whether `mul_add` and `neg_mul_add` round once. All such backends give the same bits.
     const FUSED: bool;
@@ -123,6 +123,14 @@ pub trait Vector:
     /// where the stride is less than 4, what is written beyond a row is overwritten by the next one; not so beyond the last.
     /// Panics if `dst` is shorter than `15 * stride + 4`.
     fn store_columns(columns: &[Self; 4], dst: &mut [Self::Elem], stride: u16);
+    /// The even elements of two vectors, one after the other, and the odd ones: of sixteen rows of two, the columns.
+    fn deinterleave(simd: Self::Simd, vectors: [Self; 2]) -> [Self; 2];
+    /// What [`deinterleave`](Self::deinterleave) took apart.
+    fn interleave(simd: Self::Simd, columns: [Self; 2]) -> [Self; 2];
+    /// Every third element of three vectors, from the first, the second and the third on.
+    fn deinterleave_3(simd: Self::Simd, vectors: [Self; 3]) -> [Self; 3];
+    /// What [`deinterleave_3`](Self::deinterleave_3) took apart.
+    fn interleave_3(simd: Self::Simd, columns: [Self; 3]) -> [Self; 3];
     /// Every lane as a wide number.
     fn widen(self) -> [Wide<Self::Elem>; 16];
     /// Every lane rounded from a wide number.
@@ -232,6 +240,10 @@ macro_rules! impl_vector {
                 fn store_prefix(self: Self, dst: &mut [$elem]) -> ();
                 fn load_columns(simd: $simd, src: &[$elem], stride: u16, columns: &mut [Self; 4]) -> ();
                 fn store_columns(columns: &[Self; 4], dst: &mut [$elem], stride: u16) -> ();
+                fn deinterleave(simd: $simd, vectors: [Self; 2]) -> [Self; 2];
+                fn interleave(simd: $simd, columns: [Self; 2]) -> [Self; 2];
+                fn deinterleave_3(simd: $simd, vectors: [Self; 3]) -> [Self; 3];
+                fn interleave_3(simd: $simd, columns: [Self; 3]) -> [Self; 3];
                 fn widen(self: Self) -> [$wide; 16];
                 fn narrow(simd: $simd, x: &[$wide; 16]) -> Self;
                 fn prefetch(simd: $simd, p: *const $elem) -> ();
@@ -306,6 +318,29 @@ macro_rules! conversions {
     ($f32:ident) => {};
 }
 pub(crate) use conversions;
+
+/// Every `C`th element of `C` arrays, one after the other, from each of the first `C` on.
+#[inline(always)]
+fn deinterleaved<T: Copy, const C: usize>(vectors: &[[T; 16]; C]) -> [[T; 16]; C] {
+    let all = vectors.as_flattened();
+    let mut columns = *vectors;
+    for (k, column) in columns.iter_mut().enumerate() {
+        for (r, x) in column.iter_mut().enumerate() {
+            *x = all[C * r + k];
+        }
+    }
+    columns
+}
+
+/// What [`deinterleaved`] took apart.
+#[inline(always)]
+fn interleaved<T: Copy, const C: usize>(columns: &[[T; 16]; C]) -> [[T; 16]; C] {
+    let mut vectors = *columns;
+    for (i, x) in vectors.as_flattened_mut().iter_mut().enumerate() {
+        *x = columns[i % C][i / C];
+    }
+    vectors
+}
 
 /// Methods that call the function of their name in `op`.
 macro_rules! forward {
@@ -449,6 +484,27 @@ mod tests {
         is(V::sum_of_each(simd, &all), all.map(V::reduce_sum));
         let sums = all.map(|x| V::sum_add_product(V::sum_of(simd, x), x, all[3]));
         assert_eq!(V::totals(&sums), sums.map(V::sum_total));
+        taken_apart::<V, 2>(&all, V::deinterleave, V::interleave, simd);
+        taken_apart::<V, 3>(&all, V::deinterleave_3, V::interleave_3, simd);
+    }
+
+    /// Every `C`th element of `C` vectors, and these again.
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn taken_apart<V: Vector, const C: usize>(
+        vectors: &[V],
+        apart: fn(V::Simd, [V; C]) -> [V; C],
+        together: fn(V::Simd, [V; C]) -> [V; C],
+        simd: V::Simd,
+    ) {
+        let vectors: [V; C] = *vectors.first_chunk().unwrap();
+        let all: Vec<V::Elem> = vectors.iter().flat_map(|x| x.lanes()).collect();
+        let columns = apart(simd, vectors);
+        for (k, column) in columns.iter().enumerate() {
+            let want: Vec<_> = all.iter().skip(k).step_by(C).copied().collect();
+            assert_eq!(column.lanes()[..], want, "column {k} of {C}");
+        }
+        let again = together(simd, columns);
+        assert!(again.iter().flat_map(|x| x.lanes()).eq(all), "{C}");
     }
 
     fn conversions<V: Vector<Elem = f32>>(simd: V::Simd) {

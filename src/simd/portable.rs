@@ -70,6 +70,7 @@ impl_vector!(F32x16 of 16 f32 and f64, Portable, Mask, Sum, Table, registers: 4,
 
 mod op {
     use super::{F32x16, Mask, Portable, SECOND_WINS, Sum, Table, f32x4, f32x16, f64x8, u32x16};
+    use crate::simd::{deinterleaved, interleaved};
 
     #[inline(always)]
     pub(super) fn splat(_: Portable, x: f32) -> F32x16 {
@@ -274,6 +275,26 @@ mod op {
     #[inline(always)]
     pub(super) fn sum_of_each(_: Portable, vectors: &[F32x16; 16]) -> F32x16 {
         F32x16(f32x16::new(vectors.map(reduce_sum)))
+    }
+
+    #[inline(always)]
+    pub(super) fn deinterleave(_: Portable, vectors: [F32x16; 2]) -> [F32x16; 2] {
+        deinterleaved(&vectors.map(lanes)).map(|x| F32x16(f32x16::new(x)))
+    }
+
+    #[inline(always)]
+    pub(super) fn interleave(_: Portable, columns: [F32x16; 2]) -> [F32x16; 2] {
+        interleaved(&columns.map(lanes)).map(|x| F32x16(f32x16::new(x)))
+    }
+
+    #[inline(always)]
+    pub(super) fn deinterleave_3(_: Portable, vectors: [F32x16; 3]) -> [F32x16; 3] {
+        deinterleaved(&vectors.map(lanes)).map(|x| F32x16(f32x16::new(x)))
+    }
+
+    #[inline(always)]
+    pub(super) fn interleave_3(_: Portable, columns: [F32x16; 3]) -> [F32x16; 3] {
+        interleaved(&columns.map(lanes)).map(|x| F32x16(f32x16::new(x)))
     }
 
     #[inline(always)]

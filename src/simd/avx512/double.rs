@@ -37,9 +37,9 @@ mod op {
     use super::{__m512d, __mmask8};
     use super::{Avx512, F64x16, Mask, Table};
     pub(super) use crate::simd::double::{
-        lanes, load_columns, max_of_each, narrow, reduce_sum, store_columns, sum_add,
-        sum_add_product, sum_lanes, sum_merge, sum_narrow, sum_of, sum_of_each, sum_scale,
-        sum_total, sum_zero, totals, widen,
+        deinterleave, deinterleave_3, interleave, interleave_3, lanes, load_columns, max_of_each,
+        narrow, reduce_sum, store_columns, sum_add, sum_add_product, sum_lanes, sum_merge,
+        sum_narrow, sum_of, sum_of_each, sum_scale, sum_total, sum_zero, totals, widen,
     };
 
     /// The halves, through one intrinsic.

@@ -29,8 +29,8 @@ mod op {
     use crate::kernel::pair::Pair;
     use crate::simd::double;
     pub(super) use double::{
-        max_of_each, narrow, reduce_sum, sum_lanes, sum_narrow, sum_of, sum_of_each, sum_scale,
-        sum_zero, totals, widen,
+        deinterleave, deinterleave_3, interleave, interleave_3, max_of_each, narrow, reduce_sum,
+        sum_lanes, sum_narrow, sum_of, sum_of_each, sum_scale, sum_zero, totals, widen,
     };
 
     // Additions to sums, the total, tails and columns are out of line: a vector is eight registers of SSE2, half of all, so what

@@ -1,0 +1,140 @@
+//! Sixteen rows of two, three or four classes at once, by columns that stay in registers.
+//!
+//! Of [blocks](super::block), which are in memory, little is computed for each class, and much of the time is that of the way there and back. Here sixteen rows are
+//! as many vectors as they have classes, which are taken apart to columns and put together again. What is done once a row is that of rows [as they
+//! lie](super::abreast), and so are the bits those of the same rows one by one.
+
+use super::abreast::{Abreast, LeavesOut, Seen};
+use super::block::{self, ROWS};
+use super::shift::Weigh;
+use super::total::Total;
+use crate::rows::{Columns, Peek};
+use crate::simd::{Simd as _, Vector};
+
+/// Does the work on sixteen rows of `C` classes at a time while there are as many, and leaves the others. Out of line.
+#[inline(always)]
+pub fn each<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
+    simd: V::Simd,
+    rows: &mut R,
+    work: &mut W,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, 1>,
+{
+    simd.out_of_line(
+        #[inline(always)]
+        || in_registers::<V, R, W, K, C>(simd, rows, work),
+    );
+}
+
+/// Sixteen rows are finished after the next ones are weighed: what waits for their sums has something beside it.
+#[inline(always)]
+fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
+    simd: V::Simd,
+    left: &mut R,
+    work: &mut W,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, 1>,
+{
+    let mut rows = left.take_all();
+    debug_assert!(rows.classes() == C, "rows of other lengths");
+    work.begin();
+    let mut waiting = None;
+    while waiting.is_some() || rows.rows() >= ROWS {
+        let (mut next, mut refused) = (None, None);
+        if rows.rows() >= ROWS {
+            let columns: [V; C] = rows.read_few(simd);
+            let seen = look(simd, work, &columns);
+            let (first, rest) = rows.split_at(ROWS);
+            rows = rest;
+            match seen {
+                Some(seen) => next = Some((first, columns, seen)),
+                None => refused = Some(first),
+            }
+        }
+        let before = waiting.take();
+        if let Some((first, mut columns, mut seen)) = next {
+            let sums = weigh::<V, R, W, K, C>(simd, &mut columns, &mut seen).lanes();
+            if block::has_nan(&sums) {
+                refused = Some(first);
+            } else {
+                waiting = Some((first, columns, seen, sums));
+            }
+        }
+        if let Some((first, columns, seen, sums)) = before {
+            let (mut first, mut columns): (R, [V; C]) = (first, columns);
+            let made = work.settle(simd, seen, sums);
+            for (k, x) in columns.iter_mut().enumerate() {
+                *x = W::result(simd, made, block::column(simd, k), *x);
+            }
+            Columns::write_few(&mut first, simd, columns);
+        }
+        if let Some(mut first) = refused {
+            block::alone(simd, &mut first, work);
+        }
+    }
+    *left = rows;
+}
+
+/// What is known of sixteen rows before they are weighed.
+#[inline(always)]
+fn look<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
+    simd: V::Simd,
+    work: &mut W,
+    columns: &[V; C],
+) -> Option<Seen<V>>
+where
+    R: Columns<V::Elem> + Peek<V::Elem, 1>,
+{
+    let max = block::max_of(simd, columns);
+    let mut seen = work.look(
+        simd,
+        max,
+        #[inline(always)]
+        |left_out| {
+            let mut logit = max;
+            for (k, &x) in columns.iter().enumerate() {
+                logit = V::select(block::column::<V>(simd, k).eq(left_out), x, logit);
+            }
+            logit
+        },
+    )?;
+    if W::LEAVES_OUT == LeavesOut::Maximum {
+        seen.left_out = block::top_of(simd, columns, max);
+    }
+    Some(seen)
+}
+
+/// The sums of the weights of sixteen rows, which take the place of the columns if results are made of them.
+#[inline(always)]
+fn weigh<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
+    simd: V::Simd,
+    columns: &mut [V; C],
+    seen: &mut Seen<V>,
+) -> Total<V>
+where
+    R: Columns<V::Elem> + Peek<V::Elem, 1>,
+{
+    let weigh = Weigh::<V, false>::of_rows(simd, &seen.shifts);
+    let mut totals = [Total::new(simd); C];
+    for (k, (x, total)) in columns.iter_mut().zip(&mut totals).enumerate() {
+        let mut weights = weigh.weights(simd, *x);
+        if W::KEEPS_WEIGHTS {
+            // Equal elements have equal weights.
+            let is_largest = x.eq(seen.shifts.max);
+            seen.shifts.heaviest = Some(match seen.shifts.heaviest {
+                Some(heaviest) => V::select(is_largest, weights.rounded, heaviest),
+                None => weights.rounded,
+            });
+            *x = weights.rounded;
+        }
+        if W::LEAVES_OUT != LeavesOut::Nothing {
+            weights = weights.without(simd, block::column::<V>(simd, k).eq(seen.left_out));
+        }
+        *total = Total::of(simd, weights);
+    }
+    block::merged(
+        &mut totals,
+        #[inline(always)]
+        |a, b| Total::merge(a, b),
+    )
+}
