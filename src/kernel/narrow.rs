@@ -38,6 +38,7 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
     let mut rows = left.take_all();
     debug_assert!(rows.classes() == C, "rows of other lengths");
     work.begin();
+    let prefetches = rows.elements() > block::NEAR;
     let mut waiting = None;
     while waiting.is_some() || rows.rows() >= ROWS {
         let (mut next, mut refused) = (None, None);
@@ -46,6 +47,12 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
             let seen = look(simd, work, &columns);
             let (first, rest) = rows.split_at(ROWS);
             rows = rest;
+            if prefetches && rows.rows() > 0 {
+                let places = rows.places();
+                for i in 0..C {
+                    block::ask::<V, R, 1>(simd, places, i * ROWS);
+                }
+            }
             match seen {
                 Some(seen) => next = Some((first, columns, seen)),
                 None => refused = Some(first),
