@@ -128,7 +128,7 @@ const ALONE: &str = "5alone";
 const BLOCKS: &str = "5block4each";
 const RANKS: &str = "7abreast5ranks";
 
-/// Those of two to four classes, sixteen at a time: as columns are in registers, the loop is over the batch, with all that is done once a block; of some kernels,
+/// Those of two to eight classes, sixteen at a time: as columns are in registers, the loop is over the batch, with all that is done once a block; of some kernels,
 /// that has loops, and so the one over the batch is none of the innermost ones, at which this looks.
 const NARROW: &str = "6narrow4each";
 

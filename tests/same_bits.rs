@@ -704,7 +704,9 @@ fn a_special_row_in_a_batch() {
             }),
         ];
         for backend in Backend::available() {
-            for classes in [1, 2, 3, 4, 5, 10, 16, 17, 32, 33, 44, 48, 64, 65, 160, 4130] {
+            for classes in [
+                1, 2, 3, 4, 5, 6, 7, 8, 10, 16, 17, 32, 33, 44, 48, 64, 65, 160, 4130,
+            ] {
                 // In the first block of rows, in one after another, and in one that is not full; of longer rows, which are done one by one, among others and the last.
                 let (rows, specials) = match classes {
                     ..=192 => (53, &[7, 20, 50][..]),

@@ -13,7 +13,7 @@ use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Peek, Places, Row};
-use crate::simd::{Simd as _, Vector};
+use crate::simd::{Simd as _, Vector, align_stack};
 
 /// Rows in a block.
 pub const ROWS: usize = 16;
@@ -172,6 +172,7 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
+    align_stack();
     let mut rows = left.take_all();
     let classes = rows.classes();
     // Else it would be waited for when the next block is read, with nothing beside.

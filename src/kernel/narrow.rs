@@ -1,15 +1,16 @@
-//! Sixteen rows of two, three or four classes at once, by columns that stay in registers.
+//! Sixteen rows of two to eight classes at once, by columns that stay in registers.
 //!
-//! Of [blocks](super::block), which are in memory, little is computed for each class, and much of the time is that of the way there and back. Here sixteen rows are
-//! as many vectors as they have classes, which are taken apart to columns and put together again. What is done once a row is that of rows [as they
+//! A [block](super::block) lies in memory, and of few classes it computes less than it waits for what it wrote there. What is done once a row is that of rows [as they
 //! lie](super::abreast), and so are the bits those of the same rows one by one.
+//!
+//! (Measured: softmax of 2 to 8 classes takes 0.5 to 0.8 of the time of blocks with 32 registers, of 9 and more about as long; with fewer, of 2 to 5 classes 0.5 to 0.85, and of 7 1.2.)
 
 use super::abreast::{Abreast, LeavesOut, Seen};
 use super::block::{self, ROWS};
 use super::shift::Weigh;
 use super::total::Total;
 use crate::rows::{Columns, Peek};
-use crate::simd::{Simd as _, Vector};
+use crate::simd::{Simd as _, Vector, align_stack};
 
 /// Does the work on sixteen rows of `C` classes at a time while there are as many, and leaves the others. Out of line.
 #[inline(always)]
@@ -35,6 +36,7 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, 1>,
 {
+    align_stack();
     let mut rows = left.take_all();
     debug_assert!(rows.classes() == C, "rows of other lengths");
     work.begin();
