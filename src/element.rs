@@ -183,7 +183,7 @@ pub(crate) mod sealed {
             self.partial_cmp(&self).is_none()
         }
 
-        /// Whether a product of the weight of the largest element of a row, and of a factor that is rounded, is within eight ULP of a power of two, or so small that the factor may not
+        /// Whether a product of the weight of the largest element of a row, and of a factor that is rounded, is within seven ULP of a power of two, or so small that the factor may not
         /// have been a normal number. (Without a branch, which would keep the compiler from doing many at once.)
         fn may_be_near_power_of_two(self) -> bool;
 

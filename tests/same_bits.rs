@@ -804,13 +804,36 @@ fn a_class_alone_whatever_its_weight() {
     each_computed!(of());
 }
 
+/// Rows of which one element is all, in each column: what corrects their factor is the weight of that element, which short rows have seen before.
+#[test]
+fn a_certain_class_in_a_batch() {
+    fn of<E: Computed>() {
+        const ROWS: usize = 613;
+        for backend in Backend::available() {
+            for classes in (2..=9).chain([16, 32]) {
+                let mut owned = Owned::<E>::new(ROWS, classes, Some("equal"));
+                for (r, row) in owned.x.chunks_exact_mut(classes).enumerate() {
+                    let x = r as f64 * 0.37 - 100.0;
+                    let other = [f64::NEG_INFINITY, x - 14.0, x - 17.3][r % 3];
+                    row.fill(E::rounded(other));
+                    row[r % classes] = E::rounded(x);
+                    owned.targets[r] = (r / classes % classes) as i64;
+                }
+                let context = format_args!("{backend:?}, {classes} classes");
+                assert_rows_as_alone(backend, &owned, context);
+            }
+        }
+    }
+    each_computed!(of());
+}
+
 /// Rows whose second weight is among the lightest: what else counts shows beside it.
 #[test]
 fn rows_of_light_others_in_a_batch() {
     const ROWS: usize = 31;
     for backend in Backend::available() {
         for max in [0xb774_cb02, 0xb775_0068].map(f32::from_bits) {
-            for classes in [2, 3, 5, 16, 17, 33] {
+            for classes in [2, 3, 4, 5, 6, 7, 8, 16, 17, 33] {
                 let mut owned = Owned::new(ROWS, classes, Some("equal"));
                 for (row, target) in owned.x.chunks_exact_mut(classes).zip(&mut owned.targets) {
                     row.fill(-140.0);
@@ -860,7 +883,7 @@ fn copies_of_a_row_of_ties() {
     fn of<E: Computed>() {
         const ROWS: usize = 29;
         for backend in Backend::available() {
-            for classes in [1, 2, 4] {
+            for classes in [1, 2, 4, 8] {
                 for i in 0..100 {
                     let mut owned = Owned::<E>::new(ROWS, classes, Some("equal"));
                     owned.x.fill(E::rounded(f64::from(i) * 0.37 - 20.0));

@@ -19,7 +19,7 @@ use super::wide::{Wide, WideFloat as _};
 use crate::element::sealed::Float;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Pass, Peek, Row};
-use crate::simd::{Simd as _, Vector, align_stack};
+use crate::simd::{Simd as _, Vector};
 
 /// Vectors in the longest rows: with more, what is done once a row is little. (256 classes of which nothing is written take 0.69 to 0.91 of the time that they take one by one.)
 const VECTORS: usize = 16;
@@ -131,9 +131,9 @@ pub fn each<V: Vector, R, W: Abreast<V, R, K>, const K: usize>(
             3 => narrow::each::<V, R, W, K, 3>(simd, rows, work),
             4 => narrow::each::<V, R, W, K, 4>(simd, rows, work),
             5 => narrow::each::<V, R, W, K, 5>(simd, rows, work),
-            6 if V::REGISTERS >= 32 => narrow::each::<V, R, W, K, 6>(simd, rows, work),
-            7 if V::REGISTERS >= 32 => narrow::each::<V, R, W, K, 7>(simd, rows, work),
-            8 if V::REGISTERS >= 32 => narrow::each::<V, R, W, K, 8>(simd, rows, work),
+            6 => narrow::each::<V, R, W, K, 6>(simd, rows, work),
+            7 => narrow::each::<V, R, W, K, 7>(simd, rows, work),
+            8 => narrow::each::<V, R, W, K, 8>(simd, rows, work),
             _ => {}
         }
     }
@@ -500,7 +500,6 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, 1>,
 {
-    align_stack();
     let mut rows = left.take_all();
     let classes = if WHOLE { N * ROWS } else { rows.classes() };
     debug_assert!(

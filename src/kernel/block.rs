@@ -13,7 +13,7 @@ use crate::element::Real;
 use crate::element::sealed::Float as _;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Peek, Places, Row};
-use crate::simd::{Simd as _, Vector, align_stack};
+use crate::simd::{Simd as _, Vector};
 
 /// Rows in a block.
 pub const ROWS: usize = 16;
@@ -172,7 +172,6 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
-    align_stack();
     let mut rows = left.take_all();
     let classes = rows.classes();
     // Else it would be waited for when the next block is read, with nothing beside.
@@ -465,6 +464,53 @@ pub fn merged<L: Copy>(lanes: &mut [L], merge: impl Fn(L, L) -> L) -> L {
         left = left.min(half);
     }
     lanes[0]
+}
+
+/// As [`merged`], each as soon as it can be: of eight, three are kept at a time. (With the number known when this is compiled. An array of sums was in memory, and with AVX2 cleared by a call.)
+#[inline(always)]
+pub fn merged_in_turn<L>(
+    count: usize,
+    mut lane: impl FnMut(usize) -> L,
+    merge: impl Fn(L, L) -> L,
+) -> L {
+    let one = merged_fours(0, count, &mut lane, &merge);
+    if count > 1 {
+        merge(one, merged_fours(1, count, &mut lane, &merge))
+    } else {
+        one
+    }
+}
+
+/// Lane `k` and every second one after it.
+#[inline(always)]
+fn merged_fours<L>(
+    k: usize,
+    count: usize,
+    lane: &mut impl FnMut(usize) -> L,
+    merge: &impl Fn(L, L) -> L,
+) -> L {
+    let one = merged_pairs(k, count, lane, merge);
+    if k + 2 < count {
+        merge(one, merged_pairs(k + 2, count, lane, merge))
+    } else {
+        one
+    }
+}
+
+/// Lane `k` and the fourth after it.
+#[inline(always)]
+fn merged_pairs<L>(
+    k: usize,
+    count: usize,
+    lane: &mut impl FnMut(usize) -> L,
+    merge: &impl Fn(L, L) -> L,
+) -> L {
+    let one = lane(k);
+    if k + 4 < count {
+        merge(one, lane(k + 4))
+    } else {
+        one
+    }
 }
 
 impl<V: Vector, const C: usize> Block<V, C> {

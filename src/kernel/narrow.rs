@@ -3,12 +3,13 @@
 //! A [block](super::block) lies in memory, and of few classes it computes less than it waits for what it wrote there. What is done once a row is that of rows [as they
 //! lie](super::abreast), and so are the bits those of the same rows one by one.
 //!
-//! (Measured: softmax of 2 to 8 classes takes 0.5 to 0.8 of the time of blocks with 32 registers, of 9 and more about as long; with fewer, of 2 to 5 classes 0.5 to 0.85, and of 7 1.2.)
+//! (Measured: softmax of 2 to 8 classes takes 0.5 to 0.85 of the time of blocks.)
 
 use super::abreast::{Abreast, LeavesOut, Seen};
 use super::block::{self, ROWS};
 use super::shift::Weigh;
 use super::total::Total;
+use super::wide::Wide;
 use crate::rows::{Columns, Peek};
 use crate::simd::{Simd as _, Vector, align_stack};
 
@@ -27,6 +28,9 @@ pub fn each<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
     );
 }
 
+/// Sixteen rows that have been weighed: their columns or weights, what is known of them, and their sums.
+type Waiting<R, V, const C: usize> = (R, [V; C], Seen<V>, [Wide<<V as Vector>::Elem>; ROWS]);
+
 /// Sixteen rows are finished after the next ones are weighed: what waits for their sums has something beside it.
 #[inline(always)]
 fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
@@ -41,7 +45,7 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
     debug_assert!(rows.classes() == C, "rows of other lengths");
     work.begin();
     let prefetches = rows.elements() > block::NEAR;
-    let mut waiting = None;
+    let mut waiting: Option<Waiting<R, V, C>> = None;
     while waiting.is_some() || rows.rows() >= ROWS {
         let (mut next, mut refused) = (None, None);
         if rows.rows() >= ROWS {
@@ -69,8 +73,7 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
                 waiting = Some((first, columns, seen, sums));
             }
         }
-        if let Some((first, columns, seen, sums)) = before {
-            let (mut first, mut columns): (R, [V; C]) = (first, columns);
+        if let Some((mut first, mut columns, seen, sums)) = before {
             let made = work.settle(simd, seen, sums);
             for (k, x) in columns.iter_mut().enumerate() {
                 *x = W::result(simd, made, block::column(simd, k), *x);
@@ -94,7 +97,11 @@ fn look<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usize>(
 where
     R: Columns<V::Elem> + Peek<V::Elem, 1>,
 {
-    let max = block::max_of(simd, columns);
+    let max = block::merged(
+        &mut { *columns },
+        #[inline(always)]
+        |a, b| V::max(b, a),
+    );
     let mut seen = work.look(
         simd,
         max,
@@ -124,25 +131,26 @@ where
     R: Columns<V::Elem> + Peek<V::Elem, 1>,
 {
     let weigh = Weigh::<V, false>::of_rows(simd, &seen.shifts);
-    let mut totals = [Total::new(simd); C];
-    for (k, (x, total)) in columns.iter_mut().zip(&mut totals).enumerate() {
-        let mut weights = weigh.weights(simd, *x);
-        if W::KEEPS_WEIGHTS {
-            // Equal elements have equal weights.
-            let is_largest = x.eq(seen.shifts.max);
-            seen.shifts.heaviest = Some(match seen.shifts.heaviest {
-                Some(heaviest) => V::select(is_largest, weights.rounded, heaviest),
-                None => weights.rounded,
-            });
-            *x = weights.rounded;
-        }
-        if W::LEAVES_OUT != LeavesOut::Nothing {
-            weights = weights.without(simd, block::column::<V>(simd, k).eq(seen.left_out));
-        }
-        *total = Total::of(simd, weights);
-    }
-    block::merged(
-        &mut totals,
+    block::merged_in_turn(
+        C,
+        #[inline(always)]
+        |k| {
+            let x = &mut columns[k];
+            let mut weights = weigh.weights(simd, *x);
+            if W::KEEPS_WEIGHTS {
+                // Equal elements have equal weights.
+                let is_largest = x.eq(seen.shifts.max);
+                seen.shifts.heaviest = Some(match seen.shifts.heaviest {
+                    Some(heaviest) => V::select(is_largest, weights.rounded, heaviest),
+                    None => weights.rounded,
+                });
+                *x = weights.rounded;
+            }
+            if W::LEAVES_OUT != LeavesOut::Nothing {
+                weights = weights.without(simd, block::column::<V>(simd, k).eq(seen.left_out));
+            }
+            Total::of(simd, weights).of_lanes()
+        },
         #[inline(always)]
         |a, b| Total::merge(a, b),
     )

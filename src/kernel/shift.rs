@@ -228,7 +228,7 @@ pub struct Shifts<V: Vector> {
     reference: V,
     /// The largest element of each.
     pub max: V,
-    /// Its weight, rounded, if that is known.
+    /// The weight of the largest element of each, rounded, if it has been seen; otherwise it can be computed once more.
     pub heaviest: Option<V>,
     scale: Scale<V::Elem>,
 }

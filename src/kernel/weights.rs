@@ -115,6 +115,7 @@ pub fn scales<V: Vector>(
     } else {
         weigh.weights(simd, shifts.max).rounded
     };
+    // Off by `u` for the factor and `u` for the product: less than what is looked for beyond two ULP.
     let mut near = false;
     for product in (rounded * factor.hi).lanes() {
         near |= product.may_be_near_power_of_two();
@@ -123,6 +124,10 @@ pub fn scales<V: Vector>(
         return factor;
     }
     let weights = weigh.weights(simd, shifts.max);
+    debug_assert!(
+        V::bits(rounded.eq(weights.rounded)) == (1 << V::LANES) - 1,
+        "the weight of another element"
+    );
     let (rounded, base, growth) = (
         weights.rounded.widen(),
         weights.base.widen(),
@@ -674,11 +679,11 @@ mod tests {
         first
     }
 
-    /// Of products around every power of two, which may be wanted for a gradient as small as there are: how many are not near one by rounded numbers, and how many are by both.
+    /// Of products around every power of two, from less than which a factor is not a normal number: how many are not near one by rounded numbers, and how many are by both.
     fn near_powers_of_two<T: Real>() -> [usize; 2] {
         let (mut far, mut near) = (0, 0);
         let weight = two_to(T::EXP.lift.to_f64() - 1.0);
-        for exponent in (T::EXP.lift.to_f64() as i32 * -5 / 2)..60 {
+        for exponent in (T::EXP.lift.to_f64() as i32 * -7 / 2)..60 {
             for mantissa in [1.0, 1.03, 1.49, 1.77, 3.999] {
                 for ulps in -40..40 {
                     let weight = T::from_f64(weight * mantissa).to_wide();

@@ -342,8 +342,8 @@ fn interleaved<T: Copy, const C: usize>(columns: &[[T; 16]; C]) -> [[T; 16]; C] 
     vectors
 }
 
-/// Has the function that this is inlined into keep what registers do not hold where lines of the cache begin. Otherwise the compiler takes the stack as it comes, a multiple of
-/// sixteen bytes, and what is kept lies across the ends of lines, or of two pages, which takes longer: loops had two speeds, 1.2 to 1.4 apart, by where the stack was.
+/// Has the function that this is inlined into keep what registers do not hold where lines of the cache begin. Where a function has no arrays that are aligned, the compiler takes the stack as it comes, a multiple of
+/// sixteen bytes, and what is kept lies across the ends of lines, or of two pages, which takes longer: a loop had two speeds, 1.2 to 1.4 apart, by where the stack was.
 /// (It takes 2 to 3 ns a call, so a row alone goes without.)
 #[inline(always)]
 pub fn align_stack() {
