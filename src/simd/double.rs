@@ -84,36 +84,22 @@ pub fn sum_of_each<V: Double>(simd: V::Simd, vectors: &[V; 16]) -> V {
 }
 
 #[inline(always)]
-pub fn deinterleave<V: Double>(simd: V::Simd, x: [V; 2]) -> [V; 2] {
-    super::deinterleaved(&x.map(V::lanes)).map(
+pub fn deinterleave<V: Double, const C: usize>(simd: V::Simd, vectors: [V; C]) -> [V; C] {
+    super::deinterleaved(&vectors.map(V::lanes)).map(
         #[inline(always)]
         |x| V::load(simd, &x),
     )
 }
+pub use deinterleave as deinterleave_3;
 
 #[inline(always)]
-pub fn interleave<V: Double>(simd: V::Simd, x: [V; 2]) -> [V; 2] {
-    super::interleaved(&x.map(V::lanes)).map(
+pub fn interleave<V: Double, const C: usize>(simd: V::Simd, columns: [V; C]) -> [V; C] {
+    super::interleaved(&columns.map(V::lanes)).map(
         #[inline(always)]
         |x| V::load(simd, &x),
     )
 }
-
-#[inline(always)]
-pub fn deinterleave_3<V: Double>(simd: V::Simd, x: [V; 3]) -> [V; 3] {
-    super::deinterleaved(&x.map(V::lanes)).map(
-        #[inline(always)]
-        |x| V::load(simd, &x),
-    )
-}
-
-#[inline(always)]
-pub fn interleave_3<V: Double>(simd: V::Simd, x: [V; 3]) -> [V; 3] {
-    super::interleaved(&x.map(V::lanes)).map(
-        #[inline(always)]
-        |x| V::load(simd, &x),
-    )
-}
+pub use interleave as interleave_3;
 
 #[inline(always)]
 pub fn totals<V: Double>(sums: &[Sum<V>; 16]) -> [Pair; 16] {

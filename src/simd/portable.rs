@@ -278,24 +278,16 @@ mod op {
     }
 
     #[inline(always)]
-    pub(super) fn deinterleave(_: Portable, vectors: [F32x16; 2]) -> [F32x16; 2] {
+    pub(super) fn deinterleave<const C: usize>(_: Portable, vectors: [F32x16; C]) -> [F32x16; C] {
         deinterleaved(&vectors.map(lanes)).map(|x| F32x16(f32x16::new(x)))
     }
+    pub(super) use deinterleave as deinterleave_3;
 
     #[inline(always)]
-    pub(super) fn interleave(_: Portable, columns: [F32x16; 2]) -> [F32x16; 2] {
+    pub(super) fn interleave<const C: usize>(_: Portable, columns: [F32x16; C]) -> [F32x16; C] {
         interleaved(&columns.map(lanes)).map(|x| F32x16(f32x16::new(x)))
     }
-
-    #[inline(always)]
-    pub(super) fn deinterleave_3(_: Portable, vectors: [F32x16; 3]) -> [F32x16; 3] {
-        deinterleaved(&vectors.map(lanes)).map(|x| F32x16(f32x16::new(x)))
-    }
-
-    #[inline(always)]
-    pub(super) fn interleave_3(_: Portable, columns: [F32x16; 3]) -> [F32x16; 3] {
-        interleaved(&columns.map(lanes)).map(|x| F32x16(f32x16::new(x)))
-    }
+    pub(super) use interleave as interleave_3;
 
     #[inline(always)]
     pub(super) fn totals(sums: &[Sum; 16]) -> [f64; 16] {
