@@ -41,11 +41,30 @@ pub trait Pass<T: Real, const N: usize>: Sized {
     fn part(&mut self, start: usize, end: usize) -> impl Pass<T, N>;
     /// Calls `f` with the index of each vector and the sources' lanes, `fill` where the last one
     /// is short, and writes what it returns, if there is a destination.
+    #[inline(always)]
     fn map<V: Vector<Elem = T>>(
         &mut self,
         simd: V::Simd,
         fill: [T; N],
         f: impl FnMut(usize, [V; N]) -> V,
+    ) {
+        self.map_by::<V, 1>(simd, fill, OneByOne(f));
+    }
+    /// The same with four whole vectors at once, where these are to go [side by side](Vector::SIDE_BY_SIDE), and then with one at a time.
+    #[inline(always)]
+    fn map_several<V: Vector<Elem = T>>(&mut self, simd: V::Simd, fill: [T; N], f: impl Map<V, N>) {
+        if V::SIDE_BY_SIDE {
+            self.map_by::<V, 4>(simd, fill, f);
+        } else {
+            self.map_by::<V, 1>(simd, fill, f);
+        }
+    }
+    /// The same with `G` at once.
+    fn map_by<V: Vector<Elem = T>, const G: usize>(
+        &mut self,
+        simd: V::Simd,
+        fill: [T; N],
+        f: impl Map<V, N>,
     );
     /// Writes vector `block` of the destination, if there is one: as much of it as the row has.
     fn put<V: Vector<Elem = T>>(&mut self, block: usize, y: V);
@@ -63,9 +82,42 @@ pub trait Pass<T: Real, const N: usize>: Sized {
     }
 }
 
-/// How many elements before they are looked at, or written, memory is asked for them: two kilobytes of `f32`, where 1 to 4 are as good
-/// (`docs/performance.md`).
-pub const AHEAD: usize = 512;
+/// What is done with some vectors of `N` sources at once.
+pub trait Map<V: Vector, const N: usize> {
+    /// Given the index of the first.
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; N]; G]) -> [V; G];
+}
+
+/// The lanes of the first of the sources.
+#[inline(always)]
+pub fn of_first<V: Copy, const N: usize, const G: usize>(x: [[V; N]; G]) -> [V; G] {
+    let mut y = [x[0][0]; G];
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = x[0];
+    }
+    y
+}
+
+/// What is done with each by itself.
+struct OneByOne<F>(F);
+
+impl<V: Vector, const N: usize, F: FnMut(usize, [V; N]) -> V> Map<V, N> for OneByOne<F> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; N]; G]) -> [V; G] {
+        let mut y = [x[0][0]; G];
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = (self.0)(first + i, x[i]);
+        }
+        y
+    }
+}
+
+/// How many elements before they are looked at, or written, memory is asked for them: eight kilobytes, and four of each of two sources, as these, a destination and
+/// the rows themselves share the first-level cache (`docs/performance.md`).
+#[inline(always)]
+const fn ahead<T, const N: usize>() -> usize {
+    8192 / N / size_of::<T>()
+}
 
 /// The longest rows that can be had by columns.
 pub const FEW: usize = 64;
@@ -1020,10 +1072,18 @@ impl<T: Real, const N: usize> Places<T, N> {
         V::prefetch(simd, self.dst.wrapping_add(i));
     }
 
-    /// Asks for what lies [`AHEAD`] of vector `block` of the sources.
+    /// Asks for what lies [`ahead`] of vector `block` of the sources.
     #[inline(always)]
     pub fn ask_ahead<V: Vector<Elem = T>>(self, simd: V::Simd, block: usize) {
-        self.ask::<V>(simd, block * V::LANES + AHEAD);
+        self.ask::<V>(simd, block * V::LANES + ahead::<T, N>());
+    }
+
+    /// The same of `G` vectors, from `block` on.
+    #[inline(always)]
+    pub fn ask_ahead_of<V: Vector<Elem = T>, const G: usize>(self, simd: V::Simd, block: usize) {
+        for i in 0..G {
+            self.ask_ahead::<V>(simd, block + i);
+        }
     }
 }
 
@@ -1078,17 +1138,40 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
     /// Vector `block` of every source.
     #[inline(always)]
     fn load<V: Vector<Elem = T>>(&self, simd: V::Simd, block: usize) -> [V; N] {
+        let [x] = self.load_several(simd, block);
+        x
+    }
+
+    /// `G` vectors of every source, from `block` on.
+    #[inline(always)]
+    fn load_several<V: Vector<Elem = T>, const G: usize>(
+        &self,
+        simd: V::Simd,
+        block: usize,
+    ) -> [[V; N]; G] {
         const { assert_layout::<V>() };
-        assert!(block < self.len / V::LANES, "vector beyond the row");
-        self.src.map(
-            #[inline(always)]
-            |p| {
-                // SAFETY: the vector lies within the row, which lies within the slice that the source
+        assert!(self.has_vectors::<V, G>(block), "vector beyond the row");
+        let mut x = [[V::splat(simd, T::ZERO); N]; G];
+        for (i, x) in x.iter_mut().enumerate() {
+            for (x, p) in x.iter_mut().zip(self.src) {
+                // SAFETY: the vectors lie within the row, which lies within the slice that the source
                 // was made from; `V::Array` is `LANES` elements. Nothing writes while the reference
                 // lives, which is until `V::load` returns.
-                V::load(simd, unsafe { &*p.add(block * V::LANES).cast() })
-            },
-        )
+                *x = V::load(simd, unsafe { &*p.add((block + i) * V::LANES).cast() });
+            }
+        }
+        x
+    }
+
+    /// Whether there are `G` whole vectors from `block` on.
+    #[inline(always)]
+    fn has_vectors<V: Vector<Elem = T>, const G: usize>(&self, block: usize) -> bool {
+        let blocks = self.len / V::LANES;
+        if G == 1 {
+            block < blocks
+        } else {
+            block <= blocks && G <= blocks - block
+        }
     }
 
     /// As many elements as `len`, or all.
@@ -1115,6 +1198,19 @@ impl<T: Real, const N: usize> Row<'_, T, N> {
         (block < self.len / V::LANES).then(
             #[inline(always)]
             || self.load(simd, block),
+        )
+    }
+
+    /// `G` vectors of every source from `block` on, if the row has as many whole ones.
+    #[inline(always)]
+    pub fn vectors<V: Vector<Elem = T>, const G: usize>(
+        &self,
+        simd: V::Simd,
+        block: usize,
+    ) -> Option<[[V; N]; G]> {
+        self.has_vectors::<V, G>(block).then(
+            #[inline(always)]
+            || self.load_several(simd, block),
         )
     }
 
@@ -1161,18 +1257,22 @@ impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
     }
 
     #[inline(always)]
-    fn map<V: Vector<Elem = T>>(
+    fn map_by<V: Vector<Elem = T>, const G: usize>(
         &mut self,
         simd: V::Simd,
         fill: [T; N],
-        mut f: impl FnMut(usize, [V; N]) -> V,
+        mut f: impl Map<V, N>,
     ) {
         let blocks = self.len / V::LANES;
-        for block in 0..blocks {
-            f(block, self.load(simd, block));
+        let grouped = if G > 1 { blocks - blocks % G } else { 0 };
+        for block in (0..grouped).step_by(G) {
+            f.vectors::<G>(block, self.load_several(simd, block));
+        }
+        for block in grouped..blocks {
+            f.vectors(block, [self.load(simd, block)]);
         }
         if !self.len.is_multiple_of(V::LANES) {
-            f(blocks, self.load_tail(simd, fill));
+            f.vectors(blocks, [self.load_tail(simd, fill)]);
         }
     }
 
@@ -1203,10 +1303,17 @@ impl<T: Real, const N: usize> RowMut<'_, T, N> {
     /// The memory of vector `block` of the destination.
     #[inline(always)]
     fn block<V: Vector<Elem = T>>(&mut self, block: usize) -> &mut V::Array {
+        let [one] = self.blocks::<V, 1>(block);
+        one
+    }
+
+    /// That of `G` vectors, from `block` on.
+    #[inline(always)]
+    fn blocks<V: Vector<Elem = T>, const G: usize>(&mut self, block: usize) -> &mut [V::Array; G] {
         const { assert_layout::<V>() };
-        assert!(block < self.src.len / V::LANES, "vector beyond the row");
-        // SAFETY: the destination is as long as the sources, so the vector lies within it;
-        // `V::Array` is `LANES` elements. Nothing else refers to it while `self` is borrowed.
+        assert!(self.src.has_vectors::<V, G>(block), "vector beyond the row");
+        // SAFETY: the destination is as long as the sources, so the vectors lie within it;
+        // `V::Array` is `LANES` elements. Nothing else refers to them while `self` is borrowed.
         unsafe { &mut *self.dst.add(block * V::LANES).cast() }
     }
 
@@ -1256,24 +1363,34 @@ impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
     }
 
     #[inline(always)]
-    fn map<V: Vector<Elem = T>>(
+    fn map_by<V: Vector<Elem = T>, const G: usize>(
         &mut self,
         simd: V::Simd,
         fill: [T; N],
-        mut f: impl FnMut(usize, [V; N]) -> V,
+        mut f: impl Map<V, N>,
     ) {
         let blocks = self.src.len / V::LANES;
         let places = Places {
             src: self.src.src,
             dst: self.dst,
         };
-        for block in 0..blocks {
-            places.ask_destination::<V>(simd, block * V::LANES + AHEAD);
-            let y = f(block, self.src.load(simd, block));
+        let grouped = if G > 1 { blocks - blocks % G } else { 0 };
+        for block in (0..grouped).step_by(G) {
+            for i in 0..G {
+                places.ask_destination::<V>(simd, (block + i) * V::LANES + ahead::<T, N>());
+            }
+            let y = f.vectors::<G>(block, self.src.load_several(simd, block));
+            for (y, to) in y.into_iter().zip(self.blocks::<V, G>(block)) {
+                y.store(to);
+            }
+        }
+        for block in grouped..blocks {
+            places.ask_destination::<V>(simd, block * V::LANES + ahead::<T, N>());
+            let [y] = f.vectors(block, [self.src.load(simd, block)]);
             y.store(self.block::<V>(block));
         }
         if !self.src.len.is_multiple_of(V::LANES) {
-            let y = f(blocks, self.src.load_tail(simd, fill));
+            let [y] = f.vectors(blocks, [self.src.load_tail(simd, fill)]);
             y.store_prefix(self.tail::<V>());
         }
     }
@@ -1319,7 +1436,73 @@ impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{Columns, Pass as _, Peek as _, RowsMut, Split as _};
+    use super::{Columns, Map, Pass as _, Peek as _, Row, RowsMut, Split as _};
+    use crate::simd::portable::Portable;
+    use crate::simd::{Simd, Vector};
+
+    /// What is [mapped](super::Pass::map_by): the indices of vectors, and their lanes.
+    struct Doubled<'s>(&'s mut Vec<(usize, [f32; 16])>);
+
+    impl<V: Vector<Elem = f32>> Map<V, 1> for Doubled<'_> {
+        fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 1]; G]) -> [V; G] {
+            for (i, [x]) in x.iter().enumerate() {
+                self.0.push((first + i, x.lanes()));
+            }
+            x.map(|[x]| x + x)
+        }
+    }
+
+    /// Of rows of up to nine vectors, and with tails: the same vectors in the same order, and the same results.
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #[expect(clippy::float_cmp, reason = "small integers")]
+    fn several_at_once_are_the_same_one_by_one() {
+        type V = <Portable as Simd>::F32;
+        fn map<const G: usize>(x: &mut [f32]) -> Vec<(usize, [f32; 16])> {
+            let (mut read, mut written) = (Vec::new(), Vec::new());
+            Row::of(x).map_by::<V, G>(Portable, [-1.0], Doubled(&mut read));
+            let len = x.len();
+            let mut row = RowsMut::in_place(x, len).unwrap().next().unwrap();
+            row.map_by::<V, G>(Portable, [-1.0], Doubled(&mut written));
+            assert_eq!(read, written);
+            read
+        }
+        for len in 1..=9 * 16 + 1_u8 {
+            let x: Vec<f32> = (0..len).map(f32::from).collect();
+            let (mut one, mut four) = (x.clone(), x.clone());
+            let vectors = map::<1>(&mut one);
+            assert_eq!(vectors, map::<4>(&mut four));
+            assert_eq!(one, four);
+            assert!(one.iter().zip(&x).all(|(y, x)| *y == 2.0 * x));
+            assert_eq!(vectors.len(), x.len().div_ceil(16));
+            for (i, (at, lanes)) in vectors.iter().enumerate() {
+                assert_eq!(*at, i);
+                for (lane, &found) in lanes.iter().enumerate() {
+                    assert_eq!(found, x.get(16 * i + lane).copied().unwrap_or(-1.0));
+                }
+            }
+        }
+    }
+
+    /// At the end of a row, and far beyond.
+    #[test]
+    fn vectors_are_there_or_not() {
+        type V = <Portable as Simd>::F32;
+        let x = [0.0; 6 * 16 + 5];
+        let row = Row::of(&x);
+        for (block, one, four) in [
+            (0, true, true),
+            (2, true, true),
+            (3, true, false),
+            (5, true, false),
+            (6, false, false),
+            (7, false, false),
+            (usize::MAX, false, false),
+        ] {
+            assert_eq!(row.has_vectors::<V, 1>(block), one, "{block}");
+            assert_eq!(row.has_vectors::<V, 4>(block), four, "{block}");
+        }
+    }
 
     /// What is left of a batch that is taken has nothing: two that write to the same rows would be unsound.
     #[test]

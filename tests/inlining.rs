@@ -54,6 +54,10 @@ const CALLED: &[(&str, &str)] = &[
     ),
     ("4avx26double2op12store_prefix", "the end of a row of `f64`"),
     (
+        "2op11max_of_each",
+        "the maxima of sixteen rows, once a block",
+    ),
+    (
         "18soft_cross_entropyINtB5_6TowarddE5share",
         "gradients that vectors do not hold",
     ),

@@ -155,9 +155,11 @@ fn serial(backend: Backend) -> Exec {
 
 /// Lengths around every seam of vectors, groups of vectors and chunks; every kind of row.
 fn corpus<E: Computed>() -> impl Iterator<Item = Owned<E>> {
-    // The last chunk of 4130 is a short one.
-    let long = [1000, 4096, 4097, 4130, 10_000];
+    // One to three vectors after one group and after two, with a tail and without. The last chunk of 4130 is a short one.
+    let groups = [80, 81, 96, 100, 112, 127, 128, 129, 144, 160, 189];
+    let long = [1000, 1008, 4096, 4097, 4130, 10_000];
     let batches = (1..=70)
+        .chain(groups)
         .chain(long)
         .map(|classes| Owned::new(CLASSES.len(), classes, None));
     let kinds = [

@@ -26,14 +26,14 @@
 
 use super::block::{self, Block, ROWS, Work};
 use super::chunks::Chunks;
-use super::exp::exp;
+use super::exp::exps;
 use super::step::InSteps;
 use super::tree;
 use super::weights::Factor;
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float as _;
-use crate::rows::{CHUNK, Pass, Peek, Row, RowMut, RowsMut};
+use crate::rows::{CHUNK, Map, Pass, Peek, Row, RowMut, RowsMut, of_first};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// `dx = y (dy - sum y dy)`, of the sources `y` and `dy`. `LOG`: of log-softmax, `dx = dy - e^y sum dy`.
@@ -280,6 +280,10 @@ pub fn results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
         |scale| Factor::new(simd, Wide::<V::Elem>::of(scale)),
     );
     let less = Factor::new(simd, -total * Wide::<V::Elem>::of(scale.unwrap_or(1.0)));
+    if LOG {
+        let less = &less;
+        return part.map_several::<V>(simd, [V::Elem::ZERO; 2], LogGradients { simd, less, lanes });
+    }
     part.map(
         simd,
         [V::Elem::ZERO; 2],
@@ -288,34 +292,66 @@ pub fn results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
             let lanes = lanes(i);
             let dx = match &factor {
                 Some(factor) => scaled_gradient(simd, [y, dy], factor, &less),
-                None => gradient::<V, LOG>(simd, [y, dy], &less),
+                None => gradient::<V, false>(simd, [y, dy], &less),
             };
             shown(simd, lanes, dx)
         },
     );
 }
 
+/// Those of log-softmax, from a negated total that is moderate.
+struct LogGradients<'a, V: Vector, L> {
+    simd: V::Simd,
+    less: &'a Factor<V>,
+    lanes: L,
+}
+
+impl<V: Vector, L: Fn(usize) -> Option<V::Mask>> Map<V, 2> for LogGradients<'_, V, L> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 2]; G]) -> [V; G] {
+        let mut y = of_first(x);
+        let (p, none) = probabilities(self.simd, y);
+        for (i, y) in y.iter_mut().enumerate() {
+            let dx = log_gradient(self.simd, x[i][1], p[i], none[i], self.less);
+            *y = shown(self.simd, (self.lanes)(first + i), dx);
+        }
+        y
+    }
+}
+
+/// From a probability that is [`none`](probabilities) in some lanes.
+#[inline(always)]
+fn log_gradient<V: Vector>(simd: V::Simd, dy: V, p: V, none: V::Mask, less: &Factor<V>) -> V {
+    canonical(simd, V::select(none, dy, less.product_added_to(p, dy)))
+}
+
 /// The gradients, from a negated total that is moderate.
 #[inline(always)]
 fn gradient<V: Vector, const LOG: bool>(simd: V::Simd, [y, dy]: [V; 2], less: &Factor<V>) -> V {
+    if LOG {
+        let ([p], [none]) = probabilities(simd, [y]);
+        return log_gradient(simd, dy, p, none, less);
+    }
     let zero = V::splat(simd, V::Elem::ZERO);
-    let dx = if LOG {
-        let (p, none) = probabilities(simd, y);
-        V::select(none, dy, less.product_added_to(p, dy))
-    } else {
-        V::select(y.eq(zero), zero, y.mul_add(dy, less.times(y)))
-    };
+    let dx = V::select(y.eq(zero), zero, y.mul_add(dy, less.times_ordinary(y)));
     canonical(simd, dx)
 }
 
-/// `e^y`, and where it is 0 since `y` is below the range. There it is `e^0` instead, not to be used: as a subnormal number on the way to 0, it
+/// Each `e^y`, and where it is 0 since `y` is below the range. There it is `e^0` instead, not to be used: as a subnormal number on the way to 0, it
 /// would take as long as all the rest.
 #[inline(always)]
-fn probabilities<V: Vector>(simd: V::Simd, y: V) -> (V, V::Mask) {
+fn probabilities<V: Vector, const G: usize>(
+    simd: V::Simd,
+    mut y: [V; G],
+) -> ([V; G], [V::Mask; G]) {
     let [lowest, _] = V::Elem::EXP.range;
-    let none = y.lt(V::splat(simd, lowest));
-    let zero = V::splat(simd, V::Elem::ZERO);
-    (exp(simd, V::select(none, zero, y)), none)
+    let (lowest, zero) = (V::splat(simd, lowest), V::splat(simd, V::Elem::ZERO));
+    let mut none = [zero.lt(zero); G];
+    for (y, none) in y.iter_mut().zip(&mut none) {
+        *none = y.lt(lowest);
+        *y = V::select(*none, zero, *y);
+    }
+    (exps(simd, y), none)
 }
 
 /// The gradients of softmax, times a factor; it is in the negated total as well. It is not above 1, so that no product overflows, and not so small that a part
@@ -329,7 +365,7 @@ fn scaled_gradient<V: Vector>(
 ) -> V {
     let zero = V::splat(simd, V::Elem::ZERO);
     let [own, more] = factor.times_in_parts(dy);
-    let dx = y.mul_add(own, less.less(more).times(y));
+    let dx = y.mul_add(own, less.less(more).times_ordinary(y));
     canonical(simd, V::select(y.eq(zero), zero, dx))
 }
 
@@ -344,10 +380,7 @@ fn wide_results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
 ) {
     let (nothing, scale) = (V::sum_zero(simd), Wide::<V::Elem>::of(scale));
     let (is_finite, is_nan) = (total.is_finite(), total.is_nan());
-    let [zero, nan] = [V::Elem::ZERO, V::Elem::NAN].map(
-        #[inline(always)]
-        |x| V::splat(simd, x),
-    );
+    let (zero, nan) = (V::splat(simd, V::Elem::ZERO), V::splat(simd, V::Elem::NAN));
     part.map(
         simd,
         [V::Elem::ZERO; 2],
@@ -355,7 +388,7 @@ fn wide_results<V: Vector, P: Pass<V::Elem, 2>, const LOG: bool>(
         |i, [y, dy]: [V; 2]| {
             let lanes = lanes(i);
             let p = if LOG {
-                let (p, none) = probabilities(simd, y);
+                let ([p], [none]) = probabilities(simd, [y]);
                 V::select(none, zero, p)
             } else {
                 y

@@ -22,7 +22,7 @@ use super::wide::{Wide, WideFloat as _};
 use super::{polynomial, tree};
 use crate::element::Real;
 use crate::element::sealed::Float;
-use crate::rows::{Pass, Rows, RowsMut, Split};
+use crate::rows::{Map, Pass, Places, Rows, RowsMut, Split, of_first};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The sum of the losses of all elements, and the gradient, where the rows have a destination.
@@ -61,15 +61,7 @@ impl<T: Real> Kernel<RowsMut<'_, T, 2>> for ElementLosses {
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 2>) {
         for mut row in rows {
             let places = row.source().places();
-            row.map(
-                simd,
-                [T::ZERO; 2],
-                #[inline(always)]
-                |i, [x, label]: [T::Vector<S>; 2]| {
-                    places.ask_ahead::<T::Vector<S>>(simd, i);
-                    canonical(simd, loss(simd, x, label, &Logistic::new(simd, x)))
-                },
-            );
+            row.map_several::<T::Vector<S>>(simd, [T::ZERO; 2], Losses { simd, places });
         }
     }
 }
@@ -92,25 +84,68 @@ impl<T: Real> BinaryCrossEntropy<T> {
                 };
                 // A logit of -inf with the label 0 has no loss: nothing to add where the row ends.
                 let fill = [V::Elem::NEG_INFINITY, V::Elem::ZERO];
-                let places = row.source().places();
-                row.map(
+                let work = LossesAndGradients {
                     simd,
-                    fill,
-                    #[inline(always)]
-                    |i, [x, label]: [V; 2]| {
-                        places.ask_ahead::<V>(simd, i);
-                        let logistic = Logistic::new(simd, x);
-                        sum = V::sum_add(sum, loss(simd, x, label, &logistic));
-                        let one = V::splat(simd, V::Elem::ONE);
-                        let no = one - label;
-                        // What the rounding of a soft label's complement leaves out.
-                        let rest = (one - no) - label;
-                        canonical(simd, gradient(simd, label, [no, rest], &logistic, &scale))
-                    },
-                );
+                    places: row.source().places(),
+                    scale: &scale,
+                    sum: &mut sum,
+                };
+                row.map_several::<V>(simd, fill, work);
                 V::sum_total(sum)
             },
         )
+    }
+}
+
+/// The loss of each.
+struct Losses<V: Vector> {
+    simd: V::Simd,
+    places: Places<V::Elem, 2>,
+}
+
+impl<V: Vector> Map<V, 2> for Losses<V> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 2]; G]) -> [V; G] {
+        let simd = self.simd;
+        self.places.ask_ahead_of::<V, G>(simd, first);
+        let mut y = of_first(x);
+        let logistics = Logistic::several(simd, y);
+        for (i, logistic) in logistics.iter().enumerate() {
+            let [x, label] = x[i];
+            y[i] = canonical(simd, loss(simd, x, label, logistic));
+        }
+        y
+    }
+}
+
+/// Adds up the losses of a slice, and makes their gradients.
+struct LossesAndGradients<'a, V: Vector> {
+    simd: V::Simd,
+    places: Places<V::Elem, 2>,
+    scale: &'a Factor<V>,
+    sum: &'a mut V::Sum,
+}
+
+impl<V: Vector> Map<V, 2> for LossesAndGradients<'_, V> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 2]; G]) -> [V; G] {
+        let simd = self.simd;
+        let one = V::splat(simd, V::Elem::ONE);
+        self.places.ask_ahead_of::<V, G>(simd, first);
+        let mut y = of_first(x);
+        let logistics = Logistic::several(simd, y);
+        for (i, logistic) in logistics.iter().enumerate() {
+            let [x, label] = x[i];
+            *self.sum = V::sum_add(*self.sum, loss(simd, x, label, logistic));
+            let no = one - label;
+            // What the rounding of a soft label's complement leaves out.
+            let rest = (one - no) - label;
+            y[i] = canonical(
+                simd,
+                gradient(simd, label, [no, rest], logistic, self.scale),
+            );
+        }
+        y
     }
 }
 
@@ -140,6 +175,7 @@ pub fn gradient<V: Vector>(
         rest = rest + no.mul_add(of_yes.0, V::splat(simd, V::Elem::ZERO) - product);
     }
     scale.times_sum(
+        simd,
         yes.neg_mul_add(of_no.0, product),
         yes.neg_mul_add(of_no.1, no.mul_add(of_yes.1, rest)),
     )

@@ -459,7 +459,7 @@ where
     }
 
     #[inline(always)]
-    fn result(_: V::Simd, [hi, lo, target, at_target]: [V; 4], numbers: V, weights: V) -> V {
+    fn result(simd: V::Simd, [hi, lo, target, at_target]: [V; 4], numbers: V, weights: V) -> V {
         let factors = Factor::of_parts([hi, lo]);
         Gradients {
             factors,
@@ -467,7 +467,7 @@ where
             target,
             at_target,
         }
-        .at(numbers, weights)
+        .at(simd, numbers, weights)
     }
 }
 
@@ -583,13 +583,13 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                     Some(weights) => weights[k],
                     None => V::Elem::ONE,
                 };
-                let share = shares.times(V::splat(simd, class_weight));
+                let share = shares.times(simd, V::splat(simd, class_weight));
                 let p = made.factors.product_added_to(*weight, share) + zero;
                 *weight = V::select(column::<V>(simd, k).eq(made.target), made.at_target, p);
             }
         } else {
             for (k, weight) in columns {
-                let grad = made.at(column(simd, k), *weight);
+                let grad = made.at(simd, column(simd, k), *weight);
                 // A zero without a sign, which options may give it.
                 *weight = if PLAIN { grad } else { grad + zero };
             }
@@ -710,11 +710,11 @@ struct Gradients<V> {
 impl<V: Vector> Gradients<V> {
     /// Of elements with these numbers in their rows and these weights, without smoothing.
     #[inline(always)]
-    fn at(&self, numbers: V, weights: V) -> V {
+    fn at(&self, simd: V::Simd, numbers: V, weights: V) -> V {
         V::select(
             numbers.eq(self.target),
             self.at_target,
-            self.factors.times(weights),
+            self.factors.times(simd, weights),
         )
     }
 }
@@ -827,8 +827,8 @@ impl<T: Real, const PLAIN: bool> Toward<'_, T, PLAIN> {
         );
         #[inline(always)]
         move |i| match weights {
-            None => share.times(one),
-            Some(weights) => share.times(weights.vector_or(simd, i, T::ZERO)),
+            None => share.times(simd, one),
+            Some(weights) => share.times(simd, weights.vector_or(simd, i, T::ZERO)),
         }
     }
 
@@ -1041,7 +1041,7 @@ impl<T: Real, const PLAIN: bool> RowWork<T> for Toward<'_, T, PLAIN> {
             part.update(
                 simd,
                 #[inline(always)]
-                |_, weights: V| factor.times(weights) + zero,
+                |_, weights: V| factor.times(simd, weights) + zero,
             );
         } else {
             scale::<V, _>(simd, part, weighed.heaviest, factor);

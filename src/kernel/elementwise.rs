@@ -1,10 +1,11 @@
 //! Operations on each element by itself: the exponential and the sigmoid.
 
 use super::backward::canonical;
-use super::exp::exp;
+use super::exp::exps;
+use super::side_by_side;
 use crate::element::Real;
 use crate::element::sealed::Float as _;
-use crate::rows::{Pass, RowsMut};
+use crate::rows::{Map, Pass, Places, RowsMut, of_first};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// `e^x`.
@@ -22,16 +23,26 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Exp {
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
             let places = row.source().places();
-            row.map(
-                simd,
-                [T::ZERO],
-                #[inline(always)]
-                |i, [x]: [T::Vector<S>; 1]| {
-                    places.ask_ahead::<T::Vector<S>>(simd, i);
-                    canonical(simd, exp(simd, x))
-                },
-            );
+            row.map_several::<T::Vector<S>>(simd, [T::ZERO], Exps { simd, places });
         }
+    }
+}
+
+/// The exponential of each element of a slice, which is asked for ahead.
+struct Exps<V: Vector> {
+    simd: V::Simd,
+    places: Places<V::Elem, 1>,
+}
+
+impl<V: Vector> Map<V, 1> for Exps<V> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 1]; G]) -> [V; G] {
+        self.places.ask_ahead_of::<V, G>(self.simd, first);
+        side_by_side(
+            exps(self.simd, of_first(x)),
+            #[inline(always)]
+            |_, y| canonical(self.simd, y),
+        )
     }
 }
 
@@ -42,17 +53,28 @@ impl<T: Real> Kernel<RowsMut<'_, T, 1>> for Sigmoid {
     fn simd<S: Simd>(&self, simd: S, rows: RowsMut<'_, T, 1>) {
         for mut row in rows {
             let places = row.source().places();
-            row.map(
-                simd,
-                [T::ZERO],
-                #[inline(always)]
-                |i, [x]: [T::Vector<S>; 1]| {
-                    places.ask_ahead::<T::Vector<S>>(simd, i);
-                    let (hi, lo) = Logistic::new(simd, x).yes(simd);
-                    canonical(simd, hi + lo)
-                },
-            );
+            row.map_several::<T::Vector<S>>(simd, [T::ZERO], Sigmoids { simd, places });
         }
+    }
+}
+
+/// The sigmoid of each.
+struct Sigmoids<V: Vector> {
+    simd: V::Simd,
+    places: Places<V::Elem, 1>,
+}
+
+impl<V: Vector> Map<V, 1> for Sigmoids<V> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 1]; G]) -> [V; G] {
+        self.places.ask_ahead_of::<V, G>(self.simd, first);
+        let mut y = of_first(x);
+        let logistics = Logistic::several(self.simd, y);
+        for (y, logistic) in y.iter_mut().zip(logistics) {
+            let (hi, lo) = logistic.yes(self.simd);
+            *y = canonical(self.simd, hi + lo);
+        }
+        y
     }
 }
 
@@ -77,8 +99,33 @@ pub struct Logistic<V: Vector> {
 impl<V: Vector> Logistic<V> {
     #[inline(always)]
     pub fn new(simd: V::Simd, x: V) -> Self {
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let [e] = exps(simd, [zero - x.abs()]);
+        Self::of(simd, x, e)
+    }
+
+    /// Those of several logits, whose exponentials are made side by side.
+    #[inline(always)]
+    pub fn several<const G: usize>(simd: V::Simd, x: [V; G]) -> [Self; G] {
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let e = exps(
+            simd,
+            side_by_side(
+                x,
+                #[inline(always)]
+                |_, x| zero - x.abs(),
+            ),
+        );
+        let mut all = [Self::of(simd, x[0], e[0]); G];
+        for i in 1..G {
+            all[i] = Self::of(simd, x[i], e[i]);
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn of(simd: V::Simd, x: V, e: V) -> Self {
         let (zero, one) = (V::splat(simd, V::Elem::ZERO), V::splat(simd, V::Elem::ONE));
-        let e = exp(simd, zero - x.abs());
         let sum = one + e;
         Self {
             e,

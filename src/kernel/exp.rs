@@ -14,8 +14,8 @@
 //!
 //! Worst error over all 2^32 arguments, fused: 0.891 ULP (`tests/elements.rs`).
 
-use super::polynomial;
 use super::wide::Wide;
+use super::{polynomials, side_by_side};
 use crate::element::sealed::Float;
 use crate::simd::Vector;
 
@@ -111,7 +111,11 @@ pub const F32: ExpConstants<f32> = ExpConstants {
 /// `(z, e^r)` for `x = n ln 2 + r`, with `z = magic + n`, where `magic` is the rounding constant
 /// plus what is to be added to `n`.
 #[inline(always)]
-fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
+fn reduce_and_evaluate<V: Vector, const G: usize>(
+    simd: V::Simd,
+    x: [V; G],
+    magic: V,
+) -> ([V; G], [V; G]) {
     let constants = V::Elem::EXP;
     let ln2 = if V::FUSED {
         constants.ln2
@@ -119,41 +123,78 @@ fn reduce_and_evaluate<V: Vector>(simd: V::Simd, x: V, magic: V) -> (V, V) {
         constants.ln2_short
     };
     let (z, r) = reduce(simd, x, magic, constants.log2_e, ln2);
-    (z, polynomial(simd, constants.poly, r))
+    (z, polynomials(simd, constants.poly, r))
 }
 
-/// `(z, r)` for `x = n ln2 + r`, with `z = magic + n` and `n` near `x log2_e`; `ln2` is in two parts, and so may be any
-/// step that `log2_e` is the inverse of.
+/// `(z, r)` of each `x = n ln2 + r`, with `z = magic + n` and `n` near `x log2_e`; `ln2` is in two parts, and so may be any
+/// step that `log2_e` is the inverse of. [Side by side](side_by_side).
 #[inline(always)]
-pub fn reduce<V: Vector>(
+pub fn reduce<V: Vector, const G: usize>(
     simd: V::Simd,
-    x: V,
+    x: [V; G],
     magic: V,
     log2_e: V::Elem,
     [hi, lo]: [V::Elem; 2],
-) -> (V, V) {
-    let z = x.mul_add(V::splat(simd, log2_e), magic);
-    let n = z - magic;
-    let r = n.neg_mul_add(V::splat(simd, hi), x);
-    (z, n.neg_mul_add(V::splat(simd, lo), r))
+) -> ([V; G], [V; G]) {
+    let z = side_by_side(
+        x,
+        #[inline(always)]
+        |_, x| x.mul_add(V::splat(simd, log2_e), magic),
+    );
+    let n = side_by_side(
+        z,
+        #[inline(always)]
+        |_, z| z - magic,
+    );
+    let r = side_by_side(
+        x,
+        #[inline(always)]
+        |i, x| n[i].neg_mul_add(V::splat(simd, hi), x),
+    );
+    let r = side_by_side(
+        r,
+        #[inline(always)]
+        |i, r| n[i].neg_mul_add(V::splat(simd, lo), r),
+    );
+    (z, r)
 }
 
 /// `e^x`, for every `x`: 0 below the range, infinity above, NaN for NaN. Subnormal results are
-/// rounded once.
+/// rounded once. [Side by side](side_by_side).
 #[inline(always)]
-pub fn exp<V: Vector>(simd: V::Simd, x: V) -> V {
+pub fn exps<V: Vector, const G: usize>(simd: V::Simd, x: [V; G]) -> [V; G] {
     let constants = V::Elem::EXP;
     let [low, high] = constants.range;
     let (low, high) = (V::splat(simd, low), V::splat(simd, high));
-    let x = high.min(low.max(x));
+    let x = side_by_side(
+        x,
+        #[inline(always)]
+        |_, x| high.min(low.max(x)),
+    );
     let round = V::splat(simd, constants.round);
     let (z, p) = reduce_and_evaluate(simd, x, round);
     // 2^n in two halves, since one float cannot hold it at either end of the range.
     let biased = round + V::splat(simd, constants.bias);
-    let n = z - round;
-    let half = n.mul_add(V::constant(simd, 0.5), biased);
-    let rest = n - (half - biased) + biased;
-    p * half.exponent() * rest.exponent()
+    let n = side_by_side(
+        z,
+        #[inline(always)]
+        |_, z| z - round,
+    );
+    let half = side_by_side(
+        n,
+        #[inline(always)]
+        |_, n| n.mul_add(V::constant(simd, 0.5), biased),
+    );
+    let rest = side_by_side(
+        n,
+        #[inline(always)]
+        |i, n| n - (half[i] - biased) + biased,
+    );
+    side_by_side(
+        p,
+        #[inline(always)]
+        |i, p| p * half[i].exponent() * rest[i].exponent(),
+    )
 }
 
 #[cfg(all(test, feature = "std"))]

@@ -16,9 +16,9 @@
 //! from the polynomial of `exp.rs`, within 1.8 u.
 
 use super::exp::reduce;
-use super::polynomial;
 use super::scale::Scale;
 use super::wide::{Wide, WideFloat};
+use super::{polynomial, polynomials, side_by_side};
 use crate::element::Real;
 use crate::element::sealed::Float;
 use crate::simd::{Simd as _, Vector};
@@ -394,45 +394,83 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
     /// lightest. NaN for NaN.
     #[inline(always)]
     pub fn weights(&self, simd: V::Simd, x: V) -> Weights<V> {
+        let [weights] = self.weights_of(simd, [x]);
+        weights
+    }
+
+    /// Those of several, [side by side](side_by_side).
+    #[inline(always)]
+    pub fn weights_of<const G: usize>(&self, simd: V::Simd, x: [V; G]) -> [Weights<V>; G] {
         let scale = &self.scale;
         let x = if FAR {
-            (x - self.offset) * V::splat(simd, scale.first)
+            let first = V::splat(simd, scale.first);
+            side_by_side(
+                x,
+                #[inline(always)]
+                |_, x| (x - self.offset) * first,
+            )
         } else {
             x
         };
-        let x = self.lowest.max(x);
+        let x = side_by_side(
+            x,
+            #[inline(always)]
+            |_, x| self.lowest.max(x),
+        );
+        let zero = V::splat(simd, V::Elem::ZERO);
+        let mut weights = [Weights {
+            rounded: zero,
+            base: zero,
+            growth: zero,
+        }; G];
         if !V::FUSED {
             let (magic, scale) = (self.magic, &self.scale);
-            // Where constants and a vector are more than the registers hold, they are in memory anyway.
-            let rounded = if V::REGISTERS < 4 {
-                simd.out_of_line(
-                    #[inline(always)]
-                    move || unfused(simd, x, magic, scale),
-                )
-            } else {
-                unfused(simd, x, magic, scale)
-            };
-            return Weights {
-                rounded,
-                base: rounded,
-                growth: V::splat(simd, V::Elem::ZERO),
-            };
+            for (weights, x) in weights.iter_mut().zip(x) {
+                // Where constants and a vector are more than the registers hold, they are in memory anyway.
+                weights.rounded = if V::REGISTERS < 4 {
+                    simd.out_of_line(
+                        #[inline(always)]
+                        move || unfused(simd, x, magic, scale),
+                    )
+                } else {
+                    unfused(simd, x, magic, scale)
+                };
+                weights.base = weights.rounded;
+            }
+            return weights;
         }
         let (z, r) = reduce(simd, x, self.magic, scale.table_log2_e, scale.table_ln2);
-        let growth = polynomial(simd, scale.table_poly(), r) * r;
-        let base = z.power(self.table);
-        Weights {
-            rounded: base.mul_add(growth, base),
+        let base = side_by_side(
+            z,
+            #[inline(always)]
+            |_, z| z.power(self.table),
+        );
+        let p = polynomials(simd, scale.table_poly(), r);
+        let growth = side_by_side(
+            p,
+            #[inline(always)]
+            |i, p| p * r[i],
+        );
+        let rounded = side_by_side(
             base,
-            growth,
+            #[inline(always)]
+            |i, base| base.mul_add(growth[i], base),
+        );
+        for (i, weights) in weights.iter_mut().enumerate() {
+            *weights = Weights {
+                rounded: rounded[i],
+                base: base[i],
+                growth: growth[i],
+            };
         }
+        weights
     }
 }
 
 /// The weights of elements none of which is too low, where multiply-add is not fused.
 #[inline(always)]
 fn unfused<V: Vector>(simd: V::Simd, x: V, magic: V, scale: &Scale<V::Elem>) -> V {
-    let (z, r) = reduce(simd, x, magic, scale.log2_e, scale.ln2_short);
+    let ([z], [r]) = reduce(simd, [x], magic, scale.log2_e, scale.ln2_short);
     polynomial(simd, scale.poly(), r) * z.exponent()
 }
 

@@ -132,7 +132,7 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for Softmax<S> {
     ) {
         let factors = factors(simd, &shifts, sums);
         for weight in block.columns() {
-            *weight = factors.times(*weight);
+            *weight = factors.times(simd, *weight);
         }
     }
 }
@@ -165,8 +165,8 @@ impl<V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'_, V::Elem, 1>, 2> f
     }
 
     #[inline(always)]
-    fn result(_: V::Simd, factor: [V; 2], _: V, weights: V) -> V {
-        Factor::of_parts(factor).times(weights)
+    fn result(simd: V::Simd, factor: [V; 2], _: V, weights: V) -> V {
+        Factor::of_parts(factor).times(simd, weights)
     }
 }
 

@@ -45,7 +45,7 @@ impl<V: Vector> Total<V> {
     pub fn of(simd: V::Simd, weights: Weights<V>) -> Self {
         Self {
             sum: V::sum_of(simd, weights.base),
-            rest: weights.base * weights.growth,
+            rest: weights.base.small_product(simd, weights.growth),
         }
     }
 

@@ -8,7 +8,7 @@ use super::tree::{self, Merge};
 use super::wide::{Wide, WideFloat};
 use crate::element::Real;
 use crate::element::sealed::Float;
-use crate::rows::{CHUNK, Pass, Places, Row};
+use crate::rows::{CHUNK, Map, Pass, Places, Row, of_first};
 use crate::simd::Vector;
 
 /// What the largest element of a row says of it.
@@ -311,7 +311,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
 struct Ahead<'a, V: Vector> {
     /// Where it begins, or where the row does if nothing is ahead: without a branch, memory is always asked for.
     places: Places<V::Elem, 1>,
-    /// The next row, if there is one and it is [looked at](looks_ahead).
+    /// The next row, if there is one as long as this and it is [looked at](looks_ahead): or nothing.
     next: Row<'a, V::Elem, 1>,
     /// The largest in each lane of the vectors of that, of this chunk if there are several.
     max: V,
@@ -327,7 +327,9 @@ impl<'a, V: Vector> Ahead<'a, V> {
         } else {
             row.places()
         };
-        let looked_at = if looks_ahead::<V>() { row.len() } else { 0 };
+        // As long as the row, so that a look at several vectors finds all or none: a shorter one has a pass of its own.
+        let looks = looks_ahead::<V>() && ahead.len() >= row.len();
+        let looked_at = if looks { row.len() } else { 0 };
         Self {
             places,
             next: ahead.first(looked_at),
@@ -336,12 +338,15 @@ impl<'a, V: Vector> Ahead<'a, V> {
         }
     }
 
-    /// Looks at what lies ahead of this element of the row.
+    /// Looks at what lies ahead of some vectors of the row, of which element `at` is the first.
     #[inline(always)]
-    fn look(&mut self, simd: V::Simd, at: usize) {
-        self.places.ask_ahead::<V>(simd, at / V::LANES);
-        if let Some([x]) = self.next.vector::<V>(simd, at / V::LANES) {
-            self.max = x.max(self.max);
+    fn look<const G: usize>(&mut self, simd: V::Simd, at: usize) {
+        let block = at / V::LANES;
+        self.places.ask_ahead_of::<V, G>(simd, block);
+        if let Some(next) = self.next.vectors::<V, G>(simd, block) {
+            for [x] in next {
+                self.max = x.max(self.max);
+            }
         }
     }
 
@@ -391,29 +396,53 @@ fn weigh_chunk<V: Vector, const FAR: bool>(
     weigh: &Weigh<V, FAR>,
     left_out: usize,
     (start, ahead): (usize, &mut Ahead<'_, V>),
-    mut add: impl FnMut(Weights<V>),
+    add: impl FnMut(Weights<V>),
 ) {
-    let (block, lane) = (left_out / V::LANES, left_out % V::LANES);
-    let (whole, rest) = (chunk.len() / V::LANES, chunk.len() % V::LANES);
-    chunk.map(
+    let weighing = Weighing {
         simd,
-        [V::Elem::NEG_INFINITY],
-        #[inline(always)]
-        |i, [x]: [V; 1]| {
-            ahead.look(simd, start + i * V::LANES);
-            let weights = weigh.weights(simd, x);
+        weigh,
+        left_out,
+        len: chunk.len(),
+        start,
+        ahead,
+        add,
+    };
+    chunk.map_several::<V>(simd, [V::Elem::NEG_INFINITY], weighing);
+}
+
+/// What [`weigh_chunk`] does with each vector.
+struct Weighing<'w, 'a, V: Vector, A, const FAR: bool> {
+    simd: V::Simd,
+    weigh: &'w Weigh<V, FAR>,
+    left_out: usize,
+    /// That of the chunk.
+    len: usize,
+    start: usize,
+    ahead: &'w mut Ahead<'a, V>,
+    add: A,
+}
+
+impl<V: Vector, A: FnMut(Weights<V>), const FAR: bool> Map<V, 1> for Weighing<'_, '_, V, A, FAR> {
+    #[inline(always)]
+    fn vectors<const G: usize>(&mut self, first: usize, x: [[V; 1]; G]) -> [V; G] {
+        let simd = self.simd;
+        self.ahead.look::<G>(simd, self.start + first * V::LANES);
+        let mut y = of_first(x);
+        let weights = self.weigh.weights_of(simd, y);
+        for (i, weights) in weights.into_iter().enumerate() {
             let mut counted = weights;
-            if i == block {
-                counted = counted.without(simd, V::lane(simd, lane));
+            if first + i == self.left_out / V::LANES {
+                counted = counted.without(simd, V::lane(simd, self.left_out % V::LANES));
             }
-            // The lightest weight is little, but not nothing beside others that are as light.
-            if i == whole {
-                counted = counted.without(simd, V::lanes_from(simd, rest));
+            // The lightest weight is little, but not nothing beside others that are as light. (A tail comes by itself.)
+            if G == 1 && first == self.len / V::LANES {
+                counted = counted.without(simd, V::lanes_from(simd, self.len % V::LANES));
             }
-            add(counted);
-            weights.rounded
-        },
-    );
+            (self.add)(counted);
+            y[i] = weights.rounded;
+        }
+        y
+    }
 }
 
 /// Whether the element of a chunk that is left out, if there is one, is less than the largest.
@@ -521,7 +550,7 @@ pub fn scale<V: Vector, P: Pass<V::Elem, 1>>(
     row.update(
         simd,
         #[inline(always)]
-        |_, weights: V| factor.times(weights),
+        |_, weights: V| factor.times(simd, weights),
     );
 }
 
@@ -576,9 +605,16 @@ impl<V: Vector> Factor<V> {
         Self { hi, lo }
     }
 
-    /// The product, as if the factor had not been rounded.
+    /// The product, as if the factor had not been rounded. It may be subnormal, or less: see [`small_product`](Vector::small_product), which may change the sign of a 0 that
+    /// is multiplied by a negative factor.
     #[inline(always)]
-    pub fn times(&self, x: V) -> V {
+    pub fn times(&self, simd: V::Simd, x: V) -> V {
+        x.mul_add(self.hi, x.small_product(simd, self.lo))
+    }
+
+    /// The same, of what is seldom subnormal, and may be 0, whose sign is that of the product then.
+    #[inline(always)]
+    pub fn times_ordinary(&self, x: V) -> V {
         x.mul_add(self.hi, x * self.lo)
     }
 
@@ -602,8 +638,9 @@ impl<V: Vector> Factor<V> {
 
     /// The product with `x + small`.
     #[inline(always)]
-    pub fn times_sum(&self, x: V, small: V) -> V {
-        x.mul_add(self.hi, small.mul_add(self.hi, x * self.lo))
+    pub fn times_sum(&self, simd: V::Simd, x: V, small: V) -> V {
+        let rest = x.small_product(simd, self.lo);
+        x.mul_add(self.hi, small.mul_add(self.hi, rest))
     }
 
     /// `x` minus this, as if it had not been rounded.

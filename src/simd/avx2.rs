@@ -482,6 +482,11 @@ mod op {
         ]
     }
 
+    #[inline(always)]
+    pub(super) fn in_order(x: F32x16) -> F32x16 {
+        x
+    }
+
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn prefetch(_: Avx2, p: *const f32) {

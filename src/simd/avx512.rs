@@ -89,6 +89,7 @@ pub struct Table(__m512i);
 impl_vector!(F32x16 of 16 f32 and f64, Avx512, Mask, Sum, Table, registers: 32, by columns: true, fused: true);
 
 mod op {
+    use core::arch::asm;
     #[cfg(feature = "half")]
     use core::arch::x86_64::{
         __m256i, _MM_FROUND_TO_NEAREST_INT, _mm256_loadu_si256, _mm256_storeu_si256,
@@ -404,6 +405,16 @@ mod op {
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(p.cast());
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn in_order(mut x: F32x16) -> F32x16 {
+        // SAFETY: a comment, which does nothing. (Not `pure`: as it may do something, it stays where it is among others.)
+        unsafe {
+            asm!("/* {} */", inout(zmm_reg) x.0, options(nomem, nostack, preserves_flags));
+        }
+        x
     }
 
     #[inline]

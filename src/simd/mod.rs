@@ -93,6 +93,8 @@ pub trait Vector:
     const LANES: usize;
     /// How many vectors the registers hold.
     const REGISTERS: usize;
+    /// Whether four vectors of a row go side by side: one is a register, of which there are many. (With Miri, which has no registers, AVX2 does so too.)
+    const SIDE_BY_SIDE: bool = Self::REGISTERS >= 32 && size_of::<Self>() <= 64;
     /// Whether all work on short rows is done sixteen at a time, by columns, where that is faster, or only what gains by it in `f64` too.
     const BY_COLUMNS: bool;
     /// Whether such rows are done as they lie, or in registers, where that is faster. (Not of `f64`, nor with few registers: there [`max_of_each`](Self::max_of_each), [`deinterleave`](Self::deinterleave) and the like take vectors, or elements, one by one.)
@@ -139,6 +141,21 @@ pub trait Vector:
     /// Asks for the memory at `p`, which need not be any, for it will soon be read or written. Does nothing where there is no such
     /// instruction.
     fn prefetch(simd: Self::Simd, p: *const Self::Elem);
+
+    /// `self * other`, of what may be too small for a number that is not subnormal: a multiplication waits then on some processors (AMD Zen 5), and multiply-add
+    /// does not. Where a factor is 0 it may be +0 in place of -0.
+    #[inline(always)]
+    fn small_product(self, simd: Self::Simd, other: Self) -> Self {
+        if Self::FUSED {
+            self.mul_add(other, Self::splat(simd, Self::Elem::ZERO))
+        } else {
+            self * other
+        }
+    }
+
+    /// Itself. Where vectors go [side by side](Self::SIDE_BY_SIDE) the compiler has it ready before that of which this is asked next, as far as it can be told to: nothing but
+    /// speed may depend on it.
+    fn in_order(self) -> Self;
 
     /// `self * a + b`, rounded once where [`FUSED`](Self::FUSED).
     fn mul_add(self, a: Self, b: Self) -> Self;
@@ -247,6 +264,7 @@ macro_rules! impl_vector {
                 fn widen(self: Self) -> [$wide; 16];
                 fn narrow(simd: $simd, x: &[$wide; 16]) -> Self;
                 fn prefetch(simd: $simd, p: *const $elem) -> ();
+                fn in_order(self: Self) -> Self;
                 fn mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn neg_mul_add(self: Self, a: Self, b: Self) -> Self;
                 fn max(self: Self, other: Self) -> Self;
@@ -400,6 +418,7 @@ mod tests {
                 columns::<S::F32>(simd, stride);
             }
             sums::<S::F32>(simd);
+            small_products::<S::F32>(simd);
             conversions::<S::F32>(simd);
             masks::<S::F32>(simd);
             #[cfg(feature = "half")]
@@ -422,6 +441,34 @@ mod tests {
         x.store_prefix(&mut lanes[..15]);
         lanes[15] = x.widen()[15] as f32;
         lanes
+    }
+
+    /// They have the bits of products, around the least numbers too; where a factor is 0, but for the sign.
+    fn small_products<V: Vector<Elem = f32>>(simd: V::Simd) {
+        let mut bits = 1_u32;
+        let mut random = || {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bits
+        };
+        for step in 0..100_000 {
+            // Of every size, and those whose product is near the least one: the exponent of one, of both, is given.
+            let a = f32::from_bits(random());
+            let mut b = f32::from_bits(random());
+            if step % 2 == 0 && a.is_normal() {
+                let exponent = (a.to_bits() >> 23 & 0xFF).cast_signed();
+                let other = (random() % 32).cast_signed() + 115 - exponent;
+                let other = other.clamp(0, 254).cast_unsigned();
+                b = f32::from_bits(b.to_bits() & 0x807F_FFFF | other << 23);
+            }
+            let product = V::splat(simd, a).small_product(simd, V::splat(simd, b));
+            let (found, expected) = (lanes(product)[0], a * b);
+            assert!(
+                found.to_bits() == expected.to_bits()
+                    || (found.is_nan() && expected.is_nan())
+                    || (a * b == 0.0 && (a == 0.0 || b == 0.0)),
+                "{a:e} times {b:e}: {found:e}"
+            );
+        }
     }
 
     #[expect(clippy::float_cmp, reason = "these are moved")]

@@ -316,6 +316,11 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn in_order(x: F32x16) -> F32x16 {
+        x
+    }
+
+    #[inline(always)]
     pub(super) fn prefetch(_: Portable, _: *const f32) {}
 
     #[inline(always)]

@@ -328,6 +328,11 @@ mod op {
         _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)))
     }
 
+    #[inline(always)]
+    pub(super) fn in_order(x: F64x16) -> F64x16 {
+        x
+    }
+
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn prefetch(_: Avx2, p: *const f64) {

@@ -243,6 +243,11 @@ mod op {
         _mm512_reduce_max_pd(_mm512_max_pd(x.0, x.1))
     }
 
+    #[inline(always)]
+    pub(super) fn in_order(x: F64x16) -> F64x16 {
+        x
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn prefetch(_: Avx512, p: *const f64) {

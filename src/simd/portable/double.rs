@@ -302,5 +302,10 @@ mod op {
     }
 
     #[inline(always)]
+    pub(super) fn in_order(x: F64x16) -> F64x16 {
+        x
+    }
+
+    #[inline(always)]
     pub(super) fn prefetch(_: Portable, _: *const f64) {}
 }
