@@ -97,7 +97,8 @@ const TRIES: usize = if cfg!(miri) { 2 } else { 400 };
 /// After so long without a job, a thread of a pool sleeps.
 const AWAKE: Duration = Duration::from_micros(50);
 
-/// Elements of softmax that a thread does in a nanosecond on the fastest processor that was measured.
+/// Elements of softmax that a thread does in a nanosecond on the fastest processor that was measured. Where one does fewer, or other work, threads are woken more
+/// seldom than would pay: a call that is a little slower is better than one that has waited.
 const SPEED: usize = 6;
 
 /// Of the time that is worked alone, so much may be lost by waking threads in vain: one part in thirty-two. After that, they

@@ -112,7 +112,7 @@ impl<V: Vector, const N: usize, F: FnMut(usize, [V; N]) -> V> Map<V, N> for OneB
     }
 }
 
-/// How many elements before they are looked at, or written, memory is asked for them: eight kilobytes, and four of each of two sources, as these, a destination and
+/// How many elements before they are looked at, or written, memory is asked for them: eight kilobytes, and four of each of two sources of a pass, as these, a destination and
 /// the rows themselves share the first-level cache (`docs/performance.md`).
 #[inline(always)]
 const fn ahead<T, const N: usize>() -> usize {

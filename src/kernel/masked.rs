@@ -358,7 +358,7 @@ fn is_beyond<V: Vector>(simd: V::Simd, seen: V, k: usize) -> V::Mask {
 
 impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
     /// Does a row that sees so many classes, of the first of which `known` may be the maximum of each lane. Returns the same of the
-    /// next row, if that is `ahead`.
+    /// next row, if that is `ahead` and not shorter.
     #[inline(always)]
     fn row<V: Vector<Elem = T>>(
         &self,

@@ -368,7 +368,7 @@ impl<T: Real> Ordinary<T> {
 }
 
 /// Does a row, of which `max` may be the maximum of each lane, and then `chunks` is what is known of its chunks. Returns what it was, and the same of the
-/// next row, if that is `ahead`.
+/// next row, if that is `ahead` and not shorter.
 #[inline(always)]
 pub fn row<V: Vector, P: Pass<V::Elem, 1>>(
     simd: V::Simd,

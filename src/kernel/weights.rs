@@ -216,7 +216,7 @@ pub struct Weighed<V: Vector> {
     /// The sum of the weights, but for the one left out.
     pub sum: Wide<V::Elem>,
     pub heaviest: Heaviest<V::Elem>,
-    /// The largest element in each lane of the next row, if there is one ahead.
+    /// The largest element in each lane of the next row, if one that is not shorter is ahead.
     pub next_max: Option<V>,
 }
 
@@ -311,7 +311,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
 struct Ahead<'a, V: Vector> {
     /// Where it begins, or where the row does if nothing is ahead: without a branch, memory is always asked for.
     places: Places<V::Elem, 1>,
-    /// The next row, if there is one as long as this and it is [looked at](looks_ahead): or nothing.
+    /// As much of the next row as this has, if that is not shorter and is [looked at](looks_ahead): or nothing.
     next: Row<'a, V::Elem, 1>,
     /// The largest in each lane of the vectors of that, of this chunk if there are several.
     max: V,
