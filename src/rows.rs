@@ -59,7 +59,7 @@ pub trait Pass<T: Real, const N: usize>: Sized {
             self.map_by::<V, 1>(simd, fill, f);
         }
     }
-    /// The same with `G` at once.
+    /// The same with `G` at once. (Without a `const` condition, a program that is not optimised would have room on its stack for both ways.)
     fn map_by<V: Vector<Elem = T>, const G: usize>(
         &mut self,
         simd: V::Simd,
@@ -1264,9 +1264,12 @@ impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
         mut f: impl Map<V, N>,
     ) {
         let blocks = self.len / V::LANES;
-        let grouped = if G > 1 { blocks - blocks % G } else { 0 };
-        for block in (0..grouped).step_by(G) {
-            f.vectors::<G>(block, self.load_several(simd, block));
+        let mut grouped = 0;
+        if const { G > 1 } {
+            grouped = blocks - blocks % G;
+            for block in (0..grouped).step_by(G) {
+                f.vectors::<G>(block, self.load_several(simd, block));
+            }
         }
         for block in grouped..blocks {
             f.vectors(block, [self.load(simd, block)]);
@@ -1374,14 +1377,17 @@ impl<T: Real, const N: usize> Pass<T, N> for RowMut<'_, T, N> {
             src: self.src.src,
             dst: self.dst,
         };
-        let grouped = if G > 1 { blocks - blocks % G } else { 0 };
-        for block in (0..grouped).step_by(G) {
-            for i in 0..G {
-                places.ask_destination::<V>(simd, (block + i) * V::LANES + ahead::<T, N>());
-            }
-            let y = f.vectors::<G>(block, self.src.load_several(simd, block));
-            for (y, to) in y.into_iter().zip(self.blocks::<V, G>(block)) {
-                y.store(to);
+        let mut grouped = 0;
+        if const { G > 1 } {
+            grouped = blocks - blocks % G;
+            for block in (0..grouped).step_by(G) {
+                for i in 0..G {
+                    places.ask_destination::<V>(simd, (block + i) * V::LANES + ahead::<T, N>());
+                }
+                let y = f.vectors::<G>(block, self.src.load_several(simd, block));
+                for (y, to) in y.into_iter().zip(self.blocks::<V, G>(block)) {
+                    y.store(to);
+                }
             }
         }
         for block in grouped..blocks {

@@ -107,7 +107,7 @@ const SWEEPS: [&str; 8] = [
     BLOCKS,
     RANKS,
     NARROW,
-    "E5weigh",
+    "E8weigh_as",
     "15prepare_columns",
     "7entropy5parts",
     "E4dots",

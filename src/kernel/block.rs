@@ -70,7 +70,7 @@ pub trait Work<
     type Read;
     /// What is known of it before its rows are finished.
     type Prepared;
-    /// Some time before the first block is read.
+    /// Some time before the first block is read, and again after one that is done one by one.
     #[inline(always)]
     fn begin(&mut self) {}
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
@@ -133,15 +133,39 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     const { assert!(V::LANES == ROWS && W::LONGEST <= FEW && FEW <= FEW_VECTORS * ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
-    if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
+    // (A constant in front: so nothing is compiled of what does not apply.)
+    while (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
         simd.out_of_line(
             #[inline(always)]
             || in_blocks(simd, rows, work, enough),
         );
+        if rows.rows() >= enough {
+            refused(simd, rows, work);
+        }
     }
     if rows.rows() > 0 {
         alone(simd, rows, work);
     }
+}
+
+/// Does the rows of a block that is refused, one by one: not where blocks are done, as a program that is not optimised has every value of a function on its
+/// stack, and would have both.
+#[inline(always)]
+fn refused<V: Vector, R, const N: usize, const C: usize>(
+    simd: V::Simd,
+    rows: &mut R,
+    work: &mut impl Work<V, R, N, C>,
+) where
+    R: Columns<V::Elem> + Peek<V::Elem, N>,
+{
+    simd.out_of_line(
+        #[inline(always)]
+        || {
+            let (mut first, rest) = rows.take_all().split_at(ROWS);
+            alone(simd, &mut first, work);
+            *rows = rest;
+        },
+    );
 }
 
 /// [`one_by_one`], out of line: code that stands once.
@@ -159,7 +183,8 @@ pub fn alone<V: Vector, R, const N: usize, const C: usize>(
     );
 }
 
-/// Does the work on blocks while there are `enough` rows, and leaves the others.
+/// Does the work on blocks while there are `enough` rows and none is refused, and leaves the others. If there are enough, the first block is to be done
+/// one by one.
 ///
 /// A block is finished between the reading of the next one and its weights: each of these is some hundred cycles of waiting for one result
 /// after the other, and the processor sees no further than about one of them ahead, so what stands beside each should be of another block.
@@ -184,16 +209,13 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     let (mut turn, mut waiting) = (0, None);
     // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
     while waiting.is_some() || rows.rows() >= enough {
-        let mut next = None;
+        let mut read = None;
         if rows.rows() >= enough {
             // Where the rows after these can be seen: the last columns of very short ones reach into them.
-            let read = work.read(simd, &mut blocks[turn], &rows);
-            let (first, rest) = rows.split_at(ROWS);
-            rows = rest;
-            next = Some((first, read));
-            if prefetches && rows.rows() > 0 {
+            read = Some(work.read(simd, &mut blocks[turn], &rows));
+            if prefetches && rows.rows() > ROWS {
                 let places = rows.places();
-                for i in (0..ROWS * classes).step_by(ROWS) {
+                for i in (ROWS * classes..2 * ROWS * classes).step_by(ROWS) {
                     ask::<V, R, N>(simd, places, i);
                 }
             }
@@ -201,11 +223,13 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         if let Some((first, prepared)) = waiting.take() {
             work.finish(simd, &mut blocks[1 - turn], first, prepared);
         }
-        if let Some((mut first, read)) = next {
-            match work.prepare(simd, &mut blocks[turn], read) {
-                Some(prepared) => waiting = Some((first, prepared)),
-                None => alone(simd, &mut first, work),
-            }
+        if let Some(read) = read {
+            let Some(prepared) = work.prepare(simd, &mut blocks[turn], read) else {
+                break;
+            };
+            let (first, rest) = rows.split_at(ROWS);
+            rows = rest;
+            waiting = Some((first, prepared));
         }
         turn = 1 - turn;
     }

@@ -116,7 +116,7 @@ pub fn side_by_side<V: Vector, const G: usize>(
 ) -> [V; G] {
     for (i, x) in x.iter_mut().enumerate() {
         let y = step(i, *x);
-        *x = if G > 1 { y.in_order() } else { y };
+        *x = if const { G > 1 } { y.in_order() } else { y };
     }
     x
 }

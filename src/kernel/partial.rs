@@ -319,19 +319,17 @@ impl<T: Real> PartSums<T> {
                 sums[1] = sums[0];
                 break;
             }
-            let weighed = weigh::<V, _>(
-                simd,
-                &mut chunk,
-                &shift,
-                Counted {
-                    left_out,
-                    maxima: Some(maxima),
-                    chunks: &mut Chunks::unknown(),
-                },
-                Row::empty(),
-                #[inline(always)]
-                |_, _| {},
-            );
+            let counted = &mut Counted {
+                left_out,
+                maxima: Some(maxima),
+                chunks: &mut Chunks::unknown(),
+            };
+            let none = Row::empty();
+            let weighed = if shift.is_far() {
+                weigh::<V, _, true>(simd, &mut chunk, &shift, counted, none, |_, _| {})
+            } else {
+                weigh::<V, _, false>(simd, &mut chunk, &shift, counted, none, |_, _| {})
+            };
             sums[i] = weighed.sum;
         }
         if sums[0].is_nan() {

@@ -56,24 +56,16 @@ pub trait RowWork<T: Real> {
         counted: Counted<'_, V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
-        if Self::OUT_OF_LINE {
-            // Copies to refer to: the caller has what it works on in registers.
-            let (len, shift) = (part.len(), *shift);
-            let mut part = part.part(0, len);
-            return simd.out_of_line(
-                #[inline(always)]
-                || {
-                    let mut part = part.part(0, len);
-                    self.weigh_here::<V, _>(simd, &mut part, start, &shift, counted, ahead)
-                },
-            );
+        if shift.is_far() {
+            self.weigh_as::<V, P, true>(simd, part, start, shift, counted, ahead)
+        } else {
+            self.weigh_as::<V, P, false>(simd, part, start, shift, counted, ahead)
         }
-        self.weigh_here::<V, P>(simd, part, start, shift, counted, ahead)
     }
 
-    /// The same, inline.
+    /// The same of a row whose shift is far, or is not: out of line, if they are.
     #[inline(always)]
-    fn weigh_here<V: Vector<Elem = T>, P: Pass<T, 1>>(
+    fn weigh_as<V: Vector<Elem = T>, P: Pass<T, 1>, const FAR: bool>(
         &self,
         simd: V::Simd,
         part: &mut P,
@@ -82,13 +74,39 @@ pub trait RowWork<T: Real> {
         counted: Counted<'_, V>,
         ahead: Row<'_, T, 1>,
     ) -> (Weighed<V>, Beside<T>) {
+        if Self::OUT_OF_LINE {
+            // Copies to refer to: the caller has what it works on in registers.
+            let (len, shift) = (part.len(), *shift);
+            let mut part = part.part(0, len);
+            return simd.out_of_line(
+                #[inline(always)]
+                || {
+                    let mut part = part.part(0, len);
+                    self.weigh_here::<V, _, FAR>(simd, &mut part, start, &shift, counted, ahead)
+                },
+            );
+        }
+        self.weigh_here::<V, P, FAR>(simd, part, start, shift, counted, ahead)
+    }
+
+    /// The same, inline.
+    #[inline(always)]
+    fn weigh_here<V: Vector<Elem = T>, P: Pass<T, 1>, const FAR: bool>(
+        &self,
+        simd: V::Simd,
+        part: &mut P,
+        start: usize,
+        shift: &Shift<T>,
+        mut counted: Counted<'_, V>,
+        ahead: Row<'_, T, 1>,
+    ) -> (Weighed<V>, Beside<T>) {
         let mut sums = (Sums::new(), Sums::new());
         let before =
             sum_beside::<T, V, Self>(simd, self, start, shift, counted.left_out, &mut sums);
         let weighed = if Self::KEEPS_WEIGHTS {
-            weigh::<V, _>(simd, part, shift, counted, ahead, before)
+            weigh::<V, _, FAR>(simd, part, shift, &mut counted, ahead, before)
         } else {
-            weigh::<V, _>(simd, &mut part.source(), shift, counted, ahead, before)
+            weigh::<V, _, FAR>(simd, &mut part.source(), shift, &mut counted, ahead, before)
         };
         let mut beside = Beside::new();
         if Self::SUMS_BESIDE {

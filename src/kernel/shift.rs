@@ -317,13 +317,17 @@ pub struct Weights<V> {
 impl<V: Vector> Weights<V> {
     /// The same with 0 in some lanes; it may or may not hide a NaN there.
     #[inline(always)]
-    pub fn without(self, simd: V::Simd, lanes: V::Mask) -> Self {
+    pub fn without(mut self, simd: V::Simd, lanes: V::Mask) -> Self {
+        self.leave_out(simd, lanes);
+        self
+    }
+
+    /// Makes 0 of some lanes; it may or may not hide a NaN there.
+    #[inline(always)]
+    pub fn leave_out(&mut self, simd: V::Simd, lanes: V::Mask) {
         let zero = V::splat(simd, V::Elem::ZERO);
-        Self {
-            rounded: V::select(lanes, zero, self.rounded),
-            base: V::select(lanes, zero, self.base),
-            ..self
-        }
+        self.rounded = V::select(lanes, zero, self.rounded);
+        self.base = V::select(lanes, zero, self.base);
     }
 }
 
@@ -423,11 +427,36 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
             base: zero,
             growth: zero,
         }; G];
-        if !V::FUSED {
+        if V::FUSED {
+            let (z, r) = reduce(simd, x, self.magic, scale.table_log2_e, scale.table_ln2);
+            let base = side_by_side(
+                z,
+                #[inline(always)]
+                |_, z| z.power(self.table),
+            );
+            let p = polynomials(simd, scale.table_poly(), r);
+            let growth = side_by_side(
+                p,
+                #[inline(always)]
+                |i, p| p * r[i],
+            );
+            let rounded = side_by_side(
+                base,
+                #[inline(always)]
+                |i, base| base.mul_add(growth[i], base),
+            );
+            for (i, weights) in weights.iter_mut().enumerate() {
+                *weights = Weights {
+                    rounded: rounded[i],
+                    base: base[i],
+                    growth: growth[i],
+                };
+            }
+        } else {
             let (magic, scale) = (self.magic, &self.scale);
             for (weights, x) in weights.iter_mut().zip(x) {
                 // Where constants and a vector are more than the registers hold, they are in memory anyway.
-                weights.rounded = if V::REGISTERS < 4 {
+                weights.rounded = if const { V::REGISTERS < 4 } {
                     simd.out_of_line(
                         #[inline(always)]
                         move || unfused(simd, x, magic, scale),
@@ -437,31 +466,6 @@ impl<V: Vector, const FAR: bool> Weigh<V, FAR> {
                 };
                 weights.base = weights.rounded;
             }
-            return weights;
-        }
-        let (z, r) = reduce(simd, x, self.magic, scale.table_log2_e, scale.table_ln2);
-        let base = side_by_side(
-            z,
-            #[inline(always)]
-            |_, z| z.power(self.table),
-        );
-        let p = polynomials(simd, scale.table_poly(), r);
-        let growth = side_by_side(
-            p,
-            #[inline(always)]
-            |i, p| p * r[i],
-        );
-        let rounded = side_by_side(
-            base,
-            #[inline(always)]
-            |i, base| base.mul_add(growth[i], base),
-        );
-        for (i, weights) in weights.iter_mut().enumerate() {
-            *weights = Weights {
-                rounded: rounded[i],
-                base: base[i],
-                growth: growth[i],
-            };
         }
         weights
     }

@@ -64,8 +64,7 @@ pub fn extent<V: Vector>(
         Some(max) => {
             // Each lane's: see `ceiling`.
             debug_assert!(
-                V::bits(max.eq(row.max::<V>(simd))) == (1 << V::LANES) - 1
-                    || has_nan::<V>(simd, row),
+                lane_maxima(row).is_none_or(|found| found == max.lanes()),
                 "the maxima of another row"
             );
             max
@@ -82,6 +81,28 @@ pub fn extent<V: Vector>(
     } else {
         Extent::Infinite
     }
+}
+
+/// The maximum of each lane of a row, unless there is a NaN: for what must hold. (One number at a time, as a program that is not optimised would have
+/// room on its stack for each of the vectors.)
+fn lane_maxima<T: Real>(row: Row<'_, T, 1>) -> Option<[T; 16]> {
+    let mut maxima = [T::NEG_INFINITY; 16];
+    for i in 0..row.len() {
+        let x = row.get(0, i);
+        if x.is_nan() {
+            return None;
+        }
+        if maxima[i % 16] < x {
+            maxima[i % 16] = x;
+        }
+    }
+    Some(maxima)
+}
+
+/// The largest of numbers that are not NaN.
+fn maximum<T: Real>(x: [T; 16]) -> T {
+    let larger = |a, b| if a < b { b } else { a };
+    x.into_iter().fold(T::NEG_INFINITY, larger)
 }
 
 /// Whether there is a NaN in a row.
@@ -197,7 +218,7 @@ impl<V: Vector> Counted<'_, V> {
         } else {
             if let Some(max) = self.chunks.get(chunk) {
                 debug_assert!(
-                    max == part.max::<V>(simd).reduce_max() || has_nan::<V>(simd, part),
+                    lane_maxima(part).is_none_or(|found| maximum(found) == max),
                     "the maximum of another chunk"
                 );
                 if is_less(part, left_out, max) {
@@ -229,34 +250,18 @@ pub struct Weighed<V: Vector> {
 ///
 /// Leaving an element out, instead of subtracting it afterwards, is what keeps the relative
 /// accuracy of `1 - p` when `p` is near 1.
+///
+/// `FAR`: whether the shift [is](Shift::is_far).
 #[inline(always)]
-pub fn weigh<V: Vector, P: Pass<V::Elem, 1>>(
+pub fn weigh<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     simd: V::Simd,
     row: &mut P,
     shift: &Shift<V::Elem>,
-    mut counted: Counted<'_, V>,
-    ahead: Row<'_, V::Elem, 1>,
-    before: impl FnMut(Row<'_, V::Elem, 1>, usize),
-) -> Weighed<V> {
-    if shift.is_far() {
-        let weigh = Weigh::<V, true>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, &mut counted, ahead, before)
-    } else {
-        let weigh = Weigh::<V, false>::new(simd, shift);
-        weigh_chunks(simd, row, shift, &weigh, &mut counted, ahead, before)
-    }
-}
-
-#[inline(always)]
-fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
-    simd: V::Simd,
-    row: &mut P,
-    shift: &Shift<V::Elem>,
-    weigh: &Weigh<V, FAR>,
     counted: &mut Counted<'_, V>,
     ahead: Row<'_, V::Elem, 1>,
     mut before: impl FnMut(Row<'_, V::Elem, 1>, usize),
 ) -> Weighed<V> {
+    let weigh = Weigh::<V, FAR>::new(simd, shift);
     let len = row.len();
     debug_assert!(counted.maxima.is_none() || len <= CHUNK, "of one chunk");
     let mut ahead = Ahead::<V>::new(simd, ahead, row.source());
@@ -273,7 +278,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                 weigh_chunk(
                     simd,
                     &mut part,
-                    weigh,
+                    &weigh,
                     left_out,
                     (start, &mut ahead),
                     #[inline(always)]
@@ -286,7 +291,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
                 weigh_chunk(
                     simd,
                     &mut part,
-                    weigh,
+                    &weigh,
                     left_out,
                     (start, &mut ahead),
                     #[inline(always)]
@@ -302,7 +307,7 @@ fn weigh_chunks<V: Vector, P: Pass<V::Elem, 1>, const FAR: bool>(
     );
     Weighed {
         sum,
-        heaviest: heaviest(simd, weigh, shift),
+        heaviest: heaviest(simd, &weigh, shift),
         next_max: ahead.next_max(simd),
     }
 }
@@ -343,7 +348,9 @@ impl<'a, V: Vector> Ahead<'a, V> {
     fn look<const G: usize>(&mut self, simd: V::Simd, at: usize) {
         let block = at / V::LANES;
         self.places.ask_ahead_of::<V, G>(simd, block);
-        if let Some(next) = self.next.vectors::<V, G>(simd, block) {
+        if const { looks_ahead::<V>() }
+            && let Some(next) = self.next.vectors::<V, G>(simd, block)
+        {
             for [x] in next {
                 self.max = x.max(self.max);
             }
@@ -429,17 +436,17 @@ impl<V: Vector, A: FnMut(Weights<V>), const FAR: bool> Map<V, 1> for Weighing<'_
         self.ahead.look::<G>(simd, self.start + first * V::LANES);
         let mut y = of_first(x);
         let weights = self.weigh.weights_of(simd, y);
-        for (i, weights) in weights.into_iter().enumerate() {
-            let mut counted = weights;
+        for i in 0..G {
+            let mut counted = weights[i];
             if first + i == self.left_out / V::LANES {
-                counted = counted.without(simd, V::lane(simd, self.left_out % V::LANES));
+                counted.leave_out(simd, V::lane(simd, self.left_out % V::LANES));
             }
             // The lightest weight is little, but not nothing beside others that are as light. (A tail comes by itself.)
             if G == 1 && first == self.len / V::LANES {
-                counted = counted.without(simd, V::lanes_from(simd, self.len % V::LANES));
+                counted.leave_out(simd, V::lanes_from(simd, self.len % V::LANES));
             }
             (self.add)(counted);
-            y[i] = weights.rounded;
+            y[i] = weights[i].rounded;
         }
         y
     }
@@ -473,9 +480,16 @@ pub fn ceiling<V: Vector>(
     if (shift.octaves(max) - shift.octaves(other)).to_f64() <= f64::from(room) {
         return shift.ceiling(max);
     }
-    let before = chunk.range(0, left_out).max::<V>(simd);
-    let after = chunk.range(left_out + 1, chunk.len()).max::<V>(simd);
-    shift.ceiling(after.max(before).reduce_max())
+    let others = [
+        chunk.range(0, left_out),
+        chunk.range(left_out + 1, chunk.len()),
+    ];
+    let mut max = lowest;
+    for others in others {
+        max = others.max::<V>(simd).max(max);
+    }
+    let other = max.reduce_max();
+    shift.ceiling(other)
 }
 
 #[inline(always)]
