@@ -43,7 +43,8 @@ use crate::targets::Flat;
 /// With labels 0 and 1, each element's loss and its gradient in the sum are within 1.5 ULP of the exact ones, at
 /// both ends: the loss at logit -100 with label 0 is `e^-100`. With soft labels, a loss is within 2.6 ULP; a
 /// gradient, of the mean too, within 3 ULP of the larger of its terms; with weights or smoothing, 8.1 and 6.3, where
-/// what is less than the least normal number before it is weighted counts as that. At an infinite logit they are the limits: 0 or infinite loss.
+/// what is less than the least normal number before it is weighted counts as that. A sum of losses that are not negative, and its mean, are within twice what a loss is and 0.5
+/// ULP more: losses are rounded before they are added, and what is half an ULP of one number may be one of another. At an infinite logit they are the limits: 0 or infinite loss.
 ///
 /// ```
 /// use softlane::BinaryCrossEntropy;

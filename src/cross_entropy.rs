@@ -106,7 +106,8 @@ impl Reduction {
 /// below its least normal number, 2^-126, have fewer digits.
 ///
 /// Without smoothing and z-loss, each row's loss is within 1.1 ULP of the exact one, and each gradient within 2.9 (3.4 below
-/// 2^-122; 0.1 more with a logit scale), however sure the row is. The target is left out of the sum of the others, so a confident
+/// 2^-122; 0.1 more with a logit scale), however sure the row is. The sum of the losses and their mean are within 1.1 ULP as well: losses are added before they are rounded, and none is
+/// negative. The target is left out of the sum of the others, so a confident
 /// row has loss `ln(1 + others / w_t)` and target gradient `-others / sum`, where `-ln p_t` and `p_t - 1` in the same
 /// precision are exactly 0. With them, a loss is within 1.8 ULP of the largest of its terms, where `lse - z_k` and `lse` count as 1
 /// at least, and a gradient within 3.8 ULP of the larger of what is subtracted. What has less than 2^-188 of a row's

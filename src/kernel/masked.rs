@@ -407,10 +407,9 @@ impl<T: Real, W: OfLogits<T>> Masked<'_, T, W> {
         }
         // Of logits that are made, nothing is known before.
         let next_max = next_max.filter(|_| logits.are_given());
-        let known = seen.min(ahead.len());
         next_max.map(
             #[inline(always)]
-            |max| (max, known),
+            |max| (max, seen),
         )
     }
 
