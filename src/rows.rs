@@ -59,7 +59,7 @@ pub trait Pass<T: Real, const N: usize>: Sized {
             self.map_by::<V, 1>(simd, fill, f);
         }
     }
-    /// The same with `G` at once. (Without a `const` condition, a program that is not optimised would have room on its stack for both ways.)
+    /// The same with `G` at once.
     fn map_by<V: Vector<Elem = T>, const G: usize>(
         &mut self,
         simd: V::Simd,
@@ -1265,6 +1265,7 @@ impl<T: Real, const N: usize> Pass<T, N> for Row<'_, T, N> {
     ) {
         let blocks = self.len / V::LANES;
         let mut grouped = 0;
+        // A constant: not optimised, a program would else have room on its stack for what `G = 1` never does.
         if const { G > 1 } {
             grouped = blocks - blocks % G;
             for block in (0..grouped).step_by(G) {

@@ -303,9 +303,7 @@ fn problems(function: &Function<'_>) -> Vec<String> {
         let calls_sweep = function.calls().iter().any(|callee| {
             let is_sweep = SWEEPS.iter().any(|part| callee.contains(part));
             // Blocks have loops of their own, beside those of the rows that are done one by one.
-            let has_blocks = [BLOCKS, RANKS, NARROW]
-                .iter()
-                .any(|part| name.contains(part));
+            let has_blocks = [RANKS, NARROW].iter().any(|part| name.contains(part));
             let is_other = !(has_blocks && callee.contains(ALONE));
             callee.contains(OUT_OF_LINE) && is_sweep && is_other
         });

@@ -19,8 +19,18 @@ use softlane::{
 /// Threads have 2 MiB, of which a quarter is left to the caller.
 const MOST: usize = 3 << 19;
 
-/// Rows one by one, in blocks by columns and as they lie, and in chunks.
-const SHAPES: [(usize, usize); 6] = [(1, 10), (20, 10), (20, 40), (20, 48), (33, 192), (1, 4100)];
+/// Rows one by one, in blocks in registers, by columns and as they lie, in tiles, and in chunks.
+const SHAPES: [(usize, usize); 9] = [
+    (1, 10),
+    (20, 3),
+    (20, 8),
+    (20, 10),
+    (20, 40),
+    (20, 48),
+    (33, 100),
+    (33, 192),
+    (1, 4100),
+];
 
 /// Added to the logits. With the others, blocks of rows are begun, and then done one by one.
 const LEVELS: [f64; 3] = [0.0, 100_000.0, f64::NAN];

@@ -70,7 +70,7 @@ pub trait Work<
     type Read;
     /// What is known of it before its rows are finished.
     type Prepared;
-    /// Some time before the first block is read, and again after one that is done one by one.
+    /// Some time before the first block is read, and perhaps again later, when all rows that were read are done.
     #[inline(always)]
     fn begin(&mut self) {}
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
@@ -133,13 +133,11 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
 {
     const { assert!(V::LANES == ROWS && W::LONGEST <= FEW && FEW <= FEW_VECTORS * ROWS) };
     let enough = enough::<V, N, C, R, W>(rows.classes());
-    // (A constant in front: so nothing is compiled of what does not apply.)
-    while (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
-        simd.out_of_line(
+    if (V::BY_COLUMNS || W::OF_F64) && rows.rows() >= enough {
+        while simd.out_of_line(
             #[inline(always)]
             || in_blocks(simd, rows, work, enough),
-        );
-        if rows.rows() >= enough {
+        ) {
             refused(simd, rows, work);
         }
     }
@@ -148,8 +146,8 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     }
 }
 
-/// Does the rows of a block that is refused, one by one: not where blocks are done, as a program that is not optimised has every value of a function on its
-/// stack, and would have both.
+/// Does the rows of a block that is refused, the first sixteen, one by one. From [`in_blocks`] it would be simpler, but in a program that is not optimised every value of a function has a
+/// place on the stack, and those of both would be there. (Out of line: else the caller had to keep room for both batches, one row of 10 classes too.)
 #[inline(always)]
 fn refused<V: Vector, R, const N: usize, const C: usize>(
     simd: V::Simd,
@@ -183,8 +181,8 @@ pub fn alone<V: Vector, R, const N: usize, const C: usize>(
     );
 }
 
-/// Does the work on blocks while there are `enough` rows and none is refused, and leaves the others. If there are enough, the first block is to be done
-/// one by one.
+/// Does the work on blocks while there are `enough` rows, and leaves the others. Returns whether it has stopped at a block that is refused: the first sixteen of the
+/// rows that are left.
 ///
 /// A block is finished between the reading of the next one and its weights: each of these is some hundred cycles of waiting for one result
 /// after the other, and the processor sees no further than about one of them ahead, so what stands beside each should be of another block.
@@ -194,7 +192,8 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     left: &mut R,
     work: &mut W,
     enough: usize,
-) where
+) -> bool
+where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
     let mut rows = left.take_all();
@@ -207,6 +206,7 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         block.clear(simd, classes);
     }
     let (mut turn, mut waiting) = (0, None);
+    let mut is_refused = false;
     // One place where blocks are finished: with another after the loop, the compiler leaves some of it out of line.
     while waiting.is_some() || rows.rows() >= enough {
         let mut read = None;
@@ -225,6 +225,7 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         }
         if let Some(read) = read {
             let Some(prepared) = work.prepare(simd, &mut blocks[turn], read) else {
+                is_refused = true;
                 break;
             };
             let (first, rest) = rows.split_at(ROWS);
@@ -234,6 +235,7 @@ fn in_blocks<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
         turn = 1 - turn;
     }
     *left = rows;
+    is_refused
 }
 
 /// Asks for element `i` of rows, and where its result will be.

@@ -63,7 +63,7 @@ pub trait RowWork<T: Real> {
         }
     }
 
-    /// The same of a row whose shift is far, or is not: out of line, if they are.
+    /// The same of a row whose shift is far, or is not: each out of line, if the [sweeps are](Self::OUT_OF_LINE).
     #[inline(always)]
     fn weigh_as<V: Vector<Elem = T>, P: Pass<T, 1>, const FAR: bool>(
         &self,

@@ -83,8 +83,8 @@ pub fn extent<V: Vector>(
     }
 }
 
-/// The maximum of each lane of a row, unless there is a NaN: for what must hold. (One number at a time, as a program that is not optimised would have
-/// room on its stack for each of the vectors.)
+/// The maximum of each lane of a row, unless there is a NaN: for debug assertions. (One number at a time: a program that is not optimised has
+/// room on its stack for each vector.)
 fn lane_maxima<T: Real>(row: Row<'_, T, 1>) -> Option<[T; 16]> {
     let mut maxima = [T::NEG_INFINITY; 16];
     for i in 0..row.len() {
@@ -442,7 +442,7 @@ impl<V: Vector, A: FnMut(Weights<V>), const FAR: bool> Map<V, 1> for Weighing<'_
                 counted.leave_out(simd, V::lane(simd, self.left_out % V::LANES));
             }
             // The lightest weight is little, but not nothing beside others that are as light. (A tail comes by itself.)
-            if G == 1 && first == self.len / V::LANES {
+            if const { G == 1 } && first == self.len / V::LANES {
                 counted.leave_out(simd, V::lanes_from(simd, self.len % V::LANES));
             }
             (self.add)(counted);
@@ -484,6 +484,7 @@ pub fn ceiling<V: Vector>(
         chunk.range(0, left_out),
         chunk.range(left_out + 1, chunk.len()),
     ];
+    // One place where a maximum is found.
     let mut max = lowest;
     for others in others {
         max = others.max::<V>(simd).max(max);
@@ -672,7 +673,7 @@ impl<V: Vector> Factor<V> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{NONE, ceiling, near_power_of_two};
+    use super::{NONE, ceiling, lane_maxima, maximum, near_power_of_two};
     use crate::backend::Backend;
     use crate::element::Real;
     use crate::element::sealed::Float as _;
@@ -764,6 +765,18 @@ mod tests {
         assert!(near_powers_of_two::<f64>().into_iter().all(|n| n > 5_000));
         let few = (0..1000).filter(|&i| (1.0 + i as f32 / 1000.0).may_be_near_power_of_two());
         assert_eq!(few.count(), 1);
+    }
+
+    #[test]
+    fn debug_assertions_know_the_maxima() {
+        let mut x: Vec<f32> = (0..40_u8).map(|i| f32::from(i * 7 % 40) - 20.0).collect();
+        assert_eq!(lane_maxima(Row::of(&x[..0])), Some([f32::NEG_INFINITY; 16]));
+        let maxima = lane_maxima(Row::of(&x)).map(|maxima| (maxima, maximum(maxima)));
+        let lane = |lane| x.iter().skip(lane).step_by(16).copied();
+        let expected = core::array::from_fn(|k| lane(k).fold(f32::NEG_INFINITY, f32::max));
+        assert_eq!(maxima, Some((expected, 19.0)));
+        x[33] = f32::NAN;
+        assert_eq!(lane_maxima(Row::of(&x)), None);
     }
 
     #[test]
