@@ -769,7 +769,7 @@ mod tests {
 
     #[test]
     fn debug_assertions_know_the_maxima() {
-        let mut x: Vec<f32> = (0..40_u8).map(|i| f32::from(i * 7 % 40) - 20.0).collect();
+        let mut x: Vec<f32> = (0..40_u16).map(|i| f32::from(i * 7 % 40) - 20.0).collect();
         assert_eq!(lane_maxima(Row::of(&x[..0])), Some([f32::NEG_INFINITY; 16]));
         let maxima = lane_maxima(Row::of(&x)).map(|maxima| (maxima, maximum(maxima)));
         let lane = |lane| x.iter().skip(lane).step_by(16).copied();
