@@ -24,11 +24,13 @@ pub(crate) mod sealed {
         type Integer: Integer;
     }
 
-    pub trait Integer: Copy + PartialEq + Sync {
+    pub trait Integer: Copy + Default + PartialEq + Sync {
         fn slice(targets: &[Self]) -> Slice<'_>;
         fn value(self) -> i128;
         /// The value; that of a negative number is larger than any number of classes.
         fn bits(self) -> u64;
+        /// The value of a small number.
+        fn small(self) -> i32;
         /// This number, if the type has it.
         fn exactly(x: i64) -> Option<Self>;
     }
@@ -74,24 +76,12 @@ macro_rules! integers {
                 }
             }
 
-            /// Targets `start..start + 16`, which are small; -1 for one that is ignored, and where there is none.
-            #[expect(clippy::cast_possible_truncation, reason = "they are small")]
-            #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "they are small")]
+            /// [`sixteen`] from this one on.
+            #[inline(always)]
             fn sixteen(&self, start: usize, ignore: Option<i64>) -> [i32; 16] {
-                let mut columns = [-1; 16];
                 match self {
-                    $(Self::$variant(targets) => {
-                        // In their own type, without a branch for each.
-                        let ignore = ignore.and_then(<$integer as sealed::Integer>::exactly);
-                        let (ignores, ignored) = (ignore.is_some(), ignore.unwrap_or_default());
-                        let targets = targets[start.min(targets.len())..].iter();
-                        for (column, &target) in columns.iter_mut().zip(targets) {
-                            let is_ignored = ignores & (target == ignored);
-                            *column = if is_ignored { -1 } else { target as i32 };
-                        }
-                    })*
+                    $(Self::$variant(targets) => sixteen(&targets[start.min(targets.len())..], ignore),)*
                 }
-                columns
             }
 
             fn split_at(self, i: usize) -> (Self, Self) {
@@ -130,6 +120,12 @@ macro_rules! integers {
                 }
 
                 #[inline]
+                #[allow(clippy::cast_lossless, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "it is small")]
+                fn small(self) -> i32 {
+                    self as i32
+                }
+
+                #[inline]
                 fn exactly(x: i64) -> Option<Self> {
                     Self::try_from(x).ok()
                 }
@@ -140,6 +136,36 @@ macro_rules! integers {
 integers! {
     U8 u8 U16 u16 U32 u32 U64 u64 Usize usize
     I8 i8 I16 i16 I32 i32 I64 i64 Isize isize
+}
+
+/// The first sixteen targets, which are small; -1 for one that is ignored, and where there is none.
+#[inline(always)]
+fn sixteen<I: Integer>(targets: &[I], ignore: Option<i64>) -> [i32; 16] {
+    // In their own type, without a branch for each.
+    let ignore = ignore.and_then(I::exactly);
+    let (ignores, ignored) = (ignore.is_some(), ignore.unwrap_or_default());
+    let mut columns = [-1; 16];
+    if let Some(targets) = targets.first_chunk::<16>() {
+        // Of a number that is known, the compiler makes vectors.
+        for (column, &target) in columns.iter_mut().zip(targets) {
+            *column = column_of(target, ignores, ignored);
+        }
+    } else {
+        for (column, &target) in columns.iter_mut().zip(targets) {
+            *column = column_of(target, ignores, ignored);
+        }
+    }
+    columns
+}
+
+/// One of them.
+#[inline(always)]
+fn column_of<I: Integer>(target: I, ignores: bool, ignored: I) -> i32 {
+    if ignores && target == ignored {
+        -1
+    } else {
+        target.small()
+    }
 }
 
 /// One target per row, every one of them checked.
@@ -212,14 +238,23 @@ impl<'a> Targets<'a> {
         };
         let ignored = ignore.and_then(I::exactly);
         let is_ignored = |target: I| Some(target) == ignored;
-        let is_class = |target: I| target.bits() < classes as u64;
-        let mut count = 0;
-        let mut all = true;
-        for &target in targets {
-            all &= is_ignored(target) | is_class(target);
-            count += usize::from(!is_ignored(target));
+        let last = (classes as u64).wrapping_sub(1);
+        // The highest bit tells of one that is negative, or beyond the last: SSE2 does not compare numbers of 64 bits, and there are no classes beyond 2^63.
+        let beyond = |target: I| target.bits() | last.wrapping_sub(target.bits());
+        let (mut count, mut wrong) = (targets.len() as u64, 0);
+        if let Some(ignored) = ignored {
+            count = 0;
+            for &target in targets {
+                let counts = u64::from(target != ignored);
+                wrong |= beyond(target) & counts.wrapping_neg();
+                count += counts;
+            }
+        } else {
+            for &target in targets {
+                wrong |= beyond(target);
+            }
         }
-        if all {
+        if wrong >> 63 == 0 {
             let Some(weights) = weights else {
                 return Ok((checked, Wide::<T>::of(count as f64)));
             };
@@ -234,7 +269,7 @@ impl<'a> Targets<'a> {
             let sum = counted.map(weight).fold(Wide::<T>::ZERO, Add::add);
             return Ok((checked, sum));
         }
-        let is_wrong = |target: I| !is_ignored(target) && !is_class(target);
+        let is_wrong = |target: I| !is_ignored(target) && target.bits() >= classes as u64;
         let row = targets.iter().position(|&target| is_wrong(target));
         let row = row.unwrap_or_default();
         Err(Error::Target {
@@ -259,7 +294,7 @@ impl<'a> Targets<'a> {
     }
 
     /// The targets of sixteen rows of few classes, -1 where a row is ignored.
-    #[inline]
+    #[inline(always)]
     pub fn sixteen(&self, row: usize) -> [i32; 16] {
         self.slice.sixteen(row, self.ignore)
     }
@@ -267,5 +302,128 @@ impl<'a> Targets<'a> {
     pub fn split_at(self, row: usize) -> (Self, Self) {
         let (a, b) = self.slice.split_at(row.min(self.len()));
         (Self { slice: a, ..self }, Self { slice: b, ..self })
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::sealed::Integer;
+    use super::{Error, Targets};
+
+    /// What the checks find of targets, one by one: the first that is neither a class nor ignored, or how many are not ignored.
+    fn expected<I: Integer>(
+        targets: &[I],
+        classes: usize,
+        ignore: Option<i64>,
+    ) -> Result<f64, usize> {
+        let mut count = 0.0;
+        for (i, target) in targets.iter().enumerate() {
+            let value = target.value();
+            if Some(value) == ignore.map(i128::from) {
+                continue;
+            }
+            if !(0..classes as i128).contains(&value) {
+                return Err(i);
+            }
+            count += 1.0;
+        }
+        Ok(count)
+    }
+
+    fn check<I: Integer>(values: &[I], mut allowed: impl FnMut(&Result<f64, usize>)) {
+        let ignores = [
+            None,
+            Some(-100),
+            Some(0),
+            Some(7),
+            Some(i64::MIN),
+            Some(i64::MAX),
+        ];
+        for classes in [
+            0,
+            1,
+            2,
+            7,
+            128,
+            200,
+            256,
+            1 << 31,
+            1 << 33,
+            isize::MAX as usize,
+        ] {
+            for ignore in ignores {
+                // Each by itself, and at each place among classes that there are.
+                for &value in values {
+                    for (len, at) in [(1, 0), (3, 2), (19, 0), (19, 11), (19, 18)] {
+                        let mut targets = vec![I::default(); len];
+                        targets[at] = value;
+                        let want = expected(&targets, classes, ignore);
+                        let found = match Targets::new::<I, f32>(&targets, classes, ignore, None) {
+                            Ok((_, count)) => Ok(count),
+                            Err(Error::Target { row, .. }) => Err(row),
+                            Err(_) => Err(usize::MAX),
+                        };
+                        assert_eq!(found, want, "{:?} in {classes}, {ignore:?}", value.value());
+                        allowed(&want);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn targets_are_classes_or_ignored() {
+        let (mut right, mut wrong) = (0, 0);
+        let mut count = |result: &Result<f64, usize>| match result {
+            Ok(_) => right += 1,
+            Err(_) => wrong += 1,
+        };
+        let small: Vec<u8> = (0..=255).collect();
+        check(&small, &mut count);
+        check(
+            &small.iter().map(|&x| x.cast_signed()).collect::<Vec<_>>(),
+            &mut count,
+        );
+        check(
+            &[0, 1, 7, 199, 200, i16::MAX, -1, -100, i16::MIN],
+            &mut count,
+        );
+        check(&[0, 1, 7, 199, 200, u16::MAX], &mut count);
+        check(&[0, 1, 7, i32::MAX, -1, -100, i32::MIN], &mut count);
+        check(&[0, 1, 7, 1 << 31, u32::MAX], &mut count);
+        check(
+            &[0, 1, 7, 1 << 32, i64::MAX, i64::MAX - 1, -1, -100, i64::MIN],
+            &mut count,
+        );
+        check(&[0, 1, 7, 1 << 63, (1 << 63) - 1, u64::MAX], &mut count);
+        check(&[0, 1, 7, usize::MAX], &mut count);
+        check(&[0, 1, 7, isize::MAX, isize::MIN, -1], &mut count);
+        assert!(
+            right > 10_000 && wrong > 10_000,
+            "{right} right, {wrong} wrong"
+        );
+    }
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn sixteen_targets_are_those_of_each_row() {
+        let targets: Vec<i64> = (0..40)
+            .map(|i| if i % 5 == 3 { -100 } else { i % 7 })
+            .collect();
+        for ignore in [-100, 3] {
+            let targets = targets.iter().map(|&t| if t == -100 { ignore } else { t });
+            let targets: Vec<i64> = targets.collect();
+            let (checked, _) = Targets::new::<_, f32>(&targets, 7, Some(ignore), None).unwrap();
+            for start in 0..50 {
+                for (i, column) in (start..).zip(checked.sixteen(start)) {
+                    let class = if i < targets.len() {
+                        checked.get(i)
+                    } else {
+                        None
+                    };
+                    assert_eq!(usize::try_from(column).ok(), class, "{i} from {start} on");
+                }
+            }
+        }
     }
 }

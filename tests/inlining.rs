@@ -74,7 +74,6 @@ const CALLED: &[(&str, &str)] = &[
         "what a kernel has once, or several share: once a batch, a row, a part of it, or a block",
     ),
     ("5Slice5value", "the target of a row"),
-    ("5Slice7sixteen", "the targets of sixteen rows"),
     ("8softlane7backend", "which instruction set, and its kernel"),
     ("3run5entry", "the kernel of an instruction set"),
     (PORTABLE[0], "the portable kernel"),
@@ -137,7 +136,13 @@ const RANKS: &str = "7abreast5ranks";
 const NARROW: &str = "6narrow4each";
 
 /// What these call.
-const NARROW_CALLED: [&str; 4] = [ALONE, "5Slice7sixteen", "9panicking", "16slice_index_fail"];
+const NARROW_CALLED: [&str; 5] = [
+    ALONE,
+    "10look_ahead",
+    "E3end0E",
+    "9panicking",
+    "16slice_index_fail",
+];
 
 /// Portable functions that work on `f64`, by their types: its vectors, rows of it with a number of sources, lines, masks.
 const OF_F64: [&str; 5] = ["F64x16", "dKj", "5LinesdE", "8LinesMutdE", "6MaskeddI"];

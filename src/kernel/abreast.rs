@@ -16,7 +16,7 @@ use super::shift::{Shift, Shifts, Weigh, Weights};
 use super::total::{Total, Totals};
 use super::weights;
 use super::wide::{Wide, WideFloat as _};
-use crate::element::sealed::Float;
+use crate::element::sealed::Float as _;
 use crate::partly::Partly;
 use crate::rows::{Columns, FEW, Map, Pass, Peek, Row, of_first};
 use crate::simd::{Simd as _, Vector};
@@ -48,6 +48,8 @@ where
     const KEEPS_WEIGHTS: bool;
     /// The elements whose weights are not summed with the others.
     const LEAVES_OUT: LeavesOut;
+    /// Whether [`settle`](Self::settle) is little more than waiting for one result after the other.
+    const WAITS: bool = true;
 
     /// Looks at the first sixteen rows, which have these maxima, and of which `logits` has the elements with these numbers, or the largest where a number is negative. The next call is for the
     /// next ones. `None`: they will be done one by one.
@@ -285,9 +287,9 @@ fn elements<V: Vector>(
     instead: V,
 ) -> V {
     let mut elements = instead.widen();
-    for (r, (element, at)) in elements.iter_mut().zip(numbers.lanes()).enumerate() {
-        if at >= V::Elem::ZERO {
-            *element = rows.get(0, r * classes + number(at)).to_wide();
+    for (r, (element, at)) in elements.iter_mut().zip(integers(numbers)).enumerate() {
+        if at != NONE {
+            *element = rows.get(0, r * classes + at).to_wide();
         }
     }
     V::narrow(simd, &elements)
@@ -302,6 +304,7 @@ fn ceilings<V: Vector>(
     classes: usize,
     maxima: &[V; ROWS],
     seen: &Seen<V>,
+    all_lanes: V,
 ) -> [V::Elem; ROWS] {
     let Seen {
         shifts,
@@ -309,13 +312,14 @@ fn ceilings<V: Vector>(
         logit,
     } = *seen;
     let mut ceilings = [Shift::highest_ceiling(); ROWS];
-    let (left_out, none) = (left_out.lanes(), left_out.lt(V::splat(simd, V::Elem::ZERO)));
+    let none = left_out.lt(V::splat(simd, V::Elem::ZERO));
     let lowest = V::splat(simd, V::Elem::NEG_INFINITY);
+    // Some lane where nothing is left out: then the largest is counted.
+    let lanes = ByRow::new([lanes_of(simd, left_out)]);
     let mut others = *maxima;
-    for (other, &left_out) in others.iter_mut().zip(&left_out) {
-        // Some lane where nothing is left out: then the largest is counted.
-        let lane = V::lane(simd, number(left_out) % ROWS);
-        *other = V::select(lane, lowest, *other);
+    for (r, other) in others.iter_mut().enumerate() {
+        let [lane] = lanes.row(simd, r);
+        *other = V::select(lane.eq(all_lanes), lowest, *other);
     }
     let is_counted = V::select(none, lowest, logit).lt(shifts.max);
     let other = V::max_of_each(simd, &others);
@@ -323,27 +327,46 @@ fn ceilings<V: Vector>(
     let room = RunningTotal::<V>::room(classes.div_ceil(ROWS));
     let mut far = V::bits(V::constant(simd, f64::from(room)).lt(shifts.octaves_below(simd, other)));
     if far != 0 {
-        let max = shifts.max.lanes();
+        let (max, left_out) = (shifts.max.lanes(), integers(left_out));
         while far != 0 {
             let r = far.trailing_zeros() as usize;
             far &= far - 1;
             let row = rows.range(r * classes, (r + 1) * classes);
             let shift = Shift::new::<V>(max[r], shifts.scale());
-            ceilings[r] = weights::ceiling(simd, row, maxima[r], number(left_out[r]), &shift);
+            ceilings[r] = weights::ceiling(simd, row, maxima[r], left_out[r], &shift);
         }
     }
     ceilings
 }
 
-/// The number of an element, which is beyond all if it is negative.
+/// What -1 becomes as a [number](integers).
+const NONE: usize = usize::MAX;
+
+/// Numbers of elements, -1 included. (Without the tests of a conversion that is right for all numbers, so that the compiler makes vectors of it.)
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the numbers of few elements"
 )]
-fn number<T: Float>(x: T) -> usize {
-    x.to_f64() as isize as usize
+fn integers<V: Vector>(x: V) -> [usize; ROWS] {
+    // 1.5 * 2^52: an integer that is added to it stands in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let mut integers = [0; ROWS];
+    for (integer, x) in integers.iter_mut().zip(x.widen()) {
+        *integer = (x.nearest() + ROUND).to_bits() as i32 as isize as usize;
+    }
+    integers
+}
+
+/// The lanes of elements with these numbers.
+#[inline(always)]
+fn lanes_of<V: Vector>(simd: V::Simd, numbers: V) -> V {
+    let (sixteenth, least) = (V::constant(simd, 0.0625), V::constant(simd, 15.0 / 32.0));
+    let round = V::splat(simd, V::Elem::EXP.round);
+    // Rounded down, as it has no more than sixteenths.
+    let vectors = ((numbers * sixteenth - least) + round) - round;
+    numbers - vectors * V::constant(simd, ROWS as f64)
 }
 
 /// The numbers of the elements of a row of so many vectors.
@@ -502,6 +525,7 @@ fn look<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize>(
     rows: &R,
     work: &mut W,
     classes: usize,
+    numbers: &[V; VECTORS],
     below: &mut [V::Elem; ROWS],
 ) -> Option<Seen<V>>
 where
@@ -513,13 +537,13 @@ where
         simd,
         max,
         #[inline(always)]
-        |numbers| elements(simd, rows.peek(), classes, numbers, max),
+        |at| elements(simd, rows.peek(), classes, at, max),
     )?;
     if W::LEAVES_OUT == LeavesOut::Maximum {
         seen.left_out = find_each::<V, N>(simd, rows.peek(), classes, max);
     }
     if N == ANY && W::LEAVES_OUT != LeavesOut::Nothing {
-        *below = ceilings(simd, rows.peek(), classes, &maxima, &seen);
+        *below = ceilings(simd, rows.peek(), classes, &maxima, &seen, numbers[0]);
     }
     Some(seen)
 }
@@ -540,7 +564,7 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
         "rows that do not fill their vectors"
     );
     let vectors = if N == ANY { classes.div_ceil(ROWS) } else { N };
-    work.begin();
+    work.begin(simd);
     let numbers = numbers::<V>(simd, vectors);
     let mut weights = [Partly::<V, { ROWS * KEPT }>::none(), Partly::none()];
     if W::KEEPS_WEIGHTS {
@@ -556,7 +580,7 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
     while waiting.is_some() || rows.rows() >= ROWS {
         let (mut next, mut refused) = (None, None);
         if rows.rows() >= ROWS {
-            let seen = look::<V, R, W, K, N>(simd, &rows, work, classes, &mut below);
+            let seen = look::<V, R, W, K, N>(simd, &rows, work, classes, &numbers, &mut below);
             let (first, rest) = rows.split_at(ROWS);
             rows = rest;
             match seen {
@@ -639,7 +663,9 @@ fn in_ranks<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const N: usize, c
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{ANY, ROWS, Seen, ceilings, find_each, maxima, number};
+    use super::{
+        ANY, NONE, ROWS, Seen, VECTORS, ceilings, find_each, integers, lanes_of, maxima, numbers,
+    };
     use crate::backend::Backend;
     use crate::kernel::scale::Scale;
     use crate::kernel::shift::Shift;
@@ -694,6 +720,40 @@ mod tests {
         }
     }
 
+    /// The numbers of elements, as integers, and their lanes.
+    struct Numbers([f32; ROWS]);
+
+    impl Kernel<()> for Numbers {
+        type Output = ([usize; ROWS], [f32; ROWS]);
+
+        fn simd<S: Simd>(&self, simd: S, (): ()) -> Self::Output {
+            let numbers = S::F32::load(simd, &self.0);
+            (integers(numbers), lanes_of(simd, numbers).lanes())
+        }
+    }
+
+    impl Scalar<()> for Numbers {
+        fn scalar(&self, (): ()) -> Self::Output {
+            unreachable!("the scalar path has no vectors")
+        }
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "these are integers")]
+    fn numbers_and_lanes() {
+        for backend in vector_backends() {
+            for first in (0..VECTORS * ROWS).step_by(ROWS) {
+                let numbers = core::array::from_fn(|i| (first + i) as f32);
+                let (integers, lanes) = backend.run(&Numbers(numbers), ());
+                assert_eq!(integers, core::array::from_fn(|i| first + i), "{backend:?}");
+                assert_eq!(lanes, core::array::from_fn(|i| i as f32), "{backend:?}");
+            }
+            let (integers, lanes) = backend.run(&Numbers([-1.0; ROWS]), ());
+            assert_eq!(integers, [NONE; ROWS], "{backend:?}");
+            assert_eq!(lanes, [15.0; ROWS], "{backend:?}");
+        }
+    }
+
     /// The ceilings of sixteen rows, and those of each.
     struct Ceilings([f32; ROWS]);
 
@@ -705,19 +765,21 @@ mod tests {
             let maxima = maxima::<S::F32, ANY>(simd, all, classes);
             let max = S::F32::max_of_each(simd, &maxima);
             let mut seen = Seen::new(simd, max, &scale).unwrap_or_else(|| unreachable!("moderate"));
+            seen.left_out = S::F32::load(simd, &self.0);
+            let left_outs = integers(seen.left_out);
             let (mut logits, mut each) = (max.lanes(), [0.0; ROWS]);
             for r in 0..ROWS {
                 let row = all.range(r * classes, (r + 1) * classes);
-                let left_out = number(self.0[r]);
+                let left_out = left_outs[r];
                 let shift = Shift::new::<S::F32>(max.lanes()[r], &scale);
                 each[r] = ceiling(simd, row, maxima[r], left_out, &shift);
                 if left_out < classes {
                     logits[r] = row.get(0, left_out);
                 }
             }
-            seen.left_out = S::F32::load(simd, &self.0);
             seen.logit = S::F32::load(simd, &logits);
-            [ceilings(simd, all, classes, &maxima, &seen), each]
+            let [lanes, ..] = numbers::<S::F32>(simd, 1);
+            [ceilings(simd, all, classes, &maxima, &seen, lanes), each]
         }
     }
 

@@ -72,7 +72,14 @@ pub trait Work<
     type Prepared;
     /// Some time before the first block is read, and perhaps again later, when all rows that were read are done.
     #[inline(always)]
-    fn begin(&mut self) {}
+    fn begin(&mut self, simd: V::Simd) {
+        let _ = simd;
+    }
+    /// When no block is left, and before a row is done one by one. Perhaps more than once.
+    #[inline(always)]
+    fn end(&mut self, simd: V::Simd) {
+        let _ = simd;
+    }
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
     fn read(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: &R) -> Self::Read;
     /// Prepares the rows that were read last. `None`: they will be done one by one.
@@ -143,6 +150,8 @@ pub fn each<V: Vector, R, W: Work<V, R, N, C>, const N: usize, const C: usize>(
     }
     if rows.rows() > 0 {
         alone(simd, rows, work);
+    } else {
+        work.end(simd);
     }
 }
 
@@ -175,6 +184,7 @@ pub fn alone<V: Vector, R, const N: usize, const C: usize>(
 ) where
     R: Columns<V::Elem> + Peek<V::Elem, N>,
 {
+    work.end(simd);
     simd.out_of_line(
         #[inline(always)]
         || one_by_one(simd, rows.take_all(), work),
@@ -200,7 +210,7 @@ where
     let classes = rows.classes();
     // Else it would be waited for when the next block is read, with nothing beside.
     let prefetches = classes >= 4 && rows.elements() > NEAR;
-    work.begin();
+    work.begin(simd);
     let mut blocks = [Block::none(), Block::none()];
     for block in &mut blocks {
         block.clear(simd, classes);
