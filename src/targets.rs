@@ -76,7 +76,7 @@ macro_rules! integers {
                 }
             }
 
-            /// [`sixteen`] from this one on.
+            /// Those of [`sixteen`], from `start` on.
             #[inline(always)]
             fn sixteen(&self, start: usize, ignore: Option<i64>) -> [i32; 16] {
                 match self {
@@ -158,7 +158,7 @@ fn sixteen<I: Integer>(targets: &[I], ignore: Option<i64>) -> [i32; 16] {
     columns
 }
 
-/// One of them.
+/// The column of a target, -1 if it is ignored.
 #[inline(always)]
 fn column_of<I: Integer>(target: I, ignores: bool, ignored: I) -> i32 {
     if ignores && target == ignored {
@@ -238,22 +238,26 @@ impl<'a> Targets<'a> {
         };
         let ignored = ignore.and_then(I::exactly);
         let is_ignored = |target: I| Some(target) == ignored;
-        let last = (classes as u64).wrapping_sub(1);
-        // The highest bit tells of one that is negative, or beyond the last: SSE2 does not compare numbers of 64 bits, and there are no classes beyond 2^63.
+        // Negative targets stand beyond.
+        let classes_below = (classes as u64).min(1 << 63);
+        // The highest bit tells of one that is negative, or beyond the last: SSE2 does not tell which of two numbers of 64 bits is larger.
+        let last = classes_below.wrapping_sub(1);
         let beyond = |target: I| target.bits() | last.wrapping_sub(target.bits());
-        let (mut count, mut wrong) = (targets.len() as u64, 0);
-        if let Some(ignored) = ignored {
-            count = 0;
+        let mut wrong = 0;
+        let count = if let Some(ignored) = ignored {
+            let mut count = 0;
             for &target in targets {
                 let counts = u64::from(target != ignored);
                 wrong |= beyond(target) & counts.wrapping_neg();
                 count += counts;
             }
+            count
         } else {
             for &target in targets {
                 wrong |= beyond(target);
             }
-        }
+            targets.len() as u64
+        };
         if wrong >> 63 == 0 {
             let Some(weights) = weights else {
                 return Ok((checked, Wide::<T>::of(count as f64)));
@@ -269,8 +273,9 @@ impl<'a> Targets<'a> {
             let sum = counted.map(weight).fold(Wide::<T>::ZERO, Add::add);
             return Ok((checked, sum));
         }
-        let is_wrong = |target: I| !is_ignored(target) && target.bits() >= classes as u64;
+        let is_wrong = |target: I| !is_ignored(target) && target.bits() >= classes_below;
         let row = targets.iter().position(|&target| is_wrong(target));
+        debug_assert!(row.is_some(), "none of the targets is wrong");
         let row = row.unwrap_or_default();
         Err(Error::Target {
             row,
@@ -322,7 +327,8 @@ mod tests {
             if Some(value) == ignore.map(i128::from) {
                 continue;
             }
-            if !(0..classes as i128).contains(&value) {
+            // (There are no more than 2^63 classes to have.)
+            if !(0..(classes as i128).min(1 << 63)).contains(&value) {
                 return Err(i);
             }
             count += 1.0;
@@ -339,18 +345,13 @@ mod tests {
             Some(i64::MIN),
             Some(i64::MAX),
         ];
-        for classes in [
-            0,
-            1,
-            2,
-            7,
-            128,
-            200,
-            256,
+        let large = [
             1 << 31,
-            1 << 33,
+            1 << (usize::BITS - 2),
             isize::MAX as usize,
-        ] {
+            usize::MAX,
+        ];
+        for classes in [0, 1, 2, 7, 128, 200, 256].into_iter().chain(large) {
             for ignore in ignores {
                 // Each by itself, and at each place among classes that there are.
                 for &value in values {
@@ -404,26 +405,44 @@ mod tests {
         );
     }
 
-    #[test]
+    /// Of targets that are small, or ignored.
     #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-    fn sixteen_targets_are_those_of_each_row() {
-        let targets: Vec<i64> = (0..40)
-            .map(|i| if i % 5 == 3 { -100 } else { i % 7 })
-            .collect();
-        for ignore in [-100, 3] {
-            let targets = targets.iter().map(|&t| if t == -100 { ignore } else { t });
-            let targets: Vec<i64> = targets.collect();
-            let (checked, _) = Targets::new::<_, f32>(&targets, 7, Some(ignore), None).unwrap();
-            for start in 0..50 {
-                for (i, column) in (start..).zip(checked.sixteen(start)) {
-                    let class = if i < targets.len() {
-                        checked.get(i)
-                    } else {
-                        None
-                    };
-                    assert_eq!(usize::try_from(column).ok(), class, "{i} from {start} on");
+    fn check_sixteen<I: Integer>(small: impl Fn(u8) -> I, ignores: &[I]) {
+        let none = I::exactly(0).unwrap();
+        for ignored in core::iter::once(none).chain(ignores.iter().copied()) {
+            let row = |i: u8| if i % 5 == 3 { ignored } else { small(i % 7) };
+            let targets: Vec<I> = (0..40).map(row).collect();
+            // None is ignored, or a number that the type may not have, or that one.
+            let ignored = i64::try_from(ignored.value()).ok();
+            for ignore in [None, Some(-1000), ignored] {
+                let Ok((checked, _)) = Targets::new::<_, f32>(&targets, 7, ignore, None) else {
+                    continue;
+                };
+                for start in 0..50 {
+                    for (i, column) in (start..).zip(checked.sixteen(start)) {
+                        let class = if i < targets.len() {
+                            checked.get(i)
+                        } else {
+                            None
+                        };
+                        assert_eq!(usize::try_from(column).ok(), class, "{i} from {start} on");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn sixteen_targets_are_those_of_each_row() {
+        check_sixteen(|x| x, &[3, 255]);
+        check_sixteen(u16::from, &[3, u16::MAX]);
+        check_sixteen(u32::from, &[3, u32::MAX]);
+        check_sixteen(u64::from, &[3, 1 << 32, (1 << 63) - 1]);
+        check_sixteen(usize::from, &[3, isize::MAX.cast_unsigned()]);
+        check_sixteen(u8::cast_signed, &[3, -100, i8::MIN]);
+        check_sixteen(i16::from, &[3, -100, i16::MIN]);
+        check_sixteen(i32::from, &[3, -100, i32::MIN, i32::MAX]);
+        check_sixteen(i64::from, &[3, -100, i64::MIN, i64::MAX, 1 << 32]);
+        check_sixteen(isize::from, &[3, -100, isize::MIN, isize::MAX]);
     }
 }

@@ -9,6 +9,7 @@
 //! other step is that of a lane.
 
 use super::block::{self, ROWS, Work};
+use super::log;
 use super::narrow;
 use super::running::RunningTotal;
 use super::scale::Scale;
@@ -48,7 +49,8 @@ where
     const KEEPS_WEIGHTS: bool;
     /// The elements whose weights are not summed with the others.
     const LEAVES_OUT: LeavesOut;
-    /// Whether [`settle`](Self::settle) is little more than waiting for one result after the other.
+    /// Whether [`settle`](Self::settle) is little more than waiting for one result after the other, so that rows of [few classes](super::narrow) are written after the next ones are
+    /// settled.
     const WAITS: bool = true;
 
     /// Looks at the first sixteen rows, which have these maxima, and of which `logits` has the elements with these numbers, or the largest where a number is negative. The next call is for the
@@ -304,7 +306,7 @@ fn ceilings<V: Vector>(
     classes: usize,
     maxima: &[V; ROWS],
     seen: &Seen<V>,
-    all_lanes: V,
+    lane_numbers: V,
 ) -> [V::Elem; ROWS] {
     let Seen {
         shifts,
@@ -319,7 +321,7 @@ fn ceilings<V: Vector>(
     let mut others = *maxima;
     for (r, other) in others.iter_mut().enumerate() {
         let [lane] = lanes.row(simd, r);
-        *other = V::select(lane.eq(all_lanes), lowest, *other);
+        *other = V::select(lane.eq(lane_numbers), lowest, *other);
     }
     let is_counted = V::select(none, lowest, logit).lt(shifts.max);
     let other = V::max_of_each(simd, &others);
@@ -350,11 +352,9 @@ const NONE: usize = usize::MAX;
     reason = "the numbers of few elements"
 )]
 fn integers<V: Vector>(x: V) -> [usize; ROWS] {
-    // 1.5 * 2^52: an integer that is added to it stands in the low bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
     let mut integers = [0; ROWS];
     for (integer, x) in integers.iter_mut().zip(x.widen()) {
-        *integer = (x.nearest() + ROUND).to_bits() as i32 as isize as usize;
+        *integer = (x.nearest() + log::ROUND).to_bits() as i32 as isize as usize;
     }
     integers
 }

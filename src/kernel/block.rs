@@ -72,14 +72,10 @@ pub trait Work<
     type Prepared;
     /// Some time before the first block is read, and perhaps again later, when all rows that were read are done.
     #[inline(always)]
-    fn begin(&mut self, simd: V::Simd) {
-        let _ = simd;
-    }
+    fn begin(&mut self, _: V::Simd) {}
     /// When no block is left, and before a row is done one by one. Perhaps more than once.
     #[inline(always)]
-    fn end(&mut self, simd: V::Simd) {
-        let _ = simd;
-    }
+    fn end(&mut self, _: V::Simd) {}
     /// Reads the first sixteen rows, or as many as there are. The next call is for the next ones.
     fn read(&mut self, simd: V::Simd, block: &mut Block<V, C>, rows: &R) -> Self::Read;
     /// Prepares the rows that were read last. `None`: they will be done one by one.

@@ -102,6 +102,7 @@ impl<T: Real, const PLAIN: bool> CrossEntropy<'_, T, PLAIN> {
             done: 0,
         };
         abreast::each::<V, R, _, 4>(simd, rows, &mut batch);
+        debug_assert!(batch.unfinished.is_none(), "losses that are lost");
         batch.sum.total()
     }
 
@@ -248,8 +249,7 @@ pub fn is_moderate(x: f64) -> bool {
 struct Batch<'a, T: Float, O, const PLAIN: bool> {
     options: &'a CrossEntropy<'a, T, PLAIN>,
     answers: &'a Answers<'a, T>,
-    /// The targets of the next sixteen rows to read. Had just before they are used, they would be waited for: they are written one
-    /// by one, and read as vectors.
+    /// The targets of the next sixteen rows to read. Had just before they are used, they would be waited for.
     upcoming: [i32; ROWS],
     outputs: &'a mut O,
     wanted: Wanted,
@@ -264,7 +264,7 @@ struct Batch<'a, T: Float, O, const PLAIN: bool> {
 /// something to do meanwhile. (Without options.)
 #[derive(Clone, Copy)]
 struct Unfinished<W> {
-    /// Of rows that are ignored 0 and 1: their loss is 0.
+    /// 0 for a row that is ignored, and a weight of 1: its loss is 0.
     others: [W; ROWS],
     weights: [W; ROWS],
     ln_unit: [W; ROWS],
@@ -273,6 +273,11 @@ struct Unfinished<W> {
     first: usize,
     /// How many there are.
     count: usize,
+}
+
+/// Whether losses are left. (With few registers, loss and gradient of 10 classes took 1.2 times as long.)
+const fn are_left<V: Vector>() -> bool {
+    V::REGISTERS >= 8
 }
 
 /// Of sixteen rows: the shifts, the targets' columns (-1 for an ignored row) and logits, the sum of the
@@ -287,6 +292,22 @@ struct Prepared<V: Vector> {
     beside: [Wide<V::Elem>; ROWS],
 }
 
+/// As [`CrossEntropy::gradient`] of sixteen rows without options.
+#[inline(always)]
+fn gradients_of_rows<W: WideFloat>(
+    simd: impl Simd,
+    g: &[W; ROWS],
+    [others, weights]: [&[W; ROWS]; 2],
+) -> [[W; ROWS]; 2] {
+    let totals = W::sums_of_rows(simd, others, weights);
+    let units = W::quotients_of_rows(simd, g, &totals);
+    let mut at_target = W::products_of_rows(simd, others, &units);
+    for grad in &mut at_target {
+        *grad = -*grad;
+    }
+    [units, at_target]
+}
+
 /// A share of a loss, which may be infinite: a share of 0 has none.
 #[inline(always)]
 pub fn share<W: WideFloat>(hard: W, nll: W) -> W {
@@ -296,14 +317,14 @@ pub fn share<W: WideFloat>(hard: W, nll: W) -> W {
 impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
     /// Makes losses of what is unfinished, and leaves nothing.
     #[inline(always)]
-    fn finish_losses(&mut self) {
+    fn finish_losses(&mut self, simd: impl Simd) {
         if let Some(rows) = self.unfinished.take() {
-            self.finish_those(rows);
+            self.finish_those(simd, rows);
         }
     }
 
     #[inline(always)]
-    fn finish_those(&mut self, rows: Unfinished<Wide<T>>) {
+    fn finish_those(&mut self, simd: impl Simd, rows: Unfinished<Wide<T>>) {
         let Unfinished {
             others,
             weights,
@@ -312,17 +333,20 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
             first,
             count,
         } = rows;
-        let losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
+        let losses = WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &logit);
         self.put_losses(losses, first, count);
     }
 
-    /// Leaves the losses of sixteen rows, of which these count, until [`finish_losses`](Self::finish_losses), and finishes those before. (With few registers, where that has
-    /// taken 1.2 times as long with gradients of 10 classes, none are left.)
+    /// Leaves the losses of sixteen rows, of which these count, until [`finish_losses`](Self::finish_losses), and finishes those before.
     #[inline(always)]
-    fn leave<V: Vector>(&mut self, mut rows: Unfinished<Wide<T>>, counted: [bool; ROWS]) {
-        let can_wait = const { V::REGISTERS >= 8 };
-        if can_wait {
-            self.finish_losses();
+    fn leave<V: Vector>(
+        &mut self,
+        simd: V::Simd,
+        mut rows: Unfinished<Wide<T>>,
+        counted: [bool; ROWS],
+    ) {
+        if const { are_left::<V>() } {
+            self.finish_losses(simd);
         }
         for (i, counts) in counted.into_iter().enumerate() {
             if !counts {
@@ -330,14 +354,14 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 rows.weights[i] = Wide::<T>::ONE;
             }
         }
-        if can_wait {
+        if const { are_left::<V>() } {
             self.unfinished = Some(rows);
         } else {
-            self.finish_those(rows);
+            self.finish_those(simd, rows);
         }
     }
 
-    /// The losses of sixteen rows, or of the `count` first of them.
+    /// The losses of sixteen rows, or of the `count` first of them, which are the last of the batch.
     #[inline(always)]
     fn put_losses(&mut self, losses: [Wide<T>; ROWS], first: usize, count: usize) {
         if let Some(slice) = self.outputs.losses_mut() {
@@ -427,10 +451,10 @@ where
 
     #[inline(always)]
     fn end(&mut self, simd: V::Simd) {
-        if PLAIN {
+        if PLAIN && const { are_left::<V>() } && self.unfinished.is_some() {
             simd.out_of_line(
                 #[inline(always)]
-                || self.finish_losses(),
+                || self.finish_losses(simd),
             );
         }
     }
@@ -689,6 +713,55 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
         }
     }
 
+    /// What the gradients of sixteen rows are made with, given the weights of their targets, their [`marks`](Self::marks), which of them count, and their log-sum-exp if it does.
+    #[inline(always)]
+    fn gradients<V: Vector<Elem = T>>(
+        &self,
+        simd: V::Simd,
+        prepared: &Prepared<V>,
+        weights: &[Wide<T>; ROWS],
+        [class_weights, g]: &[[Wide<T>; ROWS]; 2],
+        counted: &[bool; ROWS],
+        lse: &[Wide<T>; ROWS],
+    ) -> Gradients<V> {
+        let Prepared {
+            shifts,
+            target,
+            others,
+            ..
+        } = prepared;
+        let (options, zero) = (self.options, Wide::<T>::ZERO);
+        let [mut factors, mut at_target] = [[zero; ROWS]; 2];
+        if PLAIN {
+            [factors, at_target] = gradients_of_rows(simd, g, [others, weights]);
+        } else {
+            for i in 0..ROWS {
+                let sums = [others[i], weights[i]];
+                [factors[i], at_target[i]] = options.gradient(g[i], class_weights[i], sums, lse[i]);
+            }
+        }
+        let mut shares = [zero; ROWS];
+        for i in 0..ROWS {
+            factors[i] = if counted[i] { factors[i] } else { zero };
+            if options.is_smooth() && counted[i] {
+                shares[i] = g[i] * -options.shares[1];
+            }
+        }
+        Gradients {
+            factors: if options.is_smooth() {
+                Factor::of_rows(simd, &factors)
+            } else {
+                scales(simd, shifts, factors)
+            },
+            shares: options.is_smooth().then(
+                #[inline(always)]
+                || Factor::of_rows(simd, &shares),
+            ),
+            target: *target,
+            at_target: V::narrow(simd, &at_target) + V::splat(simd, V::Elem::ZERO),
+        }
+    }
+
     /// What is done with sixteen rows but for their elements; and what gradients are made with, if they are written.
     #[inline(always)]
     fn settle_here<V: Vector<Elem = T>>(
@@ -707,14 +780,19 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
             beside,
         } = *prepared;
         let options = self.options;
-        let (logit, ln_unit) = (shifts.logits(logit), shifts.ln_unit());
-        let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
+        let logit = if PLAIN {
+            logit.widen()
+        } else {
+            shifts.logits(simd, logit)
+        };
+        let ln_unit = shifts.ln_unit(simd);
+        let weights = Shifts::<V>::accurate_weights(simd, &logit, &ln_unit);
         let targets = target.widen();
         let counted = targets.map(
             #[inline(always)]
             |target| target >= Wide::<V::Elem>::ZERO,
         );
-        let [class_weights, g] = self.marks(&targets, self.done);
+        let marks = self.marks(&targets, self.done);
         let zero = Wide::<V::Elem>::ZERO;
         let mut losses = [zero; ROWS];
         if PLAIN {
@@ -724,13 +802,13 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
                 ln_unit,
                 logit,
                 first: self.done,
-                count: rows.min(ROWS),
+                count: rows,
             };
-            self.leave::<V>(unfinished, counted);
+            self.leave::<V>(simd, unfinished, counted);
         } else {
-            losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
+            losses = WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &logit);
             for i in 0..ROWS {
-                let loss = share(options.hard(class_weights[i]), losses[i]);
+                let loss = share(options.hard(marks[0][i]), losses[i]);
                 losses[i] = if counted[i] { loss } else { zero };
             }
         }
@@ -739,42 +817,17 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
             for i in 0..ROWS {
                 lse[i] = others[i] + weights[i];
             }
-            WideFloat::ln_of_rows(&mut lse);
+            WideFloat::ln_of_rows(simd, &mut lse);
             for i in 0..ROWS {
                 lse[i] += ln_unit[i];
                 let loss = losses[i] + options.other_loss(lse[i], zero, beside[i]);
                 losses[i] = if counted[i] { loss } else { zero };
             }
         }
-        let mut made = None;
-        if writes {
-            let (mut factors, mut at_target, mut shares) = (others, others, g);
-            for i in 0..ROWS {
-                let sums = [others[i], weights[i]];
-                let [factor, grad] = options.gradient(g[i], class_weights[i], sums, lse[i]);
-                factors[i] = if counted[i] { factor } else { zero };
-                at_target[i] = grad;
-                shares[i] = if counted[i] {
-                    g[i] * -options.shares[1]
-                } else {
-                    zero
-                };
-            }
-            let zero = V::splat(simd, V::Elem::ZERO);
-            made = Some(Gradients {
-                factors: if options.is_smooth() {
-                    Factor::of_rows(simd, &factors)
-                } else {
-                    scales(simd, &shifts, factors)
-                },
-                shares: options.is_smooth().then(
-                    #[inline(always)]
-                    || Factor::of_rows(simd, &shares),
-                ),
-                target,
-                at_target: V::narrow(simd, &at_target) + zero,
-            });
-        }
+        let made = writes.then(
+            #[inline(always)]
+            || self.gradients(simd, prepared, &weights, &marks, &counted, &lse),
+        );
         if let Some(known) = known.filter(|_| !PLAIN) {
             let mut sums = others;
             for (sum, weight) in sums.iter_mut().zip(weights) {
@@ -782,7 +835,8 @@ impl<T: Real, O: Outputs<T>, const PLAIN: bool> Batch<'_, T, O, PLAIN> {
             }
             let mut found = known.found(simd, &shifts, sums);
             // Once more: to keep them would cost those who do not want them.
-            let nlls = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
+            let nlls =
+                WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &logit);
             for i in 0..ROWS.min(rows) {
                 found[i].log_prob = -nlls[i];
                 if !counted[i] {

@@ -237,7 +237,7 @@ impl<V: Vector> Known<V> {
     ) -> [Found<V::Elem>; ROWS] {
         simd.out_of_line(
             #[inline(always)]
-            move || self.found_here(shifts, sums),
+            move || self.found_here(simd, shifts, sums),
         )
     }
 
@@ -249,19 +249,20 @@ impl<V: Vector> Known<V> {
     )]
     fn found_here(
         &self,
+        simd: V::Simd,
         shifts: &Shifts<V>,
         sums: [Wide<V::Elem>; ROWS],
     ) -> [Found<V::Elem>; ROWS] {
-        let (ln_unit, top) = (shifts.ln_unit(), self.top.widen());
+        let (ln_unit, top) = (shifts.ln_unit(simd), self.top.widen());
         let (mut found, mut logs) = ([Found::default(); ROWS], sums);
-        WideFloat::ln_of_rows(&mut logs);
+        WideFloat::ln_of_rows(simd, &mut logs);
         for i in 0..ROWS {
             found[i].log_sum_exp = logs[i] + ln_unit[i];
             found[i].argmax = top[i].nearest() as usize;
         }
         if let Some([lower, distances, tops]) = &self.parts {
-            let max = shifts.logits(shifts.max);
-            let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
+            let max = shifts.logits(simd, shifts.max);
+            let weights = Shifts::<V>::accurate_weights(simd, &max, &ln_unit);
             for i in 0..ROWS {
                 let parts = [lower[i], distances[i], tops[i]];
                 let factor = shifts.factor();

@@ -119,7 +119,7 @@ pub fn by_mask<W: WideFloat>(condition: bool, yes: W, no: W) -> W {
 }
 
 /// `1.5 * 2^52`: adding it rounds to an integer, which then stands in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0;
+pub const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// `e^x` for `x` up to 700, and that of 700 above; 0 below -700; NaN for NaN.
 #[inline(always)]

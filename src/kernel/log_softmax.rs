@@ -176,15 +176,15 @@ impl<S> LogSoftmax<S> {
         let max = if self.scale.is_one() {
             shifts.max.widen()
         } else {
-            shifts.logits(shifts.max)
+            shifts.logits(simd, shifts.max)
         };
-        let ln_unit = shifts.ln_unit();
-        let weights = Shifts::<V>::accurate_weights(max, &ln_unit);
-        let losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &max);
-        let (mut log_sum, mut near) = (others, others);
+        let ln_unit = shifts.ln_unit(simd);
+        let weights = Shifts::<V>::accurate_weights(simd, &max, &ln_unit);
+        let losses = WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &max);
+        let log_sum = WideFloat::sums_of_rows(simd, &max, &losses);
+        let mut near = others;
         for i in 0..ROWS {
             let loss = losses[i];
-            log_sum[i] = max[i] + loss;
             // 1 is no logarithm of a probability.
             near[i] = if weights[i] > others[i] {
                 -loss

@@ -70,12 +70,12 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
     #[inline(always)]
     fn finish(
         &mut self,
-        _: V::Simd,
+        simd: V::Simd,
         _: &mut Block<V>,
         _: Rows<'a, V::Elem, 1>,
         (shifts, sums): Self::Prepared,
     ) {
-        self.put(&shifts, sums);
+        self.put(simd, &shifts, sums);
     }
 
     #[inline(always)]
@@ -101,14 +101,17 @@ impl<'a, V: Vector> Work<V, Rows<'a, V::Elem, 1>> for Results<'_, V::Elem> {
 impl<T: Real> Results<'_, T> {
     /// The results of sixteen rows, as many as there are, with these sums of weights.
     #[inline(always)]
-    fn put<V: Vector<Elem = T>>(&mut self, shifts: &Shifts<V>, mut sums: [Wide<T>; ROWS]) {
-        WideFloat::ln_of_rows(&mut sums);
-        for (sum, ln_unit) in sums.iter_mut().zip(shifts.ln_unit()) {
-            *sum += ln_unit;
-        }
+    fn put<V: Vector<Elem = T>>(
+        &mut self,
+        simd: V::Simd,
+        shifts: &Shifts<V>,
+        mut sums: [Wide<T>; ROWS],
+    ) {
+        WideFloat::ln_of_rows(simd, &mut sums);
+        let logs = WideFloat::sums_of_rows(simd, &sums, &shifts.ln_unit(simd));
         // The results last: one would be lost if they were asked first.
-        for (sum, result) in sums.into_iter().zip(self.0.by_ref()) {
-            *result = rounded(sum);
+        for (log, result) in logs.into_iter().zip(self.0.by_ref()) {
+            *result = rounded(log);
         }
     }
 }
@@ -123,8 +126,8 @@ impl<V: Vector> Abreast<V, Rows<'_, V::Elem, 1>, 0> for Results<'_, V::Elem> {
     }
 
     #[inline(always)]
-    fn settle(&mut self, _: V::Simd, seen: Seen<V>, sums: [Wide<V::Elem>; ROWS]) -> [V; 0] {
-        self.put(&seen.shifts, sums);
+    fn settle(&mut self, simd: V::Simd, seen: Seen<V>, sums: [Wide<V::Elem>; ROWS]) -> [V; 0] {
+        self.put(simd, &seen.shifts, sums);
         []
     }
 

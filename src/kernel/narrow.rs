@@ -34,7 +34,7 @@ type Waiting<R, V, const C: usize> = (R, [V; C], Seen<V>, [Wide<<V as Vector>::E
 /// Sixteen rows of which it is known what their results are made with.
 type Settled<R, V, const C: usize, const K: usize> = (R, [V; C], [V; K]);
 
-/// From how many classes on rows are written after the next ones are settled, where a vector is a register. (With AVX-512 softmax and log-softmax of 5 and 8 classes take 0.80 to 0.90 of the time then, of 3 and 4
+/// From how many classes on rows are written after the next ones are settled, where a vector is a register. (With AVX-512 softmax and log-softmax of 5 and 8 classes take 0.80 to 0.90 of the time then, of 4 0.94 to 0.98, and of 3
 /// 0.96 to 1.01; with AVX2, where they are kept in memory meanwhile, softmax of 5 and 8 classes takes 1.11 and 1.12.)
 const WRITTEN_LATER: usize = 4;
 
@@ -87,9 +87,12 @@ fn in_registers<V: Vector, R, W: Abreast<V, R, K>, const K: usize, const C: usiz
             let now = Some((first, columns, work.settle(simd, seen, sums)));
             // But for sixteen rows alone.
             let has_company = waiting.is_some() || ready.is_some();
-            if const { C >= WRITTEN_LATER && V::SIDE_BY_SIDE && W::WAITS } && has_company {
+            if const { R::WRITES && C >= WRITTEN_LATER && V::SIDE_BY_SIDE && W::WAITS }
+                && has_company
+            {
                 settled = now;
             } else {
+                debug_assert!(ready.is_none(), "rows that are not written");
                 ready = now;
             }
         }

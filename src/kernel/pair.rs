@@ -3,7 +3,8 @@
 //! What an addition or a multiplication of two floats leaves out is a float itself, and plain arithmetic finds it (Knuth 1969, Dekker 1971). No multiply-add is
 //! used, so the bits are the same on every backend.
 //!
-//! Out of line, as it is for what is done once a row, in many places: to compile it once costs less than the calls.
+//! Out of line, as it is for what is done once a row, in many places: to compile it once costs less than the calls. What is done for sixteen rows at once is compiled for each instruction set, of
+//! which it takes the vectors.
 //!
 //! Relative errors: sums, products and quotients below 2^-100 (a sum of both signs: of the larger), logarithms below 2^-57.9 and `exp` below
 //! 2^-61.9. They enter results of 53 bits. Where the second number is not a normal one, or beyond 2^996, it has fewer bits, down to none.
@@ -11,8 +12,10 @@
 use core::f64::consts::LOG2_E;
 use core::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use super::log::ROUND;
 use super::tree::Merge;
 use super::wide::WideFloat;
+use crate::simd::Simd;
 
 /// The sum of two numbers, of which the second is at most half an ULP of the first. 0 if the first is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
@@ -193,6 +196,77 @@ impl Div for Pair {
     }
 }
 
+/// `2^480`: nothing on the way to a product or quotient of numbers up to this, and from its inverse on, leaves the range, and what is left out of it is a normal number, or 0.
+const LARGE: f64 = 3.121_748_550_315_992_3e144;
+
+#[inline(always)]
+fn is_not_large(x: f64) -> bool {
+    x.abs() <= LARGE
+}
+
+#[inline(always)]
+fn is_moderate(x: f64) -> bool {
+    is_not_large(x) & (x.abs() >= 1.0 / LARGE)
+}
+
+/// The sum of two numbers that are not large, without a branch.
+#[inline(always)]
+fn moderate_sum(a: Pair, b: Pair) -> Pair {
+    let (hi, rest) = two_sum(a.hi, b.hi);
+    let (lo, least) = two_sum(a.lo, b.lo);
+    let (hi, lo) = fast_two_sum(hi, rest + lo);
+    let (hi, lo) = fast_two_sum(hi, lo + least);
+    Pair { hi, lo }
+}
+
+/// The product of two that are moderate, or 0.
+#[inline(always)]
+fn moderate_product(a: Pair, b: Pair) -> Pair {
+    let product = a.hi * b.hi;
+    let rest = left_out(product, halves(a.hi), halves(b.hi));
+    let (hi, lo) = fast_two_sum(product, rest + (a.hi * b.lo + a.lo * b.hi));
+    Pair { hi, lo }
+}
+
+/// The quotient of two that are moderate.
+#[inline(always)]
+fn moderate_quotient(a: Pair, b: Pair) -> Pair {
+    let first = a.hi / b.hi;
+    let product = first * b.hi;
+    let rest = left_out(product, halves(first), halves(b.hi));
+    let left = ((a.hi - product) - rest) + (a.lo - first * b.lo);
+    let (hi, lo) = fast_two_sum(first, left / b.hi);
+    Pair { hi, lo }
+}
+
+/// What `exact` makes of each of sixteen pairs of numbers; `simple` makes the same of those that it is right for, without a branch.
+#[inline(always)]
+fn of_rows(
+    simd: impl Simd,
+    a: &[Pair; 16],
+    b: &[Pair; 16],
+    is_simple: impl Fn(f64) -> bool,
+    simple: impl Fn(Pair, Pair) -> Pair,
+    exact: impl Fn(Pair, Pair) -> Pair,
+) -> [Pair; 16] {
+    simd.out_of_line(
+        #[inline(always)]
+        || {
+            let (mut rows, mut all) = (*a, true);
+            for i in 0..16 {
+                rows[i] = simple(a[i], b[i]);
+                all &= is_simple(a[i].hi) & is_simple(b[i].hi);
+            }
+            if !all {
+                for i in 0..16 {
+                    rows[i] = exact(a[i], b[i]);
+                }
+            }
+            rows
+        },
+    )
+}
+
 impl AddAssign for Pair {
     #[inline(always)]
     fn add_assign(&mut self, other: Self) {
@@ -281,9 +355,6 @@ fn leading(x: f64) -> f64 {
 fn select(condition: bool, yes: f64, no: f64) -> f64 {
     f64::by_mask(condition, yes, no)
 }
-
-/// `1.5 * 2^52`: adding it rounds to an integer, which then stands in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0;
 
 // Logarithm and exponential have no branches, and need no product that is not exact as it stands: of numbers of 26 bits, or of one that is short. So the
 // compiler makes vectors of those of sixteen rows.
@@ -457,23 +528,65 @@ impl WideFloat for Pair {
     fn exp(self) -> Self {
         exp(self)
     }
-    #[inline(never)]
-    fn exp_of_rows(rows: &mut [Self; 16]) {
-        for x in rows {
-            *x = exp(*x);
-        }
+    #[inline(always)]
+    fn exp_of_rows(simd: impl Simd, rows: &mut [Self; 16]) {
+        simd.out_of_line(
+            #[inline(always)]
+            || {
+                for x in rows {
+                    *x = exp(*x);
+                }
+            },
+        );
     }
     #[inline(never)]
     fn ln(self) -> Self {
         ln(self)
     }
-    #[inline(never)]
-    fn ln_of_rows(rows: &mut [Self; 16]) {
-        for x in rows {
-            *x = ln(*x);
-        }
+    #[inline(always)]
+    fn ln_of_rows(simd: impl Simd, rows: &mut [Self; 16]) {
+        simd.out_of_line(
+            #[inline(always)]
+            || {
+                for x in rows {
+                    *x = ln(*x);
+                }
+            },
+        );
     }
-    #[inline(never)]
+    #[inline(always)]
+    fn sums_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        of_rows(simd, a, b, is_not_large, moderate_sum, Add::add)
+    }
+    #[inline(always)]
+    fn differences_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        of_rows(
+            simd,
+            a,
+            b,
+            is_not_large,
+            #[inline(always)]
+            |a, b| moderate_sum(a, -b),
+            Sub::sub,
+        )
+    }
+    #[inline(always)]
+    fn products_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        of_rows(
+            simd,
+            a,
+            b,
+            #[inline(always)]
+            |x| is_moderate(x) || x == 0.0,
+            moderate_product,
+            Mul::mul,
+        )
+    }
+    #[inline(always)]
+    fn quotients_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        of_rows(simd, a, b, is_moderate, moderate_quotient, Div::div)
+    }
+    #[inline(always)]
     fn times_ln_2_plus(self, rest: Self) -> Self {
         ln_of_parts(self.hi, (rest.hi, rest.lo))
     }
@@ -481,24 +594,33 @@ impl WideFloat for Pair {
     fn negative_log_likelihood(others: Self, weight: Self, ln_unit: Self, x: Self) -> Self {
         negative_log_likelihood(others, weight, ln_unit, x)
     }
-    #[inline(never)]
+    #[inline(always)]
     fn negative_log_likelihoods(
+        simd: impl Simd,
         others: &[Self; 16],
         weights: &[Self; 16],
         ln_units: &[Self; 16],
         x: &[Self; 16],
     ) -> [Self; 16] {
-        let mut rows = *others;
-        for i in 0..16 {
-            rows[i] = negative_log_likelihood(others[i], weights[i], ln_units[i], x[i]);
-        }
-        rows
+        simd.out_of_line(
+            #[inline(always)]
+            || {
+                let mut rows = *others;
+                for i in 0..16 {
+                    rows[i] = negative_log_likelihood(others[i], weights[i], ln_units[i], x[i]);
+                }
+                rows
+            },
+        )
     }
 }
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{EIGHTHS, Pair, WideFloat};
+    use crate::backend::Backend;
+    use crate::scalar::Scalar;
+    use crate::simd::{Kernel, Simd};
 
     fn pair(hi: f64, lo: f64) -> Pair {
         Pair::of_sum(hi, lo)
@@ -552,26 +674,111 @@ mod tests {
         }
     }
 
-    /// Sixteen at once have the bits of each.
+    /// What is made of sixteen rows: arithmetic, or logarithms and exponentials.
+    struct Arithmetic;
+    struct Functions;
+
+    impl Kernel<[&[Pair; 16]; 2]> for Arithmetic {
+        type Output = [[Pair; 16]; 4];
+
+        fn simd<S: Simd>(&self, simd: S, [a, b]: [&[Pair; 16]; 2]) -> Self::Output {
+            [
+                Pair::sums_of_rows(simd, a, b),
+                Pair::differences_of_rows(simd, a, b),
+                Pair::products_of_rows(simd, a, b),
+                Pair::quotients_of_rows(simd, a, b),
+            ]
+        }
+    }
+
+    impl Scalar<[&[Pair; 16]; 2]> for Arithmetic {
+        fn scalar(&self, _: [&[Pair; 16]; 2]) -> Self::Output {
+            unreachable!("the scalar path has no sixteen rows")
+        }
+    }
+
+    impl Kernel<[&[Pair; 16]; 4]> for Functions {
+        type Output = [[Pair; 16]; 3];
+
+        fn simd<S: Simd>(&self, simd: S, [a, b, c, d]: [&[Pair; 16]; 4]) -> Self::Output {
+            let (mut exps, mut logs) = (*a, *a);
+            Pair::exp_of_rows(simd, &mut exps);
+            Pair::ln_of_rows(simd, &mut logs);
+            let losses = Pair::negative_log_likelihoods(simd, a, b, c, d);
+            [exps, logs, losses]
+        }
+    }
+
+    impl Scalar<[&[Pair; 16]; 4]> for Functions {
+        fn scalar(&self, _: [&[Pair; 16]; 4]) -> Self::Output {
+            unreachable!("the scalar path has no sixteen rows")
+        }
+    }
+
+    fn bits(x: Pair) -> [u64; 2] {
+        x.parts().map(f64::to_bits)
+    }
+
+    fn vector_backends() -> impl Iterator<Item = Backend> {
+        Backend::available().filter(|backend| backend.name() != "scalar")
+    }
+
     #[test]
-    fn rows() {
+    fn functions_of_rows_are_those_of_each() {
         let all: Vec<Pair> = numbers().collect();
-        for [a, b, c, d] in all.as_chunks::<64>().0.iter().map(|x| {
-            let rows: [[Pair; 16]; 4] =
-                core::array::from_fn(|i| core::array::from_fn(|j| x[16 * i + j]));
-            rows
-        }) {
-            let (mut exps, mut logs) = (a, a);
-            Pair::exp_of_rows(&mut exps);
-            Pair::ln_of_rows(&mut logs);
-            let losses = Pair::negative_log_likelihoods(&a, &b, &c, &d);
-            for i in 0..16 {
-                assert_eq!(exps[i], a[i].exp());
-                assert_eq!(logs[i], a[i].ln());
-                assert_eq!(
-                    losses[i],
-                    Pair::negative_log_likelihood(a[i], b[i], c[i], d[i])
-                );
+        let (sixteens, _) = all.as_chunks::<16>();
+        for backend in vector_backends() {
+            for [a, b, c, d] in sixteens.as_chunks::<4>().0 {
+                let [exps, logs, losses] = backend.run(&Functions, [a, b, c, d]);
+                for i in 0..16 {
+                    assert_eq!(bits(exps[i]), bits(a[i].exp()), "{backend:?}");
+                    assert_eq!(bits(logs[i]), bits(a[i].ln()), "{backend:?}");
+                    let loss = Pair::negative_log_likelihood(a[i], b[i], c[i], d[i]);
+                    assert_eq!(bits(losses[i]), bits(loss), "{backend:?}");
+                }
+            }
+        }
+    }
+
+    /// At the ends of what is done without a branch, and of the range, too.
+    #[test]
+    fn arithmetic_of_rows_is_that_of_each() {
+        let all: Vec<Pair> = numbers().collect();
+        let ends = [
+            0.0, -0.0, 1e-310, 1e-290, 3.2e-145, 3.3e-145, 3.1e144, 3.2e144,
+        ];
+        let beyond = [
+            1e300,
+            -1e305,
+            f64::MAX,
+            f64::INFINITY,
+            f64::MIN_POSITIVE,
+            -1.5,
+        ];
+        for backend in vector_backends() {
+            let check = |a: &[Pair; 16], b: &[Pair; 16]| {
+                let found = backend.run(&Arithmetic, [a, b]);
+                for i in 0..16 {
+                    let (a, b) = (a[i], b[i]);
+                    for (found, want) in found.iter().zip([a + b, a - b, a * b, a / b]) {
+                        let is_same = bits(found[i]) == bits(want)
+                            || found[i].hi.is_nan() && want.hi.is_nan();
+                        assert!(is_same, "{backend:?}: {a:?}, {b:?}: {want:?}");
+                    }
+                }
+            };
+            for [a, b] in all.as_chunks::<16>().0.as_chunks::<2>().0 {
+                check(a, b);
+                for (i, end) in ends.into_iter().chain(beyond).enumerate() {
+                    let mut with = *a;
+                    with[i] = pair(end, 0.0);
+                    check(&with, b);
+                    check(b, &with);
+                    with[i] = pair(end, end * 1e-17);
+                    check(&with, b);
+                    check(b, &with);
+                    check(&with, &with);
+                }
             }
         }
     }

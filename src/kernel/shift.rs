@@ -173,7 +173,7 @@ impl<T: Real> Shift<T> {
     /// The same where multiply-add is fused, or is not.
     #[inline(always)]
     pub fn ln_unit_of(&self, fused: bool) -> Wide<T> {
-        ln_unit::<T>(self.reference.to_wide(), fused)
+        ln_unit::<T>((self.reference - T::EXP.lift).to_wide(), fused)
     }
 
     /// The weight of one element, in more precision than [`Weigh::weights`] have.
@@ -213,12 +213,12 @@ pub fn two_to(exponent: f64) -> f64 {
     f64::from_bits(((exponent + 1023.0) as u64) << 52)
 }
 
-/// [`Shift::ln_unit`] of a row with this `N`.
+/// [`Shift::ln_unit`] of a row with this `N`, less `lift`.
 #[inline(always)]
-fn ln_unit<T: Real>(reference: Wide<T>, fused: bool) -> Wide<T> {
+fn ln_unit<T: Real>(octaves: Wide<T>, fused: bool) -> Wide<T> {
     let [_, ln_unit] = T::EXP.unit;
     let rest = if fused { -ln_unit } else { Wide::<T>::ZERO };
-    (reference - T::EXP.lift.to_wide()).times_ln_2_plus(rest)
+    octaves.times_ln_2_plus(rest)
 }
 
 /// The [`Shift`]s of sixteen rows, a row in a lane. None has an offset.
@@ -271,31 +271,26 @@ impl<V: Vector> Shifts<V> {
 
     /// [`Shift::logit`] of an element of each row.
     #[inline(always)]
-    pub fn logits(&self, x: V) -> [Wide<V::Elem>; 16] {
-        let mut logits = x.widen();
-        for x in &mut logits {
-            *x *= self.factor();
-        }
-        logits
+    pub fn logits(&self, simd: V::Simd, x: V) -> [Wide<V::Elem>; 16] {
+        WideFloat::products_of_rows(simd, &x.widen(), &[self.factor(); 16])
     }
 
     /// [`Shift::accurate_weight`] of an element of each row, given its logit and [`ln_unit`](Self::ln_unit).
     #[inline(always)]
     pub fn accurate_weights(
-        mut logits: [Wide<V::Elem>; 16],
+        simd: V::Simd,
+        logits: &[Wide<V::Elem>; 16],
         ln_units: &[Wide<V::Elem>; 16],
     ) -> [Wide<V::Elem>; 16] {
-        for (x, &ln_unit) in logits.iter_mut().zip(ln_units) {
-            *x -= ln_unit;
-        }
-        WideFloat::exp_of_rows(&mut logits);
-        logits
+        let mut weights = Wide::<V::Elem>::differences_of_rows(simd, logits, ln_units);
+        WideFloat::exp_of_rows(simd, &mut weights);
+        weights
     }
 
     /// [`Shift::ln_unit`] of each.
     #[inline(always)]
-    pub fn ln_unit(&self) -> [Wide<V::Elem>; 16] {
-        let mut x = self.reference.widen();
+    pub fn ln_unit(&self, simd: V::Simd) -> [Wide<V::Elem>; 16] {
+        let mut x = (self.reference - V::splat(simd, V::Elem::EXP.lift)).widen();
         for x in &mut x {
             *x = ln_unit::<V::Elem>(*x, V::FUSED);
         }

@@ -562,20 +562,21 @@ impl<T: Real> Batch<'_, '_, T> {
             counts,
         } = *prepared;
         let kernel = self.kernel;
-        let (logit, ln_unit) = (shifts.logits(shifts.max), shifts.ln_unit());
-        let weights = Shifts::<V>::accurate_weights(logit, &ln_unit);
+        let (logit, ln_unit) = (shifts.logits(simd, shifts.max), shifts.ln_unit(simd));
+        let weights = Shifts::<V>::accurate_weights(simd, &logit, &ln_unit);
         let zero = Wide::<V::Elem>::ZERO;
         let mut lse = [zero; ROWS];
         if kernel.0.z_loss != 0.0 {
             for i in 0..ROWS {
                 lse[i] = others[i] + weights[i];
             }
-            WideFloat::ln_of_rows(&mut lse);
+            WideFloat::ln_of_rows(simd, &mut lse);
             for i in 0..ROWS {
                 lse[i] += ln_unit[i];
             }
         }
-        let mut losses = WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
+        let mut losses =
+            WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &logit);
         for i in 0..ROWS {
             let loss = kernel.loss(losses[i], &shares[i], lse[i]);
             losses[i] = if counts[i] { loss } else { zero };
@@ -611,7 +612,7 @@ impl<T: Real> Batch<'_, '_, T> {
             let max = shifts.max.widen();
             // Once more: to keep them would cost those who do not want them.
             let mut log_probs =
-                WideFloat::negative_log_likelihoods(&others, &weights, &ln_unit, &logit);
+                WideFloat::negative_log_likelihoods(simd, &others, &weights, &ln_unit, &logit);
             for i in 0..ROWS {
                 let (nll, max) = (log_probs[i], max[i]);
                 let dots = [rest[i], dot[i], top_share[i]];

@@ -139,15 +139,13 @@ impl<T: Real, S: LogitScale<T>> OfBlock<T> for Softmax<S> {
 
 /// What the weights of sixteen rows are multiplied by, given their sums.
 #[inline(always)]
-fn factors<V: Vector>(
-    simd: V::Simd,
-    shifts: &Shifts<V>,
-    mut sums: [Wide<V::Elem>; ROWS],
-) -> Factor<V> {
-    for sum in &mut sums {
-        *sum = Wide::<V::Elem>::ONE / *sum;
-    }
-    scales(simd, shifts, sums)
+fn factors<V: Vector>(simd: V::Simd, shifts: &Shifts<V>, sums: [Wide<V::Elem>; ROWS]) -> Factor<V> {
+    let ones = [Wide::<V::Elem>::ONE; ROWS];
+    scales(
+        simd,
+        shifts,
+        Wide::<V::Elem>::quotients_of_rows(simd, &ones, &sums),
+    )
 }
 
 impl<V: Vector, S: LogitScale<V::Elem>> Abreast<V, RowsMut<'_, V::Elem, 1>, 2> for Softmax<S> {

@@ -592,10 +592,7 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn of_rows(simd: V::Simd, factors: &[Wide<V::Elem>; 16]) -> Self {
         let hi = V::narrow(simd, factors);
-        let mut rest = *factors;
-        for (rest, hi) in rest.iter_mut().zip(hi.widen()) {
-            *rest -= hi;
-        }
+        let rest = Wide::<V::Elem>::differences_of_rows(simd, factors, &hi.widen());
         Self {
             hi,
             lo: V::narrow(simd, &rest),

@@ -5,6 +5,7 @@ use core::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::{log, masked};
 use crate::element::sealed::Float;
+use crate::simd::Simd;
 
 /// The wide numbers of an element type.
 pub type Wide<T> = <T as Float>::Wide;
@@ -56,11 +57,16 @@ pub trait WideFloat:
     /// `-ln p` of an element: see [`log::negative_log_likelihood`].
     fn negative_log_likelihood(others: Self, weight: Self, ln_unit: Self, x: Self) -> Self;
 
-    // Those of sixteen rows, with the bits of each.
+    // Those of sixteen rows, with the bits of each. (On the instruction set of a kernel: what is not inlined into it would be compiled for none.)
 
-    fn exp_of_rows(rows: &mut [Self; 16]);
-    fn ln_of_rows(rows: &mut [Self; 16]);
+    fn exp_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
+    fn ln_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
+    fn sums_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
+    fn differences_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
+    fn products_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
+    fn quotients_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
     fn negative_log_likelihoods(
+        simd: impl Simd,
         others: &[Self; 16],
         weights: &[Self; 16],
         ln_units: &[Self; 16],
@@ -116,7 +122,7 @@ impl WideFloat for f64 {
         log::exp_f64(self)
     }
     #[inline(always)]
-    fn exp_of_rows(rows: &mut [Self; 16]) {
+    fn exp_of_rows(_: impl Simd, rows: &mut [Self; 16]) {
         for x in rows {
             *x = log::exp_f64(*x);
         }
@@ -126,7 +132,7 @@ impl WideFloat for f64 {
         log::ln(self)
     }
     #[inline(always)]
-    fn ln_of_rows(rows: &mut [Self; 16]) {
+    fn ln_of_rows(_: impl Simd, rows: &mut [Self; 16]) {
         for x in rows {
             *x = log::ln(*x);
         }
@@ -140,7 +146,40 @@ impl WideFloat for f64 {
         log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x)
     }
     #[inline(always)]
+    fn sums_of_rows(_: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        let mut rows = *a;
+        for i in 0..16 {
+            rows[i] = a[i] + b[i];
+        }
+        rows
+    }
+    #[inline(always)]
+    fn differences_of_rows(_: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        let mut rows = *a;
+        for i in 0..16 {
+            rows[i] = a[i] - b[i];
+        }
+        rows
+    }
+    #[inline(always)]
+    fn products_of_rows(_: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        let mut rows = *a;
+        for i in 0..16 {
+            rows[i] = a[i] * b[i];
+        }
+        rows
+    }
+    #[inline(always)]
+    fn quotients_of_rows(_: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
+        let mut rows = *a;
+        for i in 0..16 {
+            rows[i] = a[i] / b[i];
+        }
+        rows
+    }
+    #[inline(always)]
     fn negative_log_likelihoods(
+        _: impl Simd,
         others: &[Self; 16],
         weights: &[Self; 16],
         ln_units: &[Self; 16],
