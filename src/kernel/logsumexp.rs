@@ -108,9 +108,9 @@ impl<T: Real> Results<'_, T> {
         mut sums: [Wide<T>; ROWS],
     ) {
         WideFloat::ln_of_rows(simd, &mut sums);
-        let logs = WideFloat::sums_of_rows(simd, &sums, &shifts.ln_unit(simd));
+        WideFloat::add_to_rows(simd, &mut sums, shifts.ln_unit(simd));
         // The results last: one would be lost if they were asked first.
-        for (log, result) in logs.into_iter().zip(self.0.by_ref()) {
+        for (log, result) in sums.into_iter().zip(self.0.by_ref()) {
             *result = rounded(log);
         }
     }

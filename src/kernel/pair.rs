@@ -555,6 +555,10 @@ impl WideFloat for Pair {
         );
     }
     #[inline(always)]
+    fn add_to_rows(simd: impl Simd, rows: &mut [Self; 16], more: [Self; 16]) {
+        *rows = Self::sums_of_rows(simd, rows, &more);
+    }
+    #[inline(always)]
     fn sums_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
         of_rows(simd, a, b, is_not_large, moderate_sum, Add::add)
     }

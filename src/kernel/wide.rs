@@ -61,6 +61,7 @@ pub trait WideFloat:
 
     fn exp_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
     fn ln_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
+    fn add_to_rows(simd: impl Simd, rows: &mut [Self; 16], more: [Self; 16]);
     fn sums_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
     fn differences_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
     fn products_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
@@ -144,6 +145,12 @@ impl WideFloat for f64 {
     #[inline(always)]
     fn negative_log_likelihood(others: Self, weight: Self, ln_unit: Self, x: Self) -> Self {
         log::negative_log_likelihood(log::by_branch, others, weight, ln_unit, x)
+    }
+    #[inline(always)]
+    fn add_to_rows(_: impl Simd, rows: &mut [Self; 16], more: [Self; 16]) {
+        for (x, more) in rows.iter_mut().zip(more) {
+            *x += more;
+        }
     }
     #[inline(always)]
     fn sums_of_rows(_: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16] {
