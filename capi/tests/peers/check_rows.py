@@ -117,7 +117,12 @@ def backward_want(name, element, y, dy, scale=1.0, hidden=None, plain=True):
         terms = y * dy
         total, magnitudes = terms.sum(1, keepdims=True), np.abs(terms).sum(1, keepdims=True)
         value, of = s * (terms - y * total), s * np.maximum(np.abs(terms), np.abs(y * total))
-        bound = np.where(of < 4 * tiny, 2.0, 1.5) if plain else 1.1
+        bound = np.where(of < 4 * tiny, 2.0, 1.5)
+        if not power(-100) <= scale <= 1:
+            # In wide numbers, rounded once.
+            bound = 1.1
+        elif scale != 1:
+            bound = np.where(of < 16 * tiny, 3.5, 1.5)
         lost = s * y * magnitudes
         slack = s * y * (np.abs(dy) + magnitudes)
     else:
