@@ -415,9 +415,11 @@ mod tests {
             // None is ignored, or a number that the type may not have, or that one.
             let ignored = i64::try_from(ignored.value()).ok();
             for ignore in [None, Some(-1000), ignored] {
-                let Ok((checked, _)) = Targets::new::<_, f32>(&targets, 7, ignore, None) else {
-                    continue;
-                };
+                let checked = Targets::new::<_, f32>(&targets, 7, ignore, None);
+                // Wrong where what is no class is not ignored either.
+                let is_right = ignore == ignored || ignored.is_some_and(|x| (0..7).contains(&x));
+                assert_eq!(checked.is_ok(), is_right, "{ignored:?}, {ignore:?}");
+                let Ok((checked, _)) = checked else { continue };
                 for start in 0..50 {
                     for (i, column) in (start..).zip(checked.sixteen(start)) {
                         let class = if i < targets.len() {

@@ -61,6 +61,7 @@ pub trait WideFloat:
 
     fn exp_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
     fn ln_of_rows(simd: impl Simd, rows: &mut [Self; 16]);
+    /// (In place: by [`sums_of_rows`](Self::sums_of_rows), log-sum-exp of 2 and 3 classes took 1.11 to 1.15 of the time.)
     fn add_to_rows(simd: impl Simd, rows: &mut [Self; 16], more: [Self; 16]);
     fn sums_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
     fn differences_of_rows(simd: impl Simd, a: &[Self; 16], b: &[Self; 16]) -> [Self; 16];
